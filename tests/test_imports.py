@@ -1,0 +1,27 @@
+"""`import ares` is cheap: it loads none of the heavy packages, and no room before a name of it is used."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("numba", "pandas", "sklearn", "pywt", "scipy", "pyarrow", "httpx", "rich", "typer", "structlog", "yaml", "websockets")
+
+
+def modules_after(code: str) -> set[str]:
+    """Names of all modules loaded in a fresh interpreter that ran `code`."""
+    program = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("code", ["import ares", "import ares, ares.errors, ares.protocols, ares.events, ares.log"])
+def test_importing_ares_loads_nothing_heavy(code: str) -> None:
+    assert modules_after(code).isdisjoint(HEAVY)
+
+
+def test_listing_the_front_door_loads_nothing_more() -> None:
+    assert modules_after("import ares; dir(ares)") == modules_after("import ares")
