@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import Enum
+from typing import Any
 
 from attrs import evolve, field, frozen
 from attrs.validators import gt
@@ -51,6 +52,14 @@ class TimeInForce(str, Enum):
             return value if isinstance(value, TimeInForce) else cls(value.upper())
         except ValueError:
             raise unknown_name("time in force", value, [t.value for t in cls]) from None
+
+
+def _side(value: Side | str) -> Side:
+    return Side.of(value)
+
+
+def _order_type(value: OrderType | str) -> OrderType:
+    return OrderType.of(value)
 
 
 class OrderStatus(str, Enum):
@@ -103,8 +112,8 @@ class OrderRequest:
     """
 
     symbol: str
-    side: Side = field(converter=Side.of)
-    order_type: OrderType = field(converter=OrderType.of)
+    side: Side = field(converter=_side)
+    order_type: OrderType = field(converter=_order_type)
     quantity: Decimal = field(validator=gt(Decimal(0)))  # base asset
     price: Decimal | None = field(default=None, validator=_positive_or_none)  # quote per base; limit orders only
     stop_price: Decimal | None = field(default=None, validator=_positive_or_none)  # trigger; conditional orders only
@@ -147,7 +156,7 @@ class Order:
         """Quantity still to trade, base."""
         return self.quantity - self.filled
 
-    def moved(self, status: OrderStatus, **changes: object) -> Order:
+    def moved(self, status: OrderStatus, **changes: Any) -> Order:
         """This order one step on. Raises InvalidInput when the order-state table forbids the step."""
         if status is not self.status and status not in NEXT_STATUS[self.status]:
             raise InvalidInput(f"order {self.order_id} cannot go from {self.status.value} to {status.value}")

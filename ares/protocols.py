@@ -1,0 +1,458 @@
+"""What the parts of a bot promise each other: exchanges, the four stages, and the values between them.
+
+A stage is one async verb with typed values in and one typed value out. The reference stages add a plain twin of the
+verb, which the desk calls directly; a stage with only the async verb is run by the shell around the desk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from attrs import field, frozen
+from attrs.validators import deep_iterable, ge, gt, in_, le
+from numpy.typing import NDArray
+
+from ares.account import Account, Position
+from ares.errors import InvalidInput, unknown_name
+from ares.instruments import Instrument, Side
+from ares.market import AggTrade, Candle, FuturesData, MarketView, OrderBook, Ticker
+from ares.orders import Order, OrderType, TimeInForce
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    import pandas as pd
+
+    from ares.events import Event
+
+__all__ = [
+    "Action",
+    "AnalysisInput",
+    "AnalysisResult",
+    "AnalysisStage",
+    "Assessment",
+    "AssessmentInput",
+    "Capabilities",
+    "Exchange",
+    "FeatureRow",
+    "FeatureStage",
+    "FeatureStream",
+    "HealthView",
+    "Leg",
+    "Limits",
+    "LiquidationView",
+    "MarketData",
+    "MonitoringStage",
+    "OpenTrade",
+    "Reason",
+    "RegimeView",
+    "Streams",
+    "TacticsInput",
+    "TacticsResult",
+    "TacticsStage",
+    "Target",
+    "TechnicalView",
+    "TradePlan",
+    "Trading",
+]
+
+
+# ---------------------------------------------------------------- values between stages
+
+
+@frozen(kw_only=True)
+class Reason:
+    """Why a decision came out as it did: a stable code and the numbers that decided.
+
+    >>> str(Reason(code="payoff.too_small", numbers={"p": 0.41, "needed": 0.47}))
+    'payoff.too_small p=0.41 needed=0.47'
+    """
+
+    code: str
+    numbers: Mapping[str, float] = field(factory=dict)
+
+    def __str__(self) -> str:
+        return " ".join((self.code, *(f"{name}={value:.6g}" for name, value in self.numbers.items())))
+
+
+def _readonly(values: Any) -> NDArray[np.float64]:
+    array = np.asarray(values, dtype=np.float64)
+    if array.flags.writeable:
+        array = array.copy()
+        array.setflags(write=False)
+    return array
+
+
+@frozen(kw_only=True, eq=False)
+class FeatureRow:
+    """All features of one symbol at the close of one bar."""
+
+    symbol: str
+    interval: str
+    open_ns: int  # ns UTC, the bar's open time
+    known_ns: int  # ns UTC, when the row was known: the bar's close time
+    schema_id: str  # fingerprint of names, order, parameters and kernel version
+    values: NDArray[np.float64] = field(converter=_readonly)  # (n,) read-only; NaN is missing
+    ready: bool  # warm-up is over
+    names: tuple[str, ...] = ()  # (n,) column names, shared by all rows of a stream
+
+    def __getitem__(self, name: str) -> float:
+        """The value of one feature. Raises InvalidInput naming the nearest feature there is."""
+        try:
+            return float(self.values[self.names.index(name)])
+        except ValueError:
+            raise unknown_name("feature", name, self.names) from None
+
+
+@frozen(kw_only=True)
+class RegimeView:
+    """The market's state, filtered: it uses nothing later than its row."""
+
+    state: str
+    probabilities: Mapping[str, float]  # by state; sum 1
+
+
+@frozen(kw_only=True)
+class HealthView:
+    """How fit the market is for trading, in [0, 1]; `parts` are the scores it was made of."""
+
+    score: float = field(validator=[ge(0.0), le(1.0)])
+    parts: Mapping[str, float]
+
+
+@frozen(kw_only=True)
+class LiquidationView:
+    """How near liquidation is for a position of the usual leverage, per side or for the one that is open."""
+
+    price: float  # quote per base
+    distance: float  # fraction of the mark price
+    probability: float  # of touching it within the horizon
+
+
+@frozen(kw_only=True)
+class TechnicalView:
+    """A reading of patterns and levels. `score` in [-1, 1]: negative is bearish; `evidence` names what spoke."""
+
+    score: float = field(validator=[ge(-1.0), le(1.0)])
+    evidence: tuple[Reason, ...]
+
+
+@frozen(kw_only=True, eq=False)
+class AnalysisInput:
+    """What an analyst may know at `now_ns`."""
+
+    symbol: str
+    now_ns: int
+    row: FeatureRow
+    market: MarketView
+    position: Position | None = None  # None: flat
+
+
+def _probability(_: object, attribute: object, value: float | None) -> None:
+    if value is not None and not 0.0 <= value <= 1.0:
+        raise InvalidInput(f"{getattr(attribute, 'name', 'p')} must lie in [0, 1], not {value}")
+
+
+@frozen(kw_only=True)
+class AnalysisResult:
+    """An analyst's opinion. Probabilities are of the next barrier touched: target up, target down, or neither.
+
+    A part that is switched off is None. `side` None means abstain, which is an answer, not "down".
+    """
+
+    symbol: str
+    now_ns: int
+    p_up: float | None = field(validator=_probability)
+    p_down: float | None = field(validator=_probability)
+    p_timeout: float | None = field(validator=_probability)
+    side: Side | None
+    confidence: float = field(validator=[ge(0.0), le(1.0)])  # chance that the side's target comes first; 0 when abstaining
+    confidence_low: float | None = field(default=None, validator=_probability)  # its lower bound; None: not estimated
+    horizon: int = field(validator=ge(1))  # bars until the time barrier
+    horizon_ns: int = field(validator=gt(0))  # the same in ns
+    stop_width: float  # log distance of the stop from entry, > 0; NaN when abstaining for want of volatility
+    target_width: float  # log distance of the target from entry, > 0; NaN likewise
+    volatility: float | None = None  # standard deviation of the log return of one bar
+    valid_until_ns: int
+    model_id: str
+    regime: RegimeView | None = None
+    health: HealthView | None = None
+    liquidation: LiquidationView | None = None
+    technical: TechnicalView | None = None
+    reasons: tuple[Reason, ...] = ()
+
+
+@frozen(kw_only=True)
+class Leg:
+    """One order of a plan. `price` None: at market."""
+
+    order_type: OrderType = OrderType.MARKET
+    quantity: Decimal = field(validator=gt(Decimal(0)))  # base
+    price: Decimal | None = None  # quote per base
+
+
+@frozen(kw_only=True)
+class Target:
+    """Take `fraction` of the original quantity off at `price`."""
+
+    price: Decimal = field(validator=gt(Decimal(0)))  # quote per base
+    fraction: float = field(validator=[gt(0.0), le(1.0)])
+
+
+@frozen(kw_only=True)
+class TradePlan:
+    """A trade ready to be ordered: entry legs, one stop, targets, and every cap that limited its size."""
+
+    trade_id: str  # "" until the desk names it
+    symbol: str
+    side: Side
+    legs: tuple[Leg, ...]
+    stop: Decimal = field(validator=gt(Decimal(0)))  # trigger price, quote per base
+    targets: tuple[Target, ...]
+    leverage: int = field(validator=ge(1))
+    valid_until_ns: int  # entries not filled by then are cancelled
+    exit_by_ns: int | None = None  # the time barrier: what is still held then is closed
+    caps: Mapping[str, float] = field(factory=dict)  # quote notional each rule allowed; the least one decided
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def quantity(self) -> Decimal:
+        """Sum of the legs, base."""
+        return sum((leg.quantity for leg in self.legs), Decimal(0))
+
+
+@frozen(kw_only=True)
+class Limits:
+    """What the account as a whole still allows, set by the desk."""
+
+    may_enter: bool = True
+    max_notional: Decimal | None = None  # quote, for this symbol's next entry; None: no limit beyond the tactician's
+    max_leverage: int | None = None
+    reasons: tuple[Reason, ...] = ()  # why entering is not allowed
+
+
+@frozen(kw_only=True)
+class OpenTrade:
+    """A trade on the books, from its first fill to its last."""
+
+    trade_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal  # base, still held, > 0
+    initial_quantity: Decimal  # base, all that was entered
+    entry_price: Decimal  # quote per base, average
+    opened_ns: int
+    stop: Decimal | None  # trigger resting at the venue; None: unprotected
+    initial_stop: Decimal | None  # the first stop, which defines the trade's risk
+    targets: tuple[Target, ...] = ()  # still to come, nearest first
+    exit_by_ns: int | None = None
+    best_price: float | None = None  # most favourable mark price seen
+
+
+@frozen(kw_only=True, eq=False)
+class TacticsInput:
+    """What a tactician may know. `trade`: the symbol's open trade, None when flat."""
+
+    analysis: AnalysisResult
+    instrument: Instrument
+    account: Account
+    market: MarketView
+    trade: OpenTrade | None = None
+    limits: Limits = field(factory=Limits)
+
+
+@frozen(kw_only=True)
+class TacticsResult:
+    """A plan, or None and the reasons why not."""
+
+    plan: TradePlan | None
+    reasons: tuple[Reason, ...] = ()
+
+
+class Action(str, Enum):
+    """What a monitor wants done with a position."""
+
+    HOLD = "HOLD"
+    MOVE_STOP = "MOVE_STOP"
+    TAKE_PROFIT = "TAKE_PROFIT"
+    SCALE_DOWN = "SCALE_DOWN"
+    SCALE_UP = "SCALE_UP"
+    CLOSE = "CLOSE"
+
+
+@frozen(kw_only=True, eq=False)
+class AssessmentInput:
+    """What a monitor may know about one position."""
+
+    now_ns: int
+    trade: OpenTrade
+    position: Position
+    instrument: Instrument
+    market: MarketView
+    analysis: AnalysisResult | None = None  # the latest opinion; None: there is none
+
+
+@frozen(kw_only=True)
+class Assessment:
+    """A monitor's verdict. `quantity` (base) goes with scaling, profit taking and closing; `new_stop` with moving."""
+
+    trade_id: str
+    now_ns: int
+    action: Action
+    quantity: Decimal | None = None
+    new_stop: Decimal | None = None
+    risk: float = field(validator=[ge(0.0), le(1.0)])  # 0 calm .. 1 act now
+    reasons: tuple[Reason, ...] = ()
+
+
+# ---------------------------------------------------------------- the four stages
+
+
+class FeatureStream(Protocol):
+    """Features bar by bar; the same numbers as the batch, bit for bit."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]: ...
+    @property
+    def warmup(self) -> int: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def update(self, candle: Candle) -> FeatureRow:
+        """Take one closed bar and give its row. Raises DataError when the bar is not newer than the last."""
+        ...
+
+
+class FeatureStage(Protocol):
+    """Turns market data into features that know nothing later than their own row."""
+
+    async def generate_all_features(
+        self,
+        klines_df: pd.DataFrame,
+        agg_trades_df: pd.DataFrame | None = None,
+        futures_df: pd.DataFrame | None = None,
+        sr_levels: Sequence[float] | None = None,
+    ) -> pd.DataFrame:
+        """One row a kline, indexed by open time, known at the close time; NaN until warm."""
+        ...
+
+    def stream(self, symbol: str, interval: str) -> FeatureStream:
+        """A fresh stream for one symbol."""
+        ...
+
+
+class AnalysisStage(Protocol):
+    """Turns a feature row into an opinion."""
+
+    async def execute_analysis(self, given: AnalysisInput) -> AnalysisResult: ...
+
+
+class TacticsStage(Protocol):
+    """Turns an opinion into a plan, or refuses with reasons."""
+
+    async def execute_tactics(self, given: TacticsInput) -> TacticsResult: ...
+
+
+class MonitoringStage(Protocol):
+    """Judges an open position; pure."""
+
+    def assess_position(self, given: AssessmentInput) -> Assessment: ...
+
+
+# ---------------------------------------------------------------- exchanges
+
+_STREAMS = frozenset({"candles", "mark_price", "book_top", "agg_trades", "funding", "account"})
+
+
+@frozen(kw_only=True)
+class Capabilities:
+    """What a venue can do. What it cannot stream is polled; without `stop_orders` live trading is refused."""
+
+    name: str
+    trading: bool = True
+    stop_orders: bool = True
+    streams: frozenset[str] = field(default=frozenset({"candles"}), validator=deep_iterable(in_(_STREAMS)))
+    real_money: bool = False
+
+
+class MarketData(Protocol):
+    """Read-only market data; enough for paper trading."""
+
+    async def get_klines(
+        self,
+        symbol: str,
+        interval: str,
+        limit: int = 500,
+        *,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+        closed_only: bool = True,
+    ) -> pd.DataFrame:
+        """The last `limit` klines, oldest first, as a klines frame. The forming candle only if asked for."""
+        ...
+
+    async def get_ticker(self, symbol: str) -> Ticker: ...
+    async def get_order_book(self, symbol: str, limit: int = 20) -> OrderBook: ...
+    async def get_agg_trades(
+        self, symbol: str, limit: int = 500, *, start: dt.datetime | None = None, end: dt.datetime | None = None
+    ) -> tuple[AggTrade, ...]: ...
+    async def get_futures_data(self, symbol: str, limit: int = 100) -> FuturesData: ...
+    async def get_instrument(self, symbol: str) -> Instrument: ...
+
+
+class Trading(Protocol):
+    """Orders and account. Refusals raise `Rejected`; a lost answer raises `OutcomeUnknown`."""
+
+    async def create_order(
+        self,
+        symbol: str,
+        side: Side | str,
+        order_type: OrderType | str,
+        quantity: Decimal | float | str,
+        *,
+        price: Decimal | float | str | None = None,
+        stop_price: Decimal | float | str | None = None,
+        reduce_only: bool = False,
+        time_in_force: TimeInForce | str | None = None,
+        client_order_id: str | None = None,
+    ) -> Order: ...
+    async def cancel_order(
+        self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None
+    ) -> Order: ...
+    async def get_order(
+        self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None
+    ) -> Order: ...
+    async def wait_filled(self, order: Order, timeout: float | None = None) -> Position:
+        """Wait until the order has filled and give the position. Raises Rejected when it ends unfilled."""
+        ...
+
+    async def get_open_orders(self, symbol: str | None = None) -> tuple[Order, ...]:
+        """Normal and conditional orders."""
+        ...
+
+    async def get_account(self) -> Account: ...
+    async def get_positions(self, symbol: str | None = None) -> tuple[Position, ...]: ...
+    async def set_leverage(self, symbol: str, leverage: int) -> int: ...
+    async def set_margin_mode(self, symbol: str, mode: str) -> str: ...
+
+
+class Streams(Protocol):
+    """Live events, as async iterators."""
+
+    def stream_market(self, symbols: Sequence[str], interval: str) -> AsyncIterator[Event]: ...
+    def stream_account(self) -> AsyncIterator[Event]: ...
+
+
+@runtime_checkable
+class Exchange(MarketData, Trading, Streams, Protocol):
+    """A venue: market data, trading and streams; an async context manager."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+    def get_exchange_status(self) -> Mapping[str, object]: ...
+    async def close(self) -> None: ...
+    async def __aenter__(self) -> Exchange: ...
+    async def __aexit__(self, *exc: object) -> None: ...
