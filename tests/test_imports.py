@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = ("numba", "pandas", "sklearn", "pywt", "scipy", "pyarrow", "httpx", "rich", "typer", "structlog", "yaml", "websockets")
+HEAVY = {"numba", "pandas", "sklearn", "pywt", "scipy", "pyarrow", "httpx", "websockets", "rich", "typer", "structlog"}
 
 
 def modules_after(code: str) -> set[str]:
