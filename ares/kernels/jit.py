@@ -1,0 +1,134 @@
+"""The compiler of every kernel: numba without fastmath, with a cache that knows all kernel sources.
+
+numba's own `cache=True` stamps a cache entry with the one file that holds the function. A kernel that calls a rule in
+another file would go on running the old rule after that file was edited. Here the stamp is a digest of every file in
+`ares/kernels` and of the function's own file, so any edit recompiles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+import llvmlite
+import numba
+from numba.core import config as numba_config
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+
+__all__ = ["inner", "jit", "loaded_from_cache", "source_digest"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+config: Any = numba_config
+njit: Any = numba.njit
+KERNELS = Path(__file__).resolve().parent
+
+
+@cache
+def source_digest(folder: Path = KERNELS) -> str:
+    """SHA-256 over the name and the bytes of every Python file in `folder`, in name order. Read once a process."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+class _Locator(_CacheLocator):
+    """Where a kernel's machine code lies, and the stamp that says whether it is still the right one."""
+
+    def __init__(self, py_file: str, line: int) -> None:
+        self._py_file = py_file
+        self._line = line
+        self._path = _writable_folder(py_file)
+
+    def get_cache_path(self) -> str:
+        return self._path
+
+    def get_source_stamp(self) -> tuple[str, ...]:
+        own = Path(self._py_file)
+        apart = own.resolve().parent != KERNELS and own.exists()
+        return (
+            source_digest(),
+            hashlib.sha256(own.read_bytes()).hexdigest() if apart else "",
+            numba.__version__,
+            llvmlite.__version__,
+            f"{config.OPT}{config.BOUNDSCHECK}",
+        )
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+
+class _CacheImpl(CompileResultCacheImpl):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        source = inspect.getfile(function)
+        self._lineno = function.__code__.co_firstlineno
+        self._locator = _Locator(source, self._lineno)
+        name = f"{Path(source).stem}.{function.__qualname__}"
+        base: Any = self.get_filename_base
+        self._filename_base = base(name, getattr(sys, "abiflags", ""))
+
+
+class _KernelCache(FunctionCache):
+    _impl_class = _CacheImpl
+
+
+kernel_cache: Any = _KernelCache
+
+
+def _writable_folder(py_file: str) -> str:
+    """NUMBA_CACHE_DIR when set, else `__pycache__` beside the source, else the user's cache folder."""
+    beside = Path(py_file).resolve().parent
+    own = f"{beside.name}_{hashlib.sha256(str(beside).encode()).hexdigest()[:16]}"
+    if config.CACHE_DIR:
+        return str(Path(config.CACHE_DIR) / own)
+    near = beside / "__pycache__"
+    try:
+        near.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=near):
+            return str(near)
+    except OSError:
+        home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        return str(Path(home) / "ares" / own)
+
+
+@overload
+def jit(function: F) -> F: ...
+@overload
+def jit(*, cached: bool = True) -> Callable[[F], F]: ...
+def jit(function: F | None = None, *, cached: bool = True) -> F | Callable[[F], F]:
+    """Compile a kernel: no Python objects, GIL released, IEEE arithmetic in the written order, division by zero is inf.
+
+    cached: keep the machine code on disk, stamped with all kernel sources.
+    Compilation happens at the first call. A kernel that cannot be compiled raises numba's own error there.
+    """
+
+    def compile_(f: F) -> F:
+        dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=False)(f)
+        if cached:
+            dispatcher._cache = kernel_cache(f)
+        return dispatcher  # type: ignore[no-any-return]
+
+    return compile_ if function is None else compile_(function)
+
+
+def inner(function: F) -> F:
+    """Compile a kernel that only other kernels call: it becomes part of them and has no cache entry of its own."""
+    dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=False, no_cfunc_wrapper=True)(function)
+    return dispatcher  # type: ignore[no-any-return]
+
+
+def loaded_from_cache(function: Callable[..., Any]) -> bool:
+    """True when this process has read the kernel's machine code from disk and compiled nothing for it."""
+    stats: Any = getattr(function, "stats", None)
+    if stats is None:
+        return False
+    return bool(stats.cache_hits) and not stats.cache_misses
