@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ares"
 # A room imports only rooms on lower floors; rooms on one floor never meet. Inside a room, files may, without cycles.
 FLOORS: dict[float, str] = {
     0: "errors clock kernels log secret _lazy",
-    1: "storage instruments",
+    1: "storage instruments strict_yaml",
     2: "market orders",
     3: "account",
     4: "protocols models",
