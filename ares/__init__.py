@@ -1,5 +1,64 @@
-"""ares: pipeline stages for machine-learning trading bots on crypto perpetual futures."""
+"""ares: pipeline stages for machine-learning trading bots on crypto perpetual futures.
+
+One program, fed events and answering with commands, runs on recorded data (backtest), on live data with a simulated
+venue (paper) and on a real venue (live). Every name below is imported from here; each loads its module on first use.
+"""
+
+from typing import TYPE_CHECKING
 
 from ares._lazy import lazy
 
+if TYPE_CHECKING:
+    from ares.protocols import (
+        AnalysisInput,
+        AnalysisResult,
+        AnalysisStage,
+        Assessment,
+        AssessmentInput,
+        Exchange,
+        FeatureRow,
+        FeatureStage,
+        MonitoringStage,
+        TacticsInput,
+        TacticsResult,
+        TacticsStage,
+        TradePlan,
+    )
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "AnalysisInput",
+    "AnalysisResult",
+    "AnalysisStage",
+    "Assessment",
+    "AssessmentInput",
+    "Exchange",
+    "FeatureRow",
+    "FeatureStage",
+    "MonitoringStage",
+    "TacticsInput",
+    "TacticsResult",
+    "TacticsStage",
+    "TradePlan",
+    "__version__",
+]
+
+_HOMES = {
+    "AnalysisInput": "ares.protocols",
+    "AnalysisResult": "ares.protocols",
+    "AnalysisStage": "ares.protocols",
+    "Assessment": "ares.protocols",
+    "AssessmentInput": "ares.protocols",
+    "Exchange": "ares.protocols",
+    "FeatureRow": "ares.protocols",
+    "FeatureStage": "ares.protocols",
+    "MonitoringStage": "ares.protocols",
+    "TacticsInput": "ares.protocols",
+    "TacticsResult": "ares.protocols",
+    "TacticsStage": "ares.protocols",
+    "TradePlan": "ares.protocols",
+}
+
+if not TYPE_CHECKING:  # so that a type checker finds a misspelt name instead of a lazy one
+    __getattr__, __dir__ = lazy(__name__, _HOMES)
