@@ -232,6 +232,7 @@ class Limits:
     may_enter: bool = True
     max_notional: Decimal | None = None  # quote, for this symbol's next entry; None: no limit beyond the tactician's
     max_leverage: int | None = None
+    drawdown: float | None = None  # equity below its highest so far, fraction; None: not tracked
     reasons: tuple[Reason, ...] = ()  # why entering is not allowed
 
 
@@ -249,6 +250,7 @@ class OpenTrade:
     stop: Decimal | None  # trigger resting at the venue; None: unprotected
     initial_stop: Decimal | None  # the first stop, which defines the trade's risk
     targets: tuple[Target, ...] = ()  # still to come, nearest first
+    targets_taken: int = 0  # how many came already
     exit_by_ns: int | None = None
     best_price: float | None = None  # most favourable mark price seen
 
@@ -305,6 +307,7 @@ class Assessment:
     action: Action
     quantity: Decimal | None = None
     new_stop: Decimal | None = None
+    targets_hit: int = 0  # how many of the trade's targets a TAKE_PROFIT takes, nearest first
     risk: float = field(validator=[ge(0.0), le(1.0)])  # 0 calm .. 1 act now
     reasons: tuple[Reason, ...] = ()
 
