@@ -1,0 +1,58 @@
+"""Settings of the analysts."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+from attrs.validators import ge, gt, le, lt
+
+__all__ = ["AnalystConfig", "RuleConfig"]
+
+
+@frozen(kw_only=True)
+class RuleConfig:
+    """How `RuleAnalyst` reads its state and learns what that state has been worth.
+
+    The trend score is the sum of signs and sizes of the reference rule's columns, in [-1, 1]; the state is up at
+    `trend_threshold` and above, down at its negative and below, else flat. The volatility state is calm, usual or wild
+    by the ratio of short to long volatility.
+    """
+
+    volatility: str | None = None  # column with the deviation of one bar's log return; None: the default set's
+    trend_threshold: float = field(default=0.35, validator=[gt(0.0), lt(1.0)])
+    calm_below: float = field(default=0.85, validator=gt(0.0))  # ratio of short to long volatility
+    wild_above: float = field(default=1.2, validator=gt(0.0))  # the same
+    prior_strength: float = field(default=20.0, validator=gt(0.0))  # outcomes that the prior counts for
+    prior_win: float | None = None  # target before stop, given that one is touched; None: that of a driftless walk
+    min_matured: int = field(default=30, validator=ge(0))  # known outcomes below which the analyst abstains
+    confidence_level: float = field(default=0.8, validator=[ge(0.5), lt(1.0)])  # of the one-sided lower bound
+    memory: float | None = None  # outcomes after which an old one counts 1/e; None: all count alike
+
+    def __attrs_post_init__(self) -> None:
+        if not self.calm_below < self.wild_above:
+            raise ValueError(f"calm_below {self.calm_below} must lie below wild_above {self.wild_above}")
+        if self.prior_win is not None and not 0.0 < self.prior_win < 1.0:
+            raise ValueError(f"prior_win must lie inside (0, 1), not {self.prior_win}")
+        if self.memory is not None and not self.memory >= 1.0:
+            raise ValueError(f"memory must be at least 1 outcome, not {self.memory}")
+
+
+@frozen(kw_only=True)
+class AnalystConfig:
+    """What an analyst computes, and the trade its probabilities are about.
+
+    Widths are multiples of the volatility over the horizon, `volatility * sqrt(horizon)`, in log price.
+    """
+
+    enable_dual_model_system: bool = True
+    enable_market_health_analysis: bool = True
+    enable_liquidation_risk_analysis: bool = True
+    enable_feature_engineering: bool = True  # off: no column is read, so there is no opinion
+    enable_ml_predictions: bool = True  # off: no probability and therefore no side
+    enable_regime_classification: bool = True  # off: `regime` is None
+    horizon: int = field(default=24, validator=[ge(1), le(10_000)])  # bars until the time barrier
+    target_multiple: float = field(default=1.0, validator=gt(0.0))
+    stop_multiple: float = field(default=1.0, validator=gt(0.0))
+    valid_bars: int = field(default=1, validator=ge(1))  # bars for which an opinion stands
+    round_trip_cost: float = field(default=0.0015, validator=ge(0.0))  # fraction of notional: fees, spread, slippage
+    max_results: int = field(default=100, validator=ge(1))  # recent results kept for each symbol
+    rules: RuleConfig = field(factory=RuleConfig)
