@@ -151,7 +151,9 @@ class LinkChanged(_Event, frozen=True, kw_only=True, tag=True):
 
 
 class OperatorOrder(_Event, frozen=True, kw_only=True, tag=True):
-    """A person's instruction: "pause" (no new entries), "resume", "halt" or "flatten"."""
+    """A person's instruction: "pause" (no new entries), "resume", "halt" or "flatten".
+
+    The shell itself says "stop" when it ends in order and "start" when it continues."""
 
     action: str
     symbol: str | None = None

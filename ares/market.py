@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
 from ares.errors import InvalidInput
+from ares.instruments import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "KLINE_COLUMNS",
@@ -22,6 +26,7 @@ __all__ = [
     "MarketView",
     "OrderBook",
     "Ticker",
+    "candles_of",
 ]
 
 REQUIRED_COLUMNS = ("open", "high", "low", "close", "volume")
@@ -157,3 +162,32 @@ class MarketView:
             if value is not None and math.isfinite(value) and value > 0:
                 return value
         raise InvalidInput(f"{self.symbol}: the market view holds no price", symbol=self.symbol)
+
+
+def candles_of(frame: pd.DataFrame, symbol: str, interval: Interval) -> list[Candle]:
+    """The candles of a klines frame, oldest first; columns it lacks become NaN (`trades`: -1)."""
+    opened = frame.index.as_unit("ns").asi8.tolist()  # type: ignore[attr-defined]
+    missing = [_NAN] * len(opened)
+    floats = [
+        frame[name].to_numpy(np.float64).tolist() if name in frame.columns else missing for name in KLINE_COLUMNS[:8]
+    ]
+    trades = frame["trades"].fillna(-1).astype("int64").tolist() if "trades" in frame.columns else [-1] * len(opened)
+    rows = zip(opened, *floats, trades, strict=True)
+    return [
+        Candle(
+            symbol=symbol,
+            interval=interval.name,
+            open_ns=start,
+            close_ns=start + interval.ns,
+            open=o,
+            high=h,
+            low=low,
+            close=c,
+            volume=v,
+            quote_volume=qv,
+            taker_buy_volume=tb,
+            taker_buy_quote_volume=tq,
+            trades=count,
+        )
+        for start, o, h, low, c, v, qv, tb, tq, count in rows
+    ]

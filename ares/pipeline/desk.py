@@ -1,0 +1,479 @@
+"""The bot without input and output: `desk.handle(event) -> list[Command]`.
+
+One desk an account, all symbols inside. Time is a field of events, so the same events give the same commands in
+backtest, paper and live, bit for bit. The desk never waits, never sends and never asks the machine anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from attrs import define, field, frozen
+from attrs.validators import gt
+
+from ares.account import Account, Ledger
+from ares.errors import DataError, InvalidInput
+from ares.events import (
+    AggTrades,
+    Alert,
+    BookTop,
+    CandleClosed,
+    Command,
+    Event,
+    FillBooked,
+    Funding,
+    LinkChanged,
+    MarkPrice,
+    ModelActivated,
+    OperatorOrder,
+    OrderUpdate,
+    Purpose,
+    StageDone,
+    Submit,
+    VenueSnapshot,
+    Wake,
+)
+from ares.instruments import Instrument, Interval
+from ares.market import Candle, FundingRate, MarketView, Ticker
+from ares.pipeline.custody import Custody
+from ares.pipeline.decide import Decider
+from ares.pipeline.execution import IntentBook
+from ares.pipeline.guard import Guard, GuardConfig, Mode
+from ares.pipeline.outbox import Outbox
+from ares.pipeline.records import ClosedTrade, DeskRecords
+from ares.pipeline.trade import Trade
+from ares.protocols import (
+    Action,
+    AnalysisResult,
+    AnalysisStage,
+    AssessmentInput,
+    FeatureRow,
+    FeatureStage,
+    FeatureStream,
+    MonitoringStage,
+    TacticsStage,
+)
+
+__all__ = ["Desk", "DeskConfig"]
+
+
+@frozen(kw_only=True)
+class DeskConfig:
+    """How the desk keeps time and limits; the stages have settings of their own."""
+
+    look_every_ns: int = field(default=10_000_000_000, validator=gt(0))  # least time between two looks at a position
+    protect_within_ns: int = field(default=3_000_000_000, validator=gt(0))  # a stop must be acknowledged by then
+    stage_timeout_ns: int = field(default=200_000_000, validator=gt(0))  # a later answer of an outside stage is dropped
+    guard: GuardConfig = field(factory=GuardConfig)
+
+
+@define
+class _Seat:
+    """What the desk knows of one symbol."""
+
+    symbol: str
+    stream: FeatureStream
+    instrument: Instrument | None = None
+    leverage: int | None = None
+    candle: Candle | None = None
+    mark: float | None = None
+    ticker: Ticker | None = None
+    funding: FundingRate | None = None
+    row: FeatureRow | None = None
+    analysis: AnalysisResult | None = None
+    dirty: bool = False  # something the monitor looks at has changed since its last look
+    looked_ns: int | None = None
+
+    def market(self, now_ns: int) -> MarketView:
+        return MarketView(
+            symbol=self.symbol,
+            now_ns=now_ns,
+            candle=self.candle,
+            mark_price=self.mark,
+            ticker=self.ticker,
+            funding=self.funding,
+        )
+
+
+class Desk:
+    """The whole bot as a function of its events. Raises InvalidInput on events that come out of order."""
+
+    def __init__(
+        self,
+        *,
+        features: FeatureStage,
+        analyst: AnalysisStage,
+        tactician: TacticsStage,
+        monitor: MonitoringStage,
+        symbols: Sequence[str],
+        interval: str,
+        config: DeskConfig | None = None,
+        records_limit: int | None = 10_000,
+    ) -> None:
+        self.config = config or DeskConfig()
+        self.symbols = tuple(symbols)
+        self.interval = Interval.parse(interval)
+        if not self.symbols or len(set(self.symbols)) != len(self.symbols):
+            raise InvalidInput("a desk needs at least one symbol, each named once", symbols=self.symbols)
+        self.monitor = monitor
+        self.records = DeskRecords(records_limit)
+        self.intents = IntentBook()
+        self.guard = Guard(self.config.guard)
+        self.custody = Custody(self.intents, self.config.protect_within_ns, self._trade_closed)
+        self.ledger: Ledger | None = None  # None until the first snapshot of the venue
+        self._seats = {s: _Seat(s, features.stream(s, self.interval.name)) for s in self.symbols}
+        self._decider = Decider(analyst, tactician, self.config.stage_timeout_ns)
+        self._seq = -1
+        self._now_ns = 0
+        self._handlers: dict[type, Callable[[Outbox, Any], None]] = {
+            CandleClosed: self._on_candle,
+            MarkPrice: self._on_mark,
+            BookTop: self._on_book_top,
+            AggTrades: self._on_agg_trades,
+            Funding: self._on_funding,
+            OrderUpdate: self._on_order,
+            FillBooked: self._on_fill,
+            VenueSnapshot: self._on_snapshot,
+            StageDone: self._on_stage_done,
+            Wake: self._on_wake,
+            ModelActivated: self._on_model,
+            LinkChanged: self._on_link,
+            OperatorOrder: self._on_operator,
+        }
+
+    # ------------------------------------------------------------ the one verb
+
+    def handle(self, event: Event) -> list[Command]:
+        """Take one numbered event; give the commands it causes, in order.
+
+        Raises: InvalidInput when `seq` does not follow or time goes back.
+        """
+        if event.seq != self._seq + 1:
+            raise InvalidInput(f"event {event.seq} does not follow {self._seq}", seq=event.seq, last=self._seq)
+        if event.ts_seen < self._now_ns:
+            raise InvalidInput(f"event {event.seq} is older than its predecessor", ts=event.ts_seen, now=self._now_ns)
+        self._seq, self._now_ns = event.seq, event.ts_seen
+        out = Outbox(event.seq, event.ts_seen, self.intents, self.guard)
+        self._handlers[type(event)](out, event)
+        self.records.orders_sent += sum(type(c) is Submit for c in out.commands)
+        return out.commands
+
+    # ------------------------------------------------------------ what people ask
+
+    @property
+    def seq(self) -> int:
+        """Number of the last event handled; -1 before the first."""
+        return self._seq
+
+    @property
+    def now_ns(self) -> int:
+        """The desk's time: that of the last event."""
+        return self._now_ns
+
+    def account(self) -> Account:
+        """The account by the desk's own ledger. Raises InvalidInput before the first snapshot."""
+        return self._ledger().account(self._now_ns)
+
+    def instrument(self, symbol: str) -> Instrument | None:
+        """The instrument as the venue described it; None before the first snapshot."""
+        return self._seats[symbol].instrument
+
+    def history_needed(self, symbol: str) -> int:
+        """Closed bars that make the symbol's features warm and independent of where history began."""
+        stream = self._seat(symbol).stream
+        return stream.warmup + int(getattr(stream, "settle", 0))
+
+    def last_open_ns(self, symbol: str) -> int:
+        """Open time of the last candle seen; -1 before the first."""
+        candle = self._seat(symbol).candle
+        return candle.open_ns if candle is not None else -1
+
+    def status(self) -> dict[str, Any]:
+        """A plain summary for status pages."""
+        return {
+            "seq": self._seq,
+            "now_ns": self._now_ns,
+            "mode": self.guard.mode.name,
+            "latches": {cause: mode.name for cause, mode in self.guard.latches.items()},
+            "positions": {s: str(t.held) for s, t in self.custody.trades.items()},
+            "open_intents": self.intents.describe(),
+            "closed_trades": self.records.closed_trades,
+            "orders_sent": self.records.orders_sent,
+        }
+
+    # ------------------------------------------------------------ market
+
+    def _on_candle(self, out: Outbox, event: CandleClosed) -> None:
+        seat = self._seat(event.candle.symbol)
+        seat.candle = event.candle
+        seat.row = seat.stream.update(event.candle)
+        seat.dirty = True
+        given = self._decider.analysis_input(seat.row, seat.market(out.now_ns), self._position(seat))
+        analysis = self._decider.analyze(out, given, history=event.history)
+        if analysis is not None:
+            seat.analysis = analysis
+        if event.history:
+            return
+        self._watch_equity(out)
+        if seat.symbol in self.custody.trades:
+            self._look(out, seat)
+        elif analysis is not None:
+            self._decide(out, seat, analysis)
+
+    def _on_mark(self, out: Outbox, event: MarkPrice) -> None:
+        seat = self._seat(event.symbol)
+        if event.price == seat.mark:
+            return
+        seat.mark = event.price
+        seat.dirty = True
+        self._ledger().mark(event.symbol, event.price)
+        trade = self.custody.trades.get(event.symbol)
+        if trade is not None:
+            trade.saw(event.price)
+            self._look(out, seat)
+
+    def _on_book_top(self, out: Outbox, event: BookTop) -> None:
+        seat = self._seat(event.symbol)
+        seat.ticker = Ticker(
+            symbol=event.symbol,
+            ts_ns=event.ts_event,
+            bid=event.bid,
+            ask=event.ask,
+            bid_quantity=event.bid_quantity,
+            ask_quantity=event.ask_quantity,
+            last=seat.ticker.last if seat.ticker is not None else (event.bid + event.ask) / 2,
+        )
+
+    def _on_agg_trades(self, out: Outbox, event: AggTrades) -> None:
+        self._seat(event.symbol)  # kept for outside stages; the first feature set reads candles only
+
+    def _on_funding(self, out: Outbox, event: Funding) -> None:
+        seat = self._seat(event.symbol)
+        seat.funding = FundingRate(
+            symbol=event.symbol, ts_ns=event.ts_event, rate=event.rate, mark_price=event.mark_price
+        )
+        if event.amount is not None:
+            self._ledger().book_funding(self._instrument(seat), amount=event.amount)
+            trade = self.custody.trades.get(event.symbol)
+            if trade is not None:
+                trade.funding += event.amount
+
+    # ------------------------------------------------------------ our orders
+
+    def _on_order(self, out: Outbox, event: OrderUpdate) -> None:
+        state = self.intents.reported(event.order)
+        if state is not None:
+            self.records.order(event.order)
+            self.custody.on_order(out, state)
+
+    def _on_fill(self, out: Outbox, event: FillBooked) -> None:
+        fill = event.fill
+        seat = self._seat(fill.symbol)
+        state, new = self.intents.filled(fill)
+        if not new:
+            return
+        self._ledger().book_fill(self._instrument(seat), fill)
+        self.records.fills.append(fill)
+        trade = self.custody.on_fill(out, state, fill)
+        if state is None and not fill.liquidation:
+            self.guard.hold(f"foreign:{fill.symbol}", Mode.REDUCE)
+            out.alert("position.foreign_fill", fill.symbol, trade_id=fill.trade_id)
+        elif fill.liquidation:
+            self.guard.hold(f"liquidation:{fill.symbol}", Mode.REDUCE)
+            out.alert("position.liquidated", fill.symbol, trade_id=trade.trade_id if trade is not None else "")
+        seat.dirty = True
+
+    def _on_snapshot(self, out: Outbox, event: VenueSnapshot) -> None:
+        """The first snapshot opens the ledger; later ones are compared with it."""
+        for instrument in event.instruments:
+            if instrument.symbol in self._seats:
+                self._seats[instrument.symbol].instrument = instrument
+        if self.ledger is None:
+            missing = [s for s, seat in self._seats.items() if seat.instrument is None]
+            if missing:
+                raise DataError(f"the venue's snapshot lacks instruments for {missing}", symbols=missing)
+            if event.account.positions or event.open_orders:
+                held = [p.symbol for p in event.account.positions]
+                raise DataError(
+                    "the account is not flat: close its positions and orders before a first start",
+                    positions=held,
+                    open_orders=len(event.open_orders),
+                )
+            self.ledger = Ledger(event.account.asset, event.account.wallet)
+            for seat in self._seats.values():
+                self.ledger.add(self._instrument(seat))
+            return
+        self._compare(out, event)
+
+    def _compare(self, out: Outbox, event: VenueSnapshot) -> None:
+        """Venue truth against our ledger: a difference in quantity holds the symbol's latch until it is gone."""
+        for symbol in self.symbols:
+            theirs = event.account.position(symbol)
+            quantity = theirs.quantity if theirs is not None else Decimal(0)
+            ours = self._ledger().position(symbol).quantity
+            if quantity != ours:
+                self.guard.hold(f"difference:{symbol}", Mode.REDUCE)
+                out.alert("position.differs", symbol, venue=str(quantity), ledger=str(ours))
+            else:
+                self.guard.release(f"difference:{symbol}")
+
+    # ------------------------------------------------------------ time and people
+
+    def _on_wake(self, out: Outbox, event: Wake) -> None:
+        kind, _, symbol = event.key.partition(":")
+        trade = self.custody.trades.get(symbol)
+        if trade is None:
+            return
+        if kind == "protect":
+            self.custody.overdue(out, trade)
+        elif kind == "entry" and out.now_ns >= trade.plan.valid_until_ns:
+            self.custody.cancel_entries(out, trade)
+        elif kind in ("look", "exit"):
+            seat = self._seats[symbol]
+            seat.dirty = seat.dirty or kind == "exit"
+            self._look(out, seat)
+
+    def _on_stage_done(self, out: Outbox, event: StageDone) -> None:
+        seat = self._seat(event.symbol)
+        analysis, result = self._decider.done(out, event)
+        if analysis is not None:
+            seat.analysis = analysis
+            if seat.symbol not in self.custody.trades:
+                self._decide(out, seat, analysis)
+        if result is not None and seat.analysis is not None and seat.symbol not in self.custody.trades:
+            self._enter(out, seat, seat.analysis, result.plan, result.reasons)
+
+    def _on_model(self, out: Outbox, event: ModelActivated) -> None:
+        self._decider.activate(event.sha256)
+
+    def _on_link(self, out: Outbox, event: LinkChanged) -> None:
+        if event.up:
+            self.guard.release(f"link:{event.link}")
+        else:
+            self.guard.hold(f"link:{event.link}", Mode.REDUCE)
+            out.alert("link.lost", link=event.link)
+
+    def _on_operator(self, out: Outbox, event: OperatorOrder) -> None:
+        if event.action == "pause":
+            self.guard.hold("operator", Mode.REDUCE)
+        elif event.action == "resume":
+            self.guard.latches.clear()
+        elif event.action == "stop":
+            self.guard.hold("stopped", Mode.REDUCE)
+        elif event.action == "start":
+            self.guard.release("stopped")
+        elif event.action == "halt":
+            self.guard.hold("operator", Mode.HALT)
+        elif event.action == "flatten":
+            self.guard.hold("operator", Mode.REDUCE)
+            for trade in list(self.custody.trades.values()):
+                if event.symbol in (None, trade.symbol):
+                    self.custody.cancel_entries(out, trade)
+                    if trade.held > 0:
+                        self.custody.exit(out, trade, trade.held, Purpose.EXIT, "operator.flatten")
+        else:
+            out.alert("operator.unknown_order", action=event.action)
+
+    # ------------------------------------------------------------ decisions
+
+    def _decide(self, out: Outbox, seat: _Seat, analysis: AnalysisResult) -> None:
+        """Ask the tactician for a plan, unless the opinion is to abstain or the guard says no."""
+        if analysis.side is None:
+            self._decider.record(self.records, out, analysis, None, analysis.reasons)
+            return
+        account = self.account()
+        committed = sum((p.notional for p in account.positions), Decimal(0)) + self._in_flight()
+        limits = self.guard.limits(account, committed, len(self.custody.trades))
+        result = self._decider.plan(out, analysis, self._instrument(seat), account, seat.market(out.now_ns), limits)
+        if result is not None:
+            self._enter(out, seat, analysis, result.plan, result.reasons)
+
+    def _enter(self, out: Outbox, seat: _Seat, analysis: AnalysisResult, plan: Any, reasons: Any) -> None:
+        self._decider.record(self.records, out, analysis, plan, reasons)
+        if plan is None or self.guard.mode is not Mode.RUN:
+            return
+        self.custody.enter(out, plan, seat.leverage)
+        if seat.leverage != plan.leverage:
+            self._ledger().set_leverage(self._instrument(seat), plan.leverage)
+            seat.leverage = plan.leverage
+
+    def _look(self, out: Outbox, seat: _Seat) -> None:
+        """Let the monitor judge the position: when something changed, at most every `look_every_ns`."""
+        trade = self.custody.trades.get(seat.symbol)
+        if trade is None or trade.held == 0 or trade.closing or not seat.dirty:
+            return
+        if self.intents.open_of(trade.trade_id, Purpose.EXIT, Purpose.TARGET):
+            return
+        due = (seat.looked_ns + self.config.look_every_ns) if seat.looked_ns is not None else out.now_ns
+        if out.now_ns < due:
+            out.wake_at(due, f"look:{seat.symbol}")
+            return
+        seat.dirty, seat.looked_ns = False, out.now_ns
+        given = AssessmentInput(
+            now_ns=out.now_ns,
+            trade=trade.view(),
+            position=self._ledger().position(seat.symbol),
+            instrument=self._instrument(seat),
+            market=seat.market(out.now_ns),
+            analysis=seat.analysis,
+        )
+        verdict = self.monitor.assess_position(given)
+        self.records.assessments.append(verdict)
+        self._act(out, trade, verdict)
+
+    def _act(self, out: Outbox, trade: Trade, verdict: Any) -> None:
+        """Turn a verdict into orders; what the desk does not do is said, not dropped."""
+        reason = verdict.reasons[0].code if verdict.reasons else verdict.action.value.lower()
+        if verdict.action is Action.MOVE_STOP and verdict.new_stop is not None:
+            trade.wanted_stop = verdict.new_stop
+            self.custody.protect(out, trade)
+        elif verdict.action is Action.CLOSE:
+            self.custody.exit(out, trade, trade.held, Purpose.EXIT, reason)
+        elif verdict.action in (Action.TAKE_PROFIT, Action.SCALE_DOWN) and verdict.quantity:
+            purpose = Purpose.TARGET if verdict.action is Action.TAKE_PROFIT else Purpose.EXIT
+            self.custody.exit(out, trade, verdict.quantity, purpose, reason)
+        elif verdict.action is Action.SCALE_UP:
+            out.alert("assessment.not_followed", trade.symbol, action=verdict.action.value)
+
+    def _watch_equity(self, out: Outbox) -> None:
+        reason = self.guard.watch(self._ledger().equity_units / 1e8, out.now_ns)
+        if reason is not None:
+            out.commands.append(Alert(code=reason.code, facts=dict(reason.numbers)))
+
+    # ------------------------------------------------------------ small things
+
+    def _trade_closed(self, trade: ClosedTrade) -> None:
+        self.records.trade(trade)
+        seat = self._seats[trade.symbol]
+        seat.dirty, seat.looked_ns = False, None
+
+    def _in_flight(self) -> Decimal:
+        """Notional of entries that are ordered and not filled, at the mark."""
+        total = Decimal(0)
+        for symbol, trade in self.custody.trades.items():
+            waiting = sum((s.remaining for s in self.intents.open_of(trade.trade_id, Purpose.ENTRY)), Decimal(0))
+            mark = self._seats[symbol].mark
+            if waiting and mark is not None:
+                total += waiting * Decimal(repr(mark))
+        return total
+
+    def _position(self, seat: _Seat) -> Any:
+        return self._ledger().position(seat.symbol) if seat.symbol in self.custody.trades else None
+
+    def _seat(self, symbol: str) -> _Seat:
+        try:
+            return self._seats[symbol]
+        except KeyError:
+            raise InvalidInput(f"no seat for {symbol}; this desk trades {self.symbols}", symbol=symbol) from None
+
+    def _instrument(self, seat: _Seat) -> Instrument:
+        if seat.instrument is None:
+            raise InvalidInput("the first event of a session must be a VenueSnapshot", symbol=seat.symbol)
+        return seat.instrument
+
+    def _ledger(self) -> Ledger:
+        if self.ledger is None:
+            raise InvalidInput("the first event of a session must be a VenueSnapshot")
+        return self.ledger

@@ -1,0 +1,94 @@
+"""The desk's mode: what may be sent at all. Each cause holds a latch; the mode is the tightest latch."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import IntEnum
+
+from attrs import define, field, frozen
+from attrs.validators import ge, gt, optional
+
+from ares.account import Account
+from ares.protocols import Limits, Reason
+
+__all__ = ["Guard", "GuardConfig", "Mode"]
+
+_DAY_NS = 86_400_000_000_000
+
+
+class Mode(IntEnum):
+    """`RUN`: all orders. `REDUCE`: exits and stops only. `HALT`: nothing is sent; stops stay at the venue."""
+
+    RUN = 0
+    REDUCE = 1
+    HALT = 2
+
+
+@frozen(kw_only=True)
+class GuardConfig:
+    """Limits on the account as a whole. None switches a limit off; loss limits are fractions."""
+
+    max_positions: int = field(default=10, validator=ge(1))
+    max_gross_leverage: float = field(default=3.0, validator=gt(0.0))  # sum of notionals over equity
+    max_leverage: int | None = field(default=None, validator=optional(ge(1)))
+    daily_loss_limit: float | None = field(default=None, validator=optional(gt(0.0)))  # of the day's first equity
+    drawdown_limit: float | None = field(default=None, validator=optional(gt(0.0)))  # of the highest equity
+
+
+@define
+class Guard:
+    """Latches and shared limits; fed with equity, asked before each entry."""
+
+    config: GuardConfig
+    latches: dict[str, Mode] = field(factory=dict)
+    _day: int = -1
+    _day_equity: float = 0.0
+    _peak: float = 0.0
+
+    @property
+    def mode(self) -> Mode:
+        """The tightest latch; RUN when none is held."""
+        return max(self.latches.values(), default=Mode.RUN)
+
+    def hold(self, cause: str, mode: Mode) -> None:
+        """Set a latch."""
+        self.latches[cause] = mode
+
+    def release(self, cause: str) -> None:
+        """Let a latch go; unknown causes are fine."""
+        self.latches.pop(cause, None)
+
+    def watch(self, equity: float, now_ns: int) -> Reason | None:
+        """Take the account's equity (quote); the reason when a loss limit has just closed, else None.
+
+        Loss latches are let go by the operator only.
+        """
+        day = now_ns // _DAY_NS
+        if day != self._day:
+            self._day, self._day_equity = day, equity
+        self._peak = max(self._peak, equity)
+        for cause, start, limit in (
+            ("daily_loss", self._day_equity, self.config.daily_loss_limit),
+            ("drawdown", self._peak, self.config.drawdown_limit),
+        ):
+            if limit is not None and cause not in self.latches and start > 0 and 1.0 - equity / start >= limit:
+                self.hold(cause, Mode.REDUCE)
+                return Reason(code=f"guard.{cause}", numbers={"loss": 1.0 - equity / start, "limit": limit})
+        return None
+
+    def limits(self, account: Account, committed: Decimal, positions: int) -> Limits:
+        """What the next entry may use.
+
+        committed: quote notional held, in flight and unknown, each at its worst case. positions: open or opening.
+        """
+        if self.mode is not Mode.RUN:
+            numbers = {cause: float(mode) for cause, mode in self.latches.items()}
+            return Limits(may_enter=False, reasons=(Reason(code="guard.not_running", numbers=numbers),))
+        if positions >= self.config.max_positions:
+            numbers = {"open": float(positions), "limit": float(self.config.max_positions)}
+            return Limits(may_enter=False, reasons=(Reason(code="guard.too_many_positions", numbers=numbers),))
+        room = Decimal(repr(self.config.max_gross_leverage)) * account.equity - committed
+        if room <= 0:
+            numbers = {"committed": float(committed), "equity": float(account.equity)}
+            return Limits(may_enter=False, reasons=(Reason(code="guard.gross_exposure", numbers=numbers),))
+        return Limits(max_notional=room, max_leverage=self.config.max_leverage)

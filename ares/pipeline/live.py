@@ -1,0 +1,356 @@
+"""The shell around the desk: it hears the exchange, keeps the journal, and sends what the desk decided.
+
+It is the same for a simulated, a paper and a real exchange: which one it is, the pair `(exchange, clock)` decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from attrs import field, frozen
+
+from ares.clock import Clock, SystemClock
+from ares.errors import AresError, DataError, InvalidInput, OutcomeUnknown, Rejected, Retryable
+from ares.events import (
+    Alert,
+    Cancel,
+    CandleClosed,
+    Command,
+    Event,
+    Intent,
+    OperatorOrder,
+    OrderUpdate,
+    Purpose,
+    RunStage,
+    SetLeverage,
+    StageDone,
+    Submit,
+    VenueSnapshot,
+    WakeAt,
+)
+from ares.instruments import Interval
+from ares.market import candles_of
+from ares.pipeline.desk import Desk, DeskConfig
+from ares.pipeline.execution import client_order_id
+from ares.pipeline.journal import Journal, MemoryJournal
+from ares.pipeline.merge import Merger
+from ares.pipeline.outcome import failed
+from ares.pipeline.recovery import incarnation_at, reconcile, recover
+from ares.protocols import AnalysisStage, Exchange, FeatureStage, MonitoringStage, TacticsStage
+
+__all__ = ["LiveTradingPipeline", "PipelineConfig"]
+
+_PROTECTIVE_TRIES = 5  # an exit or stop that the venue could not take now is tried again this often
+_MAX_BACKOFF = 1.0  # seconds
+
+
+@frozen(kw_only=True)
+class PipelineConfig:
+    """Settings of the shell. history: bars fetched before the session, None: what the features need."""
+
+    desk: DeskConfig = field(factory=DeskConfig)
+    history: int | None = None
+
+
+class LiveTradingPipeline:
+    """The reference bot: exchange -> features -> analyst -> tactician -> orders -> monitor, on a journal.
+
+    exchange: any `Exchange`. journal: None keeps it in memory. clock: None takes the exchange's, else the machine's.
+    Continues from a journal that holds records: the desk is rebuilt from it and the venue is asked about open intents.
+    """
+
+    def __init__(
+        self,
+        config: PipelineConfig | None = None,
+        *,
+        exchange: Exchange,
+        features: FeatureStage,
+        analyst: AnalysisStage,
+        tactician: TacticsStage,
+        monitor: MonitoringStage,
+        symbols: Sequence[str],
+        interval: str,
+        journal: Journal | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.config = config or PipelineConfig()
+        self.exchange = exchange
+        self.clock: Clock = clock or getattr(exchange, "clock", None) or SystemClock()
+        self.journal: Journal = journal if journal is not None else MemoryJournal()
+        self.desk = Desk(
+            features=features,
+            analyst=analyst,
+            tactician=tactician,
+            monitor=monitor,
+            symbols=symbols,
+            interval=interval,
+            config=self.config.desk,
+        )
+        self.interval = Interval.parse(interval)
+        self._stages: Mapping[str, Any] = {
+            "features": features,
+            "analyst": analyst,
+            "tactician": tactician,
+            "monitor": monitor,
+        }
+        self._merger = Merger(self.clock)
+        self._incarnation = 0  # counts starts; 0: not started
+        self._held: Event | None = None  # pulled, but beyond `until`
+        self._stopping = self._flatten = False
+        self._starts: list[tuple[int, int]] = []
+        self.alerts: list[Alert] = []
+        self.observers: list[Any] = []  # called with (event, commands) after each event
+
+    # ------------------------------------------------------------ the public verbs
+
+    async def __aenter__(self) -> LiveTradingPipeline:
+        await self.exchange.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._merger.close()
+        self.journal.close()
+        await self.exchange.__aexit__(*exc)
+
+    async def run(self, until: int | None = None) -> None:
+        """Trade until the market stream ends, `stop` is called, or the time passes `until` (ns UTC).
+
+        Raises: DataError when the journal does not belong to this program; NotAuthorized or Rejected when the venue
+        does not let us start.
+        """
+        if self._incarnation == 0:
+            await self._start()
+        while not self._finished():
+            event = self._held if self._held is not None else await self._merger.next()
+            self._held = None
+            if event is None:
+                return
+            if until is not None and event.ts_seen > until:
+                self._held = event
+                return
+            await self.execute_trading(event)
+
+    async def execute_trading(self, event: Event) -> list[Command]:
+        """Take one event through the whole bot: decide, write down, send. The commands it caused.
+
+        The event gets its number here. What the venue refuses comes back to the desk as an event of its own.
+        """
+        numbered = msgspec.structs.replace(event, seq=self.desk.seq + 1, ts_seen=max(event.ts_seen, self.desk.now_ns))
+        commands = self.desk.handle(numbered)
+        self.journal.append(numbered, commands)
+        await self._send(commands)
+        for observer in self.observers:
+            observer(numbered, commands)
+        return commands
+
+    async def stop(self, flatten: bool = False) -> None:
+        """Have `run` end in order: no new entries, everything journaled, stops left at the venue.
+
+        flatten: close what is held first; `run` then ends once the account is flat.
+        """
+        now = self.clock.now_ns()
+        self._stopping, self._flatten = True, flatten
+        self._merger.put(OperatorOrder(ts_event=now, ts_seen=now, action="stop"))
+        if flatten:
+            self._merger.put(OperatorOrder(ts_event=now, ts_seen=now, action="flatten"))
+
+    def get_trading_status(self) -> dict[str, Any]:
+        """Every component's own status, by name; a component without one is not listed."""
+        status: dict[str, Any] = {"desk": self.desk.status(), "exchange": dict(self.exchange.get_exchange_status())}
+        for name, verb in (
+            ("features", "get_feature_status"),
+            ("analyst", "get_analysis_status"),
+            ("tactician", "get_status"),
+        ):
+            ask = getattr(self._stages[name], verb, None)
+            if ask is not None:
+                status[name] = ask()
+        status["journal"] = {"events": len(self.journal), "incarnation": self._incarnation}
+        status["alerts"] = [{"code": a.code, "symbol": a.symbol, **a.facts} for a in self.alerts[-20:]]
+        return status
+
+    def _finished(self) -> bool:
+        """True once a stop was asked for and what it asked for is done."""
+        if not self._stopping or self._merger.has_ready:
+            return False
+        return not (self._flatten and self.desk.custody.trades)
+
+    # ------------------------------------------------------------ start
+
+    async def _start(self) -> None:
+        """Recover or begin; afterwards the desk knows the venue and the features are warm."""
+        if not self.exchange.capabilities.stop_orders:
+            name = self.exchange.capabilities.name
+            raise InvalidInput(f"{name} has no stop orders: a position could not be protected", exchange=name)
+        resumed = len(self.journal) > 0
+        restore = getattr(self.exchange, "restore", None)
+        if resumed:
+            recover(self.journal, self.desk)
+            if restore is not None:
+                self._starts = self.journal.incarnations()
+                await restore(self.journal.records(), self._client_id)
+        self._incarnation = self.journal.start()
+        self._starts = self.journal.incarnations()
+        market = self.exchange.stream_market(self.desk.symbols, self.interval.name)
+        self._merger.listen(self.exchange.stream_account(), market)
+        if resumed and restore is None:
+            for update in await reconcile(self.exchange, self.desk, self.journal, self.clock):
+                await self.execute_trading(update)
+        if not (resumed and restore is not None):
+            await self._first_snapshot()
+            await self._history()
+        if "stopped" in self.desk.guard.latches:
+            now = self.clock.now_ns()
+            await self.execute_trading(OperatorOrder(ts_event=now, ts_seen=now, action="start"))
+
+    async def _first_snapshot(self) -> None:
+        """The account stream of every exchange begins with venue truth."""
+        event = await self._merger.account_event()
+        if not isinstance(event, VenueSnapshot):
+            raise DataError(f"the account stream must begin with a VenueSnapshot, not {type(event).__name__}")
+        await self.execute_trading(event)
+
+    async def _history(self) -> None:
+        """Closed bars before now that the desk has not seen; they warm the features and decide nothing."""
+        for symbol in self.desk.symbols:
+            wanted = self.config.history if self.config.history is not None else self.desk.history_needed(symbol)
+            if wanted == 0:
+                continue
+            frame = await self.exchange.get_klines(symbol, self.interval.name, wanted)
+            for candle in candles_of(frame, symbol, self.interval):
+                if candle.open_ns > self.desk.last_open_ns(symbol):
+                    event = CandleClosed(
+                        ts_event=candle.close_ns, ts_seen=self.clock.now_ns(), candle=candle, history=True
+                    )
+                    await self.execute_trading(event)
+
+    # ------------------------------------------------------------ sending
+
+    async def _send(self, commands: Sequence[Command]) -> None:
+        """Carry out the commands in order. An entry whose leverage could not be set is not sent."""
+        blocked: set[str] = set()
+        for command in commands:
+            if isinstance(command, Submit):
+                await self._submit(command.intent, blocked)
+            elif isinstance(command, Cancel):
+                await self._cancel(command)
+            elif isinstance(command, SetLeverage):
+                try:
+                    await self.exchange.set_leverage(command.symbol, command.leverage)
+                except AresError as error:
+                    blocked.add(command.symbol)
+                    self._alert(Alert(code="leverage.refused", symbol=command.symbol, facts={"reason": str(error)}))
+            elif isinstance(command, WakeAt):
+                self._wake_at(command)
+            elif isinstance(command, RunStage):
+                await self._run_stage(command)
+            else:
+                self._alert(command)
+
+    async def _submit(self, intent: Intent, blocked: set[str]) -> None:
+        request, client_id = intent.request, self._client_id(intent)
+        if intent.purpose is Purpose.ENTRY and request.symbol in blocked:
+            error: AresError = Rejected("not sent: the leverage could not be set", symbol=request.symbol)
+            self._merger.put(failed(intent, client_id, error, self.clock.now_ns()))
+            return
+        tries = 1 if intent.purpose is Purpose.ENTRY else _PROTECTIVE_TRIES
+        for attempt in range(tries):
+            try:
+                await self.exchange.create_order(
+                    request.symbol,
+                    request.side,
+                    request.order_type,
+                    request.quantity,
+                    price=request.price,
+                    stop_price=request.stop_price,
+                    reduce_only=request.reduce_only,
+                    time_in_force=request.time_in_force,
+                    client_order_id=client_id,
+                )
+                return
+            except Retryable as retryable:
+                error = retryable
+                if attempt + 1 < tries:
+                    await self.clock.sleep(min(_MAX_BACKOFF, retryable.after or 0.2 * 2**attempt))
+            except AresError as refused:
+                error = refused
+                break
+        self._merger.put(failed(intent, client_id, error, self.clock.now_ns()))
+        if isinstance(error, OutcomeUnknown):
+            self._merger.run_outside(self._resolve(intent, client_id))
+
+    async def _resolve(self, intent: Intent, client_id: str) -> Event:
+        """Find out what became of an order whose answer was lost; never sends it again."""
+        for _ in range(2):
+            try:
+                order = await self.exchange.get_order(intent.request.symbol, client_order_id=client_id)
+                return OrderUpdate(ts_event=order.updated_ns, ts_seen=self.clock.now_ns(), order=order)
+            except (Rejected, Retryable, OutcomeUnknown):
+                await self.clock.wait_until(self.clock.now_ns() + 20_000_000_000)
+        absent = Rejected("the venue denied the order twice", client_order_id=client_id)
+        return failed(intent, client_id, absent, self.clock.now_ns())
+
+    async def _cancel(self, command: Cancel) -> None:
+        state = self.desk.intents.get(command.intent_id)
+        if state is None:
+            return
+        client_id = self._client_id(state.intent)
+        try:
+            await self.exchange.cancel_order(command.symbol, client_order_id=client_id)
+        except (Rejected, OutcomeUnknown):
+            order = await self.exchange.get_order(command.symbol, client_order_id=client_id)
+            self._merger.put(OrderUpdate(ts_event=order.updated_ns, ts_seen=self.clock.now_ns(), order=order))
+
+    def _wake_at(self, command: WakeAt) -> None:
+        """An exchange that owns time gives the wake itself, in its proper place between other events."""
+        owner = getattr(self.exchange, "wake_at", None)
+        if owner is not None:
+            owner(command.ts_ns, command.key)
+        else:
+            self._merger.set_alarm(command.ts_ns, command.key)
+
+    async def _run_stage(self, command: RunStage) -> None:
+        """Run an outside stage: beside everything else, or on the spot where time stands still meanwhile."""
+        work = self._stage_answer(command)
+        if getattr(self.exchange, "wake_at", None) is not None:
+            self._merger.put(await work)
+        else:
+            self._merger.run_outside(work)
+
+    async def _stage_answer(self, command: RunStage) -> Event:
+        analysis = tactics = None
+        error = ""
+        try:
+            if command.analysis is not None:
+                analysis = await self._stages["analyst"].execute_analysis(command.analysis)
+            elif command.tactics is not None:
+                tactics = await self._stages["tactician"].execute_tactics(command.tactics)
+        except asyncio.CancelledError:
+            raise
+        except Exception as failure:  # a stage is anybody's code; the desk is told, and decides without it
+            error = f"{type(failure).__name__}: {failure}"
+        now = self.clock.now_ns()
+        return StageDone(
+            ts_event=now,
+            ts_seen=now,
+            symbol=command.symbol,
+            request=command.request,
+            analysis=analysis,
+            tactics=tactics,
+            error=error,
+        )
+
+    def _client_id(self, intent: Intent) -> str:
+        cause = int(intent.intent_id.split("-")[-2])
+        return client_order_id(intent.intent_id, incarnation_at(self._starts, cause))
+
+    def _alert(self, alert: Alert) -> None:
+        """Keep the last alerts and log each."""
+        from ares.log import get_logger
+
+        self.alerts.append(alert)
+        del self.alerts[:-1000]
+        get_logger("ares.pipeline").warning(alert.code, symbol=alert.symbol, **alert.facts)

@@ -1,0 +1,130 @@
+"""One order for events that come from several places: our own account first, then alarms, then the market."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+from attrs import define, field
+
+from ares.clock import Clock
+from ares.events import Event, Wake
+
+__all__ = ["Merger"]
+
+_ACCOUNT, _STAGES, _ALARM, _MARKET = range(4)
+
+
+@define
+class Merger:
+    """Waits for whichever source speaks first.
+
+    The account stream is asked again only after its last event was handled, so an exchange that owns time can tell
+    that everybody who listens is waiting before it moves on.
+    """
+
+    clock: Clock
+    _streams: dict[int, AsyncIterator[Event]] = field(factory=dict)
+    _tasks: dict[int, asyncio.Task[Event | None]] = field(factory=dict)
+    _alarms: dict[str, int] = field(factory=dict)
+    _outside: set[asyncio.Task[Event]] = field(factory=set)
+    _ready: deque[Event] = field(factory=deque)
+    _nudge: asyncio.Event = field(factory=asyncio.Event)
+    _ended: bool = False
+
+    def listen(self, account: AsyncIterator[Event], market: AsyncIterator[Event]) -> None:
+        """Take the two streams of an exchange. The account is heard from the start, the market from `next` on."""
+        self._streams = {_ACCOUNT: account, _MARKET: market}
+
+    def put(self, event: Event) -> None:
+        """Tell this event before anything else, also to a `next` that is waiting already."""
+        self._ready.append(event)
+        self._nudge.set()
+
+    @property
+    def has_ready(self) -> bool:
+        """True while events given by `put` wait to be told."""
+        return bool(self._ready)
+
+    def set_alarm(self, ts_ns: int, key: str) -> None:
+        """Give `Wake(key)` at this moment; a later alarm with the same key replaces it."""
+        self._alarms[key] = ts_ns
+        task = self._tasks.pop(_ALARM, None)
+        if task is not None:
+            task.cancel()
+
+    def run_outside(self, work: Any) -> None:
+        """Run a coroutine that ends in an event, beside everything else."""
+        self._outside.add(asyncio.ensure_future(work))
+
+    async def account_event(self) -> Event | None:
+        """The next event of the account alone: a session begins with the venue's snapshot."""
+        return await self._pull(_ACCOUNT)
+
+    async def next(self) -> Event | None:
+        """The next event of all; None when the market stream has ended and nothing is pending."""
+        while True:
+            if self._ready:
+                return self._ready.popleft()
+            self._arm()
+            if _MARKET not in self._tasks and not self._outside and not self._tasks[_ACCOUNT].done():
+                return None
+            self._nudge.clear()
+            nudged = asyncio.ensure_future(self._nudge.wait())
+            waiting: set[asyncio.Future[Any]] = {*self._tasks.values(), *self._outside, nudged}
+            try:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                nudged.cancel()
+            event = self._first_done()
+            if event is not None:
+                return event
+
+    async def close(self) -> None:
+        """Cancel what is pending and close the streams."""
+        tasks: list[asyncio.Task[Any]] = [*self._tasks.values(), *self._outside]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
+        self._outside.clear()
+        for stream in self._streams.values():
+            closing = getattr(stream, "aclose", None)
+            if closing is not None:
+                await closing()
+
+    def _arm(self) -> None:
+        """Have exactly one pending request to each source."""
+        for source in (_ACCOUNT, _MARKET):
+            if source not in self._tasks and not (source == _MARKET and self._ended):
+                self._tasks[source] = asyncio.ensure_future(self._pull(source))
+        if self._alarms and _ALARM not in self._tasks:
+            self._tasks[_ALARM] = asyncio.ensure_future(self._alarm())
+
+    def _first_done(self) -> Event | None:
+        """The event of the most urgent source that has one."""
+        for source in (_ACCOUNT, _ALARM, _MARKET):
+            for task in [t for t in self._outside if t.done()] if source == _ALARM else []:
+                self._outside.discard(task)
+                return task.result()
+            pending = self._tasks.get(source)
+            if pending is not None and pending.done():
+                del self._tasks[source]
+                event = pending.result()
+                if source == _MARKET and event is None:
+                    self._ended = True
+                if event is not None:
+                    return event
+        return None
+
+    async def _pull(self, source: int) -> Event | None:
+        return await anext(self._streams[source], None)
+
+    async def _alarm(self) -> Event | None:
+        key, ts_ns = min(self._alarms.items(), key=lambda item: (item[1], item[0]))
+        await self.clock.wait_until(ts_ns)
+        del self._alarms[key]
+        now = self.clock.now_ns()
+        return Wake(ts_event=ts_ns, ts_seen=now, key=key)

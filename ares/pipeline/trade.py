@@ -1,0 +1,120 @@
+"""One trade on the desk's books, from its plan to its last fill."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from attrs import define, field
+
+from ares.instruments import Side
+from ares.orders import Fill
+from ares.pipeline.records import ClosedTrade
+from ares.protocols import OpenTrade, Target, TradePlan
+
+__all__ = ["Trade"]
+
+
+@define
+class Trade:
+    """The desk's mutable memory of a trade; stages see it as the frozen `OpenTrade`."""
+
+    plan: TradePlan
+    opened_ns: int | None = None  # first fill; None while the entry waits
+    entered: Decimal = Decimal(0)  # base
+    exited: Decimal = Decimal(0)  # base
+    entry_value: Decimal = Decimal(0)  # quote: sum of price * quantity
+    exit_value: Decimal = Decimal(0)
+    fees: Decimal = Decimal(0)
+    funding: Decimal = Decimal(0)
+    stop_intent: str | None = None  # the acknowledged stop
+    stop_price: Decimal | None = None  # its trigger; None: unprotected
+    wanted_stop: Decimal = field(init=False)  # where the stop should rest
+    protect_by_ns: int | None = None  # unprotected beyond this moment: close; None: protected or flat
+    targets: tuple[Target, ...] = field(init=False)
+    best_price: float | None = None
+    exit_reason: str = ""
+    closing: bool = False  # the rest is being closed; nothing but fills can happen now
+
+    def __attrs_post_init__(self) -> None:
+        self.wanted_stop = self.plan.stop
+        self.targets = self.plan.targets
+
+    @property
+    def trade_id(self) -> str:
+        """Id of the first intent."""
+        return self.plan.trade_id
+
+    @property
+    def symbol(self) -> str:
+        """The instrument's symbol."""
+        return self.plan.symbol
+
+    @property
+    def side(self) -> Side:
+        """Long or short."""
+        return self.plan.side
+
+    @property
+    def held(self) -> Decimal:
+        """Base quantity still held, >= 0."""
+        return self.entered - self.exited
+
+    @property
+    def entry_price(self) -> Decimal:
+        """Average entry, quote per base; 0 before the first fill."""
+        return self.entry_value / self.entered if self.entered else Decimal(0)
+
+    def book(self, fill: Fill) -> None:
+        """Take one of the trade's fills."""
+        self.fees += fill.fee
+        if fill.side is self.side:
+            self.opened_ns = fill.ts_ns if self.opened_ns is None else self.opened_ns
+            self.entered += fill.quantity
+            self.entry_value += fill.quantity * fill.price
+        else:
+            self.exited += fill.quantity
+            self.exit_value += fill.quantity * fill.price
+
+    def saw(self, mark: float) -> None:
+        """Take a mark price: the best one seen feeds trailing stops."""
+        if self.opened_ns is not None:
+            better = self.best_price is None or (mark - self.best_price) * self.side.sign > 0
+            self.best_price = mark if better else self.best_price
+
+    def view(self) -> OpenTrade:
+        """The trade as stages see it."""
+        assert self.opened_ns is not None  # a trade is shown to stages only once it holds something
+        return OpenTrade(
+            trade_id=self.trade_id,
+            symbol=self.symbol,
+            side=self.side,
+            quantity=self.held,
+            initial_quantity=self.entered,
+            entry_price=self.entry_price,
+            opened_ns=self.opened_ns,
+            stop=self.stop_price,
+            initial_stop=self.plan.stop,
+            targets=self.targets,
+            exit_by_ns=self.plan.exit_by_ns,
+            best_price=self.best_price,
+        )
+
+    def closed(self, now_ns: int) -> ClosedTrade:
+        """The record of the finished trade."""
+        sign = self.side.sign
+        return ClosedTrade(
+            trade_id=self.trade_id,
+            symbol=self.symbol,
+            side=self.side,
+            quantity=self.entered,
+            entry_price=self.entry_price,
+            exit_price=self.exit_value / self.exited,
+            opened_ns=self.opened_ns if self.opened_ns is not None else now_ns,
+            closed_ns=now_ns,
+            gross=sign * (self.exit_value - self.entry_value),
+            fees=self.fees,
+            funding=self.funding,
+            exit_reason=self.exit_reason,
+            leverage=self.plan.leverage,
+            planned_risk=abs(self.entry_price - self.plan.stop) * self.entered,
+        )
