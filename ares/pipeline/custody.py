@@ -150,8 +150,10 @@ class Custody:
             trade.exit_reason = "foreign"
         elif state.intent.purpose is Purpose.STOP:
             trade.exit_reason = "stop"
-        elif state.intent.purpose is Purpose.TARGET and trade.targets and not state.open:
-            trade.targets = trade.targets[1:]
+        elif state.intent.purpose is Purpose.TARGET and not state.open:
+            trade.targets = trade.targets[trade.taking :]
+            trade.targets_taken += trade.taking
+            trade.taking = 0
 
     def _stop_news(self, out: Outbox, trade: Trade, state: IntentState) -> None:
         stop_id = state.intent.intent_id

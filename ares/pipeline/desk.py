@@ -48,6 +48,7 @@ from ares.protocols import (
     Action,
     AnalysisResult,
     AnalysisStage,
+    Assessment,
     AssessmentInput,
     FeatureRow,
     FeatureStage,
@@ -423,7 +424,7 @@ class Desk:
         self.records.assessments.append(verdict)
         self._act(out, trade, verdict)
 
-    def _act(self, out: Outbox, trade: Trade, verdict: Any) -> None:
+    def _act(self, out: Outbox, trade: Trade, verdict: Assessment) -> None:
         """Turn a verdict into orders; what the desk does not do is said, not dropped."""
         reason = verdict.reasons[0].code if verdict.reasons else verdict.action.value.lower()
         if verdict.action is Action.MOVE_STOP and verdict.new_stop is not None:
@@ -432,7 +433,9 @@ class Desk:
         elif verdict.action is Action.CLOSE:
             self.custody.exit(out, trade, trade.held, Purpose.EXIT, reason)
         elif verdict.action in (Action.TAKE_PROFIT, Action.SCALE_DOWN) and verdict.quantity:
-            purpose = Purpose.TARGET if verdict.action is Action.TAKE_PROFIT else Purpose.EXIT
+            taking = verdict.action is Action.TAKE_PROFIT
+            purpose = Purpose.TARGET if taking else Purpose.EXIT
+            trade.taking = max(1, verdict.targets_hit) if taking else 0
             self.custody.exit(out, trade, verdict.quantity, purpose, reason)
         elif verdict.action is Action.SCALE_UP:
             out.alert("assessment.not_followed", trade.symbol, action=verdict.action.value)

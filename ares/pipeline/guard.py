@@ -91,4 +91,5 @@ class Guard:
         if room <= 0:
             numbers = {"committed": float(committed), "equity": float(account.equity)}
             return Limits(may_enter=False, reasons=(Reason(code="guard.gross_exposure", numbers=numbers),))
-        return Limits(max_notional=room, max_leverage=self.config.max_leverage)
+        drawdown = max(0.0, 1.0 - float(account.equity) / self._peak) if self._peak > 0 else None
+        return Limits(max_notional=room, max_leverage=self.config.max_leverage, drawdown=drawdown)

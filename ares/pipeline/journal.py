@@ -201,6 +201,15 @@ class SqliteJournal:
 
     def records(self) -> Iterator[Record]:
         """Everything stored, in order. Raises DataError at the first record whose checksum does not fit."""
+        seq = -1
+        try:
+            for seq, event, commands in self._checked():
+                yield decode_event(event), [decode_command(c) for c in commands]
+        except (sqlite3.DatabaseError, TypeError) as error:  # TypeError: a cell that holds no bytes
+            raise DataError(f"journal {self.path} is damaged after seq {seq}: {error}", row=seq + 1) from error
+
+    def _checked(self) -> Iterator[tuple[int, bytes, list[bytes]]]:
+        """Stored bytes by seq, each checked against the chain of checksums."""
         chain = 0
         commands = self._db.execute("SELECT seq, body FROM commands ORDER BY seq, ordinal")
         pending: tuple[int, bytes] | None = commands.fetchone()
@@ -213,7 +222,7 @@ class SqliteJournal:
             chain = zlib.crc32(b"".join(bodies), zlib.crc32(body, chain))
             if chain != stored or seq != expected:
                 raise DataError(f"journal {self.path} is damaged at seq {expected}", row=expected, path=str(self.path))
-            yield decode_event(body), [decode_command(b) for b in bodies]
+            yield seq, body, bodies
 
     def start(self) -> int:
         """Note a start, durably; its incarnation, counted from 1."""

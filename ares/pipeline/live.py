@@ -5,7 +5,6 @@ It is the same for a simulated, a paper and a real exchange: which one it is, th
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +25,6 @@ from ares.events import (
     Purpose,
     RunStage,
     SetLeverage,
-    StageDone,
     Submit,
     VenueSnapshot,
     WakeAt,
@@ -38,6 +36,7 @@ from ares.pipeline.execution import client_order_id
 from ares.pipeline.journal import Journal, MemoryJournal
 from ares.pipeline.merge import Merger
 from ares.pipeline.outcome import failed
+from ares.pipeline.outside import stage_answer
 from ares.pipeline.recovery import incarnation_at, reconcile, recover
 from ares.protocols import AnalysisStage, Exchange, FeatureStage, MonitoringStage, TacticsStage
 
@@ -314,34 +313,11 @@ class LiveTradingPipeline:
 
     async def _run_stage(self, command: RunStage) -> None:
         """Run an outside stage: beside everything else, or on the spot where time stands still meanwhile."""
-        work = self._stage_answer(command)
+        work = stage_answer(command, self._stages["analyst"], self._stages["tactician"], self.clock)
         if getattr(self.exchange, "wake_at", None) is not None:
             self._merger.put(await work)
         else:
             self._merger.run_outside(work)
-
-    async def _stage_answer(self, command: RunStage) -> Event:
-        analysis = tactics = None
-        error = ""
-        try:
-            if command.analysis is not None:
-                analysis = await self._stages["analyst"].execute_analysis(command.analysis)
-            elif command.tactics is not None:
-                tactics = await self._stages["tactician"].execute_tactics(command.tactics)
-        except asyncio.CancelledError:
-            raise
-        except Exception as failure:  # a stage is anybody's code; the desk is told, and decides without it
-            error = f"{type(failure).__name__}: {failure}"
-        now = self.clock.now_ns()
-        return StageDone(
-            ts_event=now,
-            ts_seen=now,
-            symbol=command.symbol,
-            request=command.request,
-            analysis=analysis,
-            tactics=tactics,
-            error=error,
-        )
 
     def _client_id(self, intent: Intent) -> str:
         cause = int(intent.intent_id.split("-")[-2])

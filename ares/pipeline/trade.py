@@ -31,6 +31,8 @@ class Trade:
     wanted_stop: Decimal = field(init=False)  # where the stop should rest
     protect_by_ns: int | None = None  # unprotected beyond this moment: close; None: protected or flat
     targets: tuple[Target, ...] = field(init=False)
+    targets_taken: int = 0
+    taking: int = 0  # targets that the working TARGET order takes
     best_price: float | None = None
     exit_reason: str = ""
     closing: bool = False  # the rest is being closed; nothing but fills can happen now
@@ -95,6 +97,7 @@ class Trade:
             stop=self.stop_price,
             initial_stop=self.plan.stop,
             targets=self.targets,
+            targets_taken=self.targets_taken,
             exit_by_ns=self.plan.exit_by_ns,
             best_price=self.best_price,
         )

@@ -1,0 +1,38 @@
+"""Running a stage that has only the async verb, and telling the desk how it went."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ares.clock import Clock
+from ares.events import RunStage, StageDone
+from ares.protocols import AnalysisStage, TacticsStage
+
+__all__ = ["stage_answer"]
+
+
+async def stage_answer(
+    command: RunStage, analyst: AnalysisStage, tactician: TacticsStage, clock: Clock
+) -> StageDone:
+    """The stage's answer, or its error in words: a stage is anybody's code, and the desk decides without it."""
+    analysis = tactics = None
+    error = ""
+    try:
+        if command.analysis is not None:
+            analysis = await analyst.execute_analysis(command.analysis)
+        elif command.tactics is not None:
+            tactics = await tactician.execute_tactics(command.tactics)
+    except asyncio.CancelledError:
+        raise
+    except Exception as failure:
+        error = f"{type(failure).__name__}: {failure}"
+    now = clock.now_ns()
+    return StageDone(
+        ts_event=now,
+        ts_seen=now,
+        symbol=command.symbol,
+        request=command.request,
+        analysis=analysis,
+        tactics=tactics,
+        error=error,
+    )
