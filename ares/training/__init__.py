@@ -7,8 +7,11 @@ from ares._lazy import lazy
 
 __all__ = [
     "BarrierConfig",
+    "CombinatorialPurgedCV",
     "Costs",
     "Labels",
+    "PurgedKFold",
+    "WalkForward",
     "cusum",
     "triple_barrier",
 ]
@@ -17,8 +20,11 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "BarrierConfig": "ares.training.labels",
+        "CombinatorialPurgedCV": "ares.training.splits",
         "Costs": "ares.training.labels",
         "Labels": "ares.training.labels",
+        "PurgedKFold": "ares.training.splits",
+        "WalkForward": "ares.training.splits",
         "cusum": "ares.training.labels",
         "triple_barrier": "ares.training.labels",
     },
