@@ -24,7 +24,7 @@ check: .venv/installed-test  ## lint and types
 	$(BIN)/mypy
 
 docs: .venv/installed-docs  ## build the documentation into site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: .venv/installed-bench  ## every benchmark beside its peers
 	$(BIN)/python -m benchmarks

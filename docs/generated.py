@@ -7,6 +7,7 @@ A page asks for one with a line of its own:
     {{ reasons }}                                            every code that a decision or an alert may carry
     {{ exit codes }}                                         of the command line
     {{ help backtest }}                                      what a command says about itself
+    {{ front door }}                                         the names of `ares` and their homes
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ def _table(asked: str) -> str:
         from ares.cli.exits import EXIT_CODES
 
         return _rows(("code", "error"), [(str(code), f"`{error.__name__}`") for error, code in EXIT_CODES.items()])
+    if asked == "front door":
+        return _front_door()
     if kind == "help":
         return _help(rest)
     raise ValueError(f"no table is called {asked!r}")
@@ -133,3 +136,13 @@ def _help(command: str) -> str:
         default = "" if parameter.default in (None, False, inspect.Parameter.empty) else f"`{parameter.default}`"
         rows.append((f"`{spelled}`", default, option.help or ""))
     return (inspect.getdoc(function) or "") + "\n\n" + _rows(("option", "default", "meaning"), rows)
+
+
+def _front_door() -> str:
+    import ares
+
+    rows = []
+    for name, home in sorted(ares._HOMES.items()):
+        summary = (getattr(ares, name).__doc__ or "").strip().splitlines()[0]
+        rows.append((f"[`{name}`][{home}.{name}]", f"`{home}`", summary))
+    return _rows(("name", "home", "what it is"), rows)
