@@ -1,0 +1,63 @@
+"""How a command ends: one exit code for each family of errors, one line that says what to do."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from ares.errors import (
+    AresError,
+    DataError,
+    InvalidInput,
+    ModelError,
+    NotAuthorized,
+    OutcomeUnknown,
+    Rejected,
+    Retryable,
+)
+from ares.secret import hide_secrets
+
+__all__ = ["EXIT_CODES", "INTERRUPTED", "ends_with_exit_code", "exit_code"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells expect
+EXIT_CODES: dict[type[AresError], int] = {
+    InvalidInput: 2,  # also what a misspelt option gives
+    DataError: 3,
+    ModelError: 4,
+    NotAuthorized: 5,
+    Rejected: 6,
+    OutcomeUnknown: 7,
+    Retryable: 75,  # EX_TEMPFAIL
+}
+
+
+def exit_code(error: AresError) -> int:
+    """The exit code of the family that an error belongs to; 1 for one without a family."""
+    return next((code for family, code in EXIT_CODES.items() if isinstance(error, family)), 1)
+
+
+def ends_with_exit_code(command: Callable[P, R]) -> Callable[P, R]:
+    """A command whose errors become one line on standard error and an exit code.
+
+    Only errors that ares raises on purpose are treated so; any other one is a defect and shows its traceback.
+    """
+
+    @functools.wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except AresError as error:
+            print(f"ares: {hide_secrets(str(error))}", file=sys.stderr)  # noqa: T201  the program speaks here
+            raise typer.Exit(exit_code(error)) from None
+        except KeyboardInterrupt:
+            print("ares: interrupted", file=sys.stderr)  # noqa: T201
+            raise typer.Exit(INTERRUPTED) from None
+
+    return guarded

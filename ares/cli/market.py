@@ -1,0 +1,56 @@
+"""Which market a command plays: the tape that its options name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ares.cli.screen import note
+from ares.errors import InvalidInput, unknown_name
+from ares.instruments import Interval
+
+if TYPE_CHECKING:
+    from ares.simulation.tape import Tape
+
+__all__ = ["DEFAULT_BARS", "DEFAULT_INTERVAL", "check_exchange_name", "open_tape"]
+
+DEFAULT_INTERVAL = "1h"
+DEFAULT_BARS = 5_000  # of the synthetic market: seven months of hours
+_LATER = {"BINANCE"}
+_EXCHANGES = {"SIM", *_LATER}
+
+
+def check_exchange_name(name: str) -> None:
+    """Refuse a venue that does not exist, or that this version cannot trade on. Raises InvalidInput."""
+    asked = name.upper()
+    if asked not in _EXCHANGES:
+        raise unknown_name("exchange", name, _EXCHANGES)
+    if asked in _LATER:
+        raise InvalidInput(f"--exchange {asked} comes with a later version; this one trades on SIM, the built-in venue")
+
+
+def open_tape(
+    symbol: str,
+    *,
+    tape: Path | None,
+    interval: str | None,
+    seed: int,
+    bars: int | None,
+) -> Tape:
+    """The recorded market in the file `tape`, or the synthetic one.
+
+    interval: None takes the file's own, or 1h. bars: only so many from the beginning.
+    Raises: InvalidInput for an unknown interval or file; DataError for data that cannot be played honestly.
+    """
+    from ares.simulation.tape import Tape
+
+    length = Interval.parse(interval) if interval is not None else None
+    if tape is None:
+        return Tape.synthetic(symbol, length or DEFAULT_INTERVAL, bars=bars or DEFAULT_BARS, seed=seed)
+    recorded = Tape.from_file(tape, symbol=symbol, interval=length)
+    for line in recorded.reports[symbol].summary()[1:]:
+        note(f"{tape.name}: {line}")
+    if bars is None or len(recorded) <= bars:
+        return recorded
+    track = recorded.track(symbol)
+    return Tape((track.slice(track.start_ns, int(track.close_ns[bars - 1])),))

@@ -1,0 +1,58 @@
+"""The options that the commands share: one spelling, one meaning, one help text."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Balance",
+    "Bars",
+    "ConfigFile",
+    "ExchangeName",
+    "IntervalName",
+    "JsonOut",
+    "LogLevel",
+    "LogLevelName",
+    "Progress",
+    "Seed",
+    "Symbol",
+    "TapeFile",
+]
+
+
+class LogLevelName(str, Enum):
+    """How much of what happens is logged."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+Symbol = Annotated[str, typer.Option(help="What to trade, such as ETHUSDT.")]
+ExchangeName = Annotated[
+    str, typer.Option("--exchange", help="SIM: the built-in venue. BINANCE comes with a later version.")
+]
+TapeFile = Annotated[
+    Path | None,
+    typer.Option("--tape", help="Recorded klines, Parquet or CSV. None: the built-in synthetic market."),
+]
+IntervalName = Annotated[
+    str | None, typer.Option("--interval", help="Length of a bar, such as 15m, 1h, 4h. None: the tape's own, or 1h.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the synthetic market and of the random baseline.")]
+Bars = Annotated[int | None, typer.Option(min=1, help="Play only so many bars, from the beginning.")]
+Balance = Annotated[float, typer.Option(min=1.0, help="What the account begins with, in the quote asset.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings, YAML. None: the defaults.")]
+JsonOut = Annotated[bool, typer.Option("--json", help="Standard output is one JSON object and nothing else.")]
+Progress = Annotated[
+    bool | None,
+    typer.Option("--progress/--no-progress", help="Progress bars on standard error. None: only on a terminal."),
+]
+LogLevel = Annotated[
+    LogLevelName | None, typer.Option("--log", help="Log events of this level and above, to standard error.")
+]

@@ -1,0 +1,97 @@
+"""What a person sees: progress on standard error, a summary on standard output; or one JSON object for machines."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+__all__ = ["note", "print_json", "print_summary", "progress_bar"]
+
+_REDRAWS = 200  # a bar is drawn at most so many times, so that drawing costs nothing beside the work
+
+
+def note(text: str, *, quiet: bool = False) -> None:
+    """One line of news on standard error."""
+    if not quiet:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(text, style="dim", markup=False)
+
+
+@contextmanager
+def progress_bar(label: str, total: int, shown: bool | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error; the function it gives takes how much is done so far.
+
+    shown: None shows it on a terminal only, True always, False never.
+    """
+    if not (sys.stderr.isatty() if shown is None else shown):
+        yield lambda done: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True, force_terminal=shown)
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        step = max(1, total // _REDRAWS)
+        drawn = 0
+
+        def advance(done: int) -> None:
+            nonlocal drawn
+            if done - drawn >= step or done >= total:
+                drawn = done
+                bar.update(task, completed=done)
+
+        yield advance
+
+
+def print_json(result: Mapping[str, Any]) -> None:
+    """The result as the only object on standard output. A number that is not known is null."""
+    sys.stdout.write(json.dumps(_finite(result), indent=2, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def print_summary(result: Mapping[str, Any]) -> None:
+    """The result for people: what was played, what came of it, what it cost, and what doing less would have given."""
+    screen = Console(highlight=False)
+    screen.print(
+        f"[bold]{result['symbol']} {result['interval']}[/bold] · {result['mode']} · {result['bars']:,} bars, "
+        f"{result['start'][:16]} to {result['end'][:16]} UTC"
+    )
+    asset = result.get("asset", "")
+    lines = Table(show_header=False, box=None, pad_edge=False)
+    lines.add_column(style="dim")
+    lines.add_column(justify="right")
+    lines.add_row("net return, after all costs", _percent(result["net_return"]))
+    lines.add_row("largest drawdown", _percent(result["max_drawdown"]))
+    lines.add_row("Sharpe ratio, yearly", _number(result["sharpe"]))
+    lines.add_row("orders / closed trades", f"{result['orders']:,} / {result['closed_trades']:,}")
+    lines.add_row("fees paid", f"{_number(result['fees'])} {asset}")
+    lines.add_row("funding received", f"{_number(result['funding'])} {asset}")
+    for name, value in result["baselines"].items():
+        lines.add_row(f"instead: {name.replace('_', ' ')}", _percent(value))
+    for name, value in result.get("refusals", {}).items():
+        lines.add_row(f"no trade: {name}", f"{value:,}")
+    screen.print(lines)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:+.2%}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(float(value)) else f"{float(value):,.2f}"
