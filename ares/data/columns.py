@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ares.data.stamps import EARLIEST_STAMP
 from ares.errors import DataError, InvalidInput
 from ares.market import KLINE_COLUMNS, REQUIRED_COLUMNS
 
@@ -66,7 +67,7 @@ def name_columns(frame: pd.DataFrame, required: Sequence[str]) -> tuple[pd.DataF
             taken[name] = frame.iloc[:, position].reset_index(drop=True)
         elif name != "ignore":
             ignored.append(str(original))
-    if "open_time" not in taken and not isinstance(frame.index, pd.RangeIndex | pd.MultiIndex):
+    if "open_time" not in taken and _is_time(frame.index):
         taken["open_time"] = frame.index.to_series().reset_index(drop=True)
     missing = [c for c in ("open_time", *required) if c not in taken]
     if missing:
@@ -75,6 +76,13 @@ def name_columns(frame: pd.DataFrame, required: Sequence[str]) -> tuple[pd.DataF
             missing=missing,
         )
     return pd.DataFrame(taken), tuple(ignored)
+
+
+def _is_time(index: pd.Index[Any]) -> bool:
+    """Whether an index holds times rather than row numbers."""
+    if isinstance(index, pd.MultiIndex) or index.dtype.kind == "b":
+        return False
+    return index.dtype.kind not in "iuf" or (len(index) > 0 and bool(index[0] >= EARLIEST_STAMP))
 
 
 def _refuse_many_symbols(column: pd.Series[Any]) -> None:

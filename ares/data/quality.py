@@ -157,8 +157,9 @@ def _interval(
     opens: NDArray[np.int64], named: pd.DataFrame, readable: NDArray[np.bool_], given: Interval | None
 ) -> Interval:
     """The interval that is given, checked against the rows, or the one the rows show."""
-    times = np.unique(opens)
+    times = np.sort(opens)
     steps = times[1:] - times[:-1]
+    steps = steps[steps > 0]
     if given is not None:
         apart = _commonest(steps) if steps.size else given.ns
         coarser = apart < given.ns and given.ns % apart == 0

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["NOT_A_TIME", "format_ns", "stamps_to_ns"]
+__all__ = ["EARLIEST_STAMP", "NOT_A_TIME", "format_ns", "stamps_to_ns"]
 
 NOT_A_TIME = np.iinfo(np.int64).min
 """Stands in the result where a stamp could not be read."""
 
-_EARLIEST_SECONDS = 100_000_000  # 1973; smaller numbers are row counters or dates written as integers, not times
+EARLIEST_STAMP = 100_000_000
+"""Seconds of 1973; smaller numbers are row counters or dates written as integers, not times."""
 
 
 def stamps_to_ns(values: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -73,7 +74,7 @@ def _from_numbers(values: NDArray[Any]) -> tuple[NDArray[np.int64], tuple[str, .
         whole = values <= np.iinfo(np.int64).max
     nanoseconds = np.full(counts.size, NOT_A_TIME)
     units = []
-    low = _EARLIEST_SECONDS
+    low = EARLIEST_STAMP
     for unit, high, scale in (
         ("s", 10**11, 10**9),
         ("ms", 10**14, 10**6),
