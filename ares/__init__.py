@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ares._lazy import lazy
 
 if TYPE_CHECKING:
+    from ares.config import AresConfig, load_config
     from ares.protocols import (
         AnalysisInput,
         AnalysisResult,
@@ -31,6 +32,7 @@ __all__ = [
     "AnalysisInput",
     "AnalysisResult",
     "AnalysisStage",
+    "AresConfig",
     "Assessment",
     "AssessmentInput",
     "Exchange",
@@ -42,12 +44,14 @@ __all__ = [
     "TacticsStage",
     "TradePlan",
     "__version__",
+    "load_config",
 ]
 
 _HOMES = {
     "AnalysisInput": "ares.protocols",
     "AnalysisResult": "ares.protocols",
     "AnalysisStage": "ares.protocols",
+    "AresConfig": "ares.config",
     "Assessment": "ares.protocols",
     "AssessmentInput": "ares.protocols",
     "Exchange": "ares.protocols",
@@ -58,6 +62,7 @@ _HOMES = {
     "TacticsResult": "ares.protocols",
     "TacticsStage": "ares.protocols",
     "TradePlan": "ares.protocols",
+    "load_config": "ares.config",
 }
 
 if not TYPE_CHECKING:  # so that a type checker finds a misspelt name instead of a lazy one
