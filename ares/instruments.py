@@ -19,10 +19,21 @@ from attrs.validators import ge, gt
 
 from ares.errors import InvalidInput, unknown_name
 
-__all__ = ["MONEY_UNIT", "Instrument", "Interval", "MarginTier", "Side"]
+__all__ = ["MONEY_UNIT", "Instrument", "Interval", "MarginTier", "Side", "from_units", "to_units"]
 
 MONEY_UNIT = Decimal("1e-8")  # quote asset; the ledger's integer unit
+_MAX_TICKS = 10**12  # a price above this many ticks is cut to it
 _ROUNDING = {"down": ROUND_FLOOR, "up": ROUND_CEILING, "nearest": ROUND_HALF_EVEN}
+
+
+def to_units(amount: Decimal) -> int:
+    """Whole 1e-8 units of a quote amount, a fee or a rate, rounded half to even."""
+    return int(amount.scaleb(8).to_integral_value(ROUND_HALF_EVEN))
+
+
+def from_units(units: int) -> Decimal:
+    """The amount of `units`, with its eight decimals."""
+    return Decimal(units).scaleb(-8)
 
 
 class Side(str, Enum):
@@ -171,19 +182,36 @@ class Instrument:
         if exact is None or exact <= 0:
             return Decimal(0)
         capped = min(exact, self.max_market_quantity if market else self.max_quantity)
-        floored = (capped / self.lot_step).to_integral_value(ROUND_FLOOR) * self.lot_step
-        return Decimal(0) if floored < self.min_quantity else floored.quantize(self.lot_step.normalize())
+        floored = (capped // self.lot_step) * self.lot_step  # `//` is exact, `/` would round at 28 digits
+        return Decimal(0) if floored < self.min_quantity else floored
+
+    def order_quantity(
+        self, value: Decimal | float, reference: Decimal | float, *, market: bool = True, reduce_only: bool = False
+    ) -> Decimal:
+        """`quantity(value)`, and 0 also when its notional at `reference` (quote per base) is below the venue's least.
+
+        Reduce-only orders are exempt from the least notional.
+        """
+        size = self.quantity(value, market=market)
+        price = _decimal(reference)
+        if not reduce_only and (price is None or size * price < self.min_notional):
+            return Decimal(0)
+        return size
 
     def price(self, value: Decimal | float, rounding: Literal["down", "up", "nearest"] = "nearest") -> Decimal:
         """`value` (quote per base) on the tick grid and inside the price filter. Raises InvalidInput unless > 0."""
         exact = _decimal(value)
         if exact is None or exact <= 0:
             raise InvalidInput(f"{self.symbol}: a price must be a positive number, not {value}", value=str(value))
-        ticks = (exact / self.tick_size).to_integral_value(_ROUNDING[rounding])
-        rounded = max(ticks * self.tick_size, self.min_price, self.tick_size)
-        if self.max_price is not None:
-            rounded = min(rounded, self.max_price)
-        return rounded.quantize(self.tick_size.normalize())
+        bounded = min(exact, self.tick_size * _MAX_TICKS)
+        ticks = (bounded / self.tick_size).to_integral_value(_ROUNDING[rounding])
+        return self._on_grid(ticks) * self.tick_size
+
+    def _on_grid(self, ticks: Decimal) -> Decimal:
+        """`ticks` moved inside the price filter."""
+        least = max(Decimal(1), (self.min_price / self.tick_size).to_integral_value(ROUND_CEILING))
+        most = Decimal(_MAX_TICKS) if self.max_price is None else self.max_price // self.tick_size
+        return min(max(ticks, least), most)
 
     def stop_price(self, value: Decimal | float, side: Side) -> Decimal:
         """A stop's trigger on the grid, rounded away from harm: a BUY stop up, a SELL stop down."""

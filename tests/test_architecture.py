@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ares"
 FLOORS: dict[float, str] = {
     0: "errors clock kernels log secret _lazy",
     1: "storage instruments strict_yaml",
+    1.5: "instrument_tables",
     2: "market orders",
     3: "account",
     4: "protocols models",
