@@ -31,10 +31,13 @@ KERNELS = Path(__file__).resolve().parent
 
 
 @cache
-def source_digest(folder: Path = KERNELS) -> str:
-    """SHA-256 over the name and the bytes of every Python file in `folder`, in name order. Read once a process."""
+def source_digest(names: tuple[str, ...] = ()) -> str:
+    """SHA-256 over the name and the bytes of kernel files, in name order. Read once a process.
+
+    names: file names in `ares/kernels`; none means all of them.
+    """
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(KERNELS / name for name in names) if names else sorted(KERNELS.glob("*.py")):
         content = path.read_bytes()
         digest.update(f"{path.name}\0{len(content)}\0".encode())
         digest.update(content)

@@ -1,0 +1,14 @@
+"""Features: what an analyst may know at the close of a bar, computed once for research and for live trading."""
+
+from ares._lazy import lazy
+
+__all__ = ["FeatureConfig", "FeatureNode", "FeatureOrchestrator"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "FeatureConfig": "ares.features.config",
+        "FeatureNode": "ares.features.nodes",
+        "FeatureOrchestrator": "ares.features.orchestrator",
+    },
+)

@@ -1,0 +1,1 @@
+"""The catalogue of built-in features, one module a group."""

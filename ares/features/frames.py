@@ -1,0 +1,107 @@
+"""The border between pandas and the engine: frames in, checked, as plain arrays; arrays out as a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from ares.errors import DataError, InvalidInput, TooShort
+from ares.instruments import Interval
+from ares.market import REQUIRED_COLUMNS
+
+__all__ = ["Bars", "read_bars", "write_frame"]
+
+OPTIONAL = ("quote_volume", "taker_buy_volume", "taker_buy_quote_volume", "trades")
+
+
+@frozen(eq=False)
+class Bars:
+    """Klines as the engine takes them."""
+
+    interval: Interval
+    open_ns: NDArray[np.int64]  # rising
+    columns: dict[str, NDArray[np.float64]] = field(repr=False)
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """Names of the columns that hold data."""
+        return frozenset(self.columns)
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """Bar numbers since the epoch."""
+        return self.open_ns // self.interval.ns
+
+
+def index_ns(index: pd.Index, what: str) -> NDArray[np.int64]:
+    """A UTC time index as int64 ns. Raises DataError when it has no time zone or does not rise."""
+    if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
+        raise DataError(f"{what} must have a DatetimeIndex in UTC; got {type(index).__name__} without a time zone")
+    ns = np.ascontiguousarray(index.as_unit("ns").asi8)
+    wrong = np.flatnonzero(ns[1:] <= ns[:-1])
+    if wrong.size:
+        row = int(wrong[0]) + 1
+        raise DataError(
+            f"{what}: row {row} at {index[row]} is not later than the row before; sort and remove duplicates", row=row
+        )
+    return ns
+
+
+def read_bars(klines: pd.DataFrame, interval: Interval | str | None = None) -> Bars:
+    """Check a klines frame and take its columns (see `ares.market.KLINE_COLUMNS`); nothing is repaired.
+
+    interval: None infers it as the commonest step between rows.
+    An optional column that is absent or entirely NaN is no source. Raises: TooShort for fewer than two rows without an
+    interval, InvalidInput for missing columns, DataError with the first offending row for disorder, NaN or non-positive
+    prices, a high below or a low above the bar's other prices, negative volume.
+    """
+    missing = [name for name in REQUIRED_COLUMNS if name not in klines.columns]
+    if missing:
+        raise InvalidInput(f"klines lack the columns {', '.join(missing)}", missing=missing)
+    open_ns = index_ns(klines.index, "klines")
+    if interval is None:
+        if open_ns.size < 2:
+            raise TooShort(f"{open_ns.size} klines: name the interval, it cannot be inferred", rows=int(open_ns.size))
+        steps, counts = np.unique(np.diff(open_ns), return_counts=True)
+        interval = Interval.of_ns(int(steps[np.argmax(counts)]))
+    interval = Interval.parse(interval)
+    early = np.flatnonzero(np.diff(open_ns) < interval.ns)
+    if early.size:
+        row = int(early[0]) + 1
+        raise DataError(f"klines: row {row} opens less than {interval} after the row before", row=row)
+    columns = {}
+    for name in (*REQUIRED_COLUMNS, *OPTIONAL):
+        if name in klines.columns:
+            values = klines[name].to_numpy(dtype=np.float64, na_value=np.nan)
+            if name == "trades":
+                values = np.where(values < 0, np.nan, values)
+            if name in REQUIRED_COLUMNS or not np.isnan(values).all():
+                columns[name] = values
+    _check_prices(columns, klines.index)
+    columns["time"] = (open_ns // 1_000_000_000).astype(np.float64)
+    return Bars(interval, open_ns, columns)
+
+
+def _check_prices(columns: dict[str, NDArray[np.float64]], index: pd.Index) -> None:
+    o, h, low, c, v = (columns[name] for name in REQUIRED_COLUMNS)
+    checks = (
+        ("a price that is not a positive number", ~((o > 0) & (h > 0) & (low > 0) & (c > 0) & np.isfinite(o + h + c))),
+        ("a high below or a low above its other prices", (h < np.maximum(o, c)) | (low > np.minimum(o, c))),
+        ("a volume that is negative or no number", ~((v >= 0) & np.isfinite(v))),
+    )
+    for what, bad in checks:
+        rows = np.flatnonzero(bad)
+        if rows.size:
+            row = int(rows[0])
+            raise DataError(f"klines: {what} in row {row} at {index[row]} ({rows.size} such rows)", row=row)
+
+
+def write_frame(values: NDArray[np.float64], names: Sequence[str], index: pd.Index) -> pd.DataFrame:
+    """A frame over `values` (features, rows) without copying them."""
+    frame = pd.DataFrame(values.T, index=index, columns=pd.Index(names), copy=False)
+    frame.index.name = "open_time"
+    return frame

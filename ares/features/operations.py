@@ -1,0 +1,98 @@
+"""What the planner must know about each compiled operation: its number, what it carries, how far it looks back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil, log
+
+from attrs import frozen
+
+from ares.kernels import calendar, engine, layout, momentum, moving, volatility, wavelet
+from ares.kernels.jit import source_digest
+from ares.kernels.layout import PURE, RESTARTED, WINDOW
+
+Ints = tuple[int, ...]
+
+FORGOTTEN = 1e-8  # weight of everything before a recursion's restart when the restarted one takes over
+
+MODULES = (calendar, engine, layout, momentum, moving, volatility, wavelet)
+
+
+def kernel_version() -> str:
+    """Digest of the kernels that features are computed with; part of every fingerprint and cache key."""
+    return source_digest(tuple(sorted(f"{module.__name__.rpartition('.')[2]}.py" for module in MODULES)))
+
+
+def memory_of(alpha: float) -> int:
+    """Rows until an exponential mean with weight `alpha` has forgotten all but `FORGOTTEN` of what came before."""
+    return ceil(log(FORGOTTEN) / log(1.0 - alpha)) if alpha < 1.0 else 1
+
+
+@frozen
+class Operation:
+    """One compiled kernel as the planner sees it. Row counts are in rows of the node's own timeframe."""
+
+    number: int
+    kind: int  # PURE, WINDOW or RESTARTED
+    outputs: Callable[[Ints, int], int]  # of the integer parameters and the number of inputs
+    lookback: Callable[[Ints, int], int]  # of the integer parameters and the output: rows before its first value
+    state: int = 0  # float64 cells carried
+    memory: Callable[[Ints, tuple[float, ...]], int] = lambda ints, floats: 0  # rows a RESTARTED node needs
+    reach: Callable[[Ints], int] | None = None  # rows of input read before the current; None: the longest lookback
+
+
+def _count(n: int) -> Callable[[Ints, int], int]:
+    return lambda ints, inputs: n
+
+
+def _none(ints: Ints, output: int) -> int:
+    return 0
+
+
+def _window(ints: Ints, output: int) -> int:
+    return ints[0] - 1
+
+
+def _wilder(ints: Ints, floats: tuple[float, ...]) -> int:
+    return memory_of(1.0 / ints[0]) + ints[0] + 1
+
+
+OPERATIONS: dict[str, Operation] = {
+    "combine": Operation(moving.COMBINE, PURE, _count(1), _none),
+    "lagged": Operation(moving.LAGGED, PURE, _count(1), lambda ints, output: ints[0]),
+    "mean": Operation(moving.MEAN, WINDOW, _count(1), _window, 2, reach=lambda ints: ints[0]),
+    "mean_square": Operation(moving.MEAN_SQUARE, WINDOW, _count(1), _window, 2, reach=lambda ints: ints[0]),
+    "spread": Operation(moving.SPREAD, WINDOW, _count(2), _window, 3, reach=lambda ints: ints[0]),
+    "shape": Operation(moving.SHAPE, WINDOW, _count(2), _window, 6, reach=lambda ints: ints[0]),
+    "extremes": Operation(moving.EXTREMES, WINDOW, _count(4), _window, 5, reach=lambda ints: ints[0]),
+    "slope": Operation(moving.SLOPE, WINDOW, _count(2), _window, 5, reach=lambda ints: ints[0]),
+    "ewm": Operation(
+        moving.EWM, RESTARTED, _count(1), _window, 2, lambda ints, floats: memory_of(floats[0]) + ints[0]
+    ),
+    "rsi": Operation(momentum.RSI, RESTARTED, _count(1), lambda ints, output: ints[0], 3, _wilder, lambda ints: 1),
+    "direction": Operation(
+        momentum.DIRECTION,
+        RESTARTED,
+        _count(3),
+        lambda ints, output: 2 * ints[0] - 1 if output == 0 else ints[0],
+        6,
+        lambda ints, floats: 2 * memory_of(1.0 / ints[0]) + 2 * ints[0],
+        lambda ints: 1,
+    ),
+    "cci": Operation(momentum.CCI, PURE, _count(1), _window),
+    "supertrend": Operation(
+        momentum.SUPERTREND, RESTARTED, _count(2), _none, 3, lambda ints, floats: ints[0], lambda ints: 1
+    ),
+    "mfi": Operation(
+        momentum.MFI, WINDOW, _count(1), lambda ints, output: ints[0], 3, reach=lambda ints: ints[0] + 1
+    ),
+    "true_range": Operation(volatility.TRUE_RANGE, PURE, _count(1), lambda ints, output: 1),
+    "bar_variance": Operation(volatility.BAR_VARIANCE, PURE, _count(4), _none),
+    "yang_zhang": Operation(volatility.YANG_ZHANG, PURE, _count(1), _none),
+    "corwin_schultz": Operation(volatility.CORWIN_SCHULTZ, PURE, _count(1), lambda ints, output: 1),
+    "modwt_level": Operation(
+        wavelet.MODWT_LEVEL, PURE, _count(2), lambda ints, output: (ints[0] - 1) * ints[1]
+    ),
+    "bands": Operation(wavelet.BANDS, PURE, lambda ints, inputs: 2 * inputs, _none),
+    "calendar": Operation(calendar.CALENDAR, PURE, _count(8), _none),
+}

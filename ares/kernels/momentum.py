@@ -1,0 +1,220 @@
+"""Oscillators that are recursions of their own: relative strength, directional movement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ares.kernels.jit import inner
+from ares.kernels.layout import FLOATS, IN, INT, LENGTH
+
+NAN = np.nan
+
+RSI, DIRECTION, CCI, SUPERTREND, MFI = range(20, 25)
+
+
+@inner
+def rsi(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, fresh: int) -> None:
+    """Wilder's relative strength index of the input's differences over `w` rows, in [0, 1]; NaN when nothing moved."""
+    w = t[k + INT]
+    x = m[t[k + IN] :]
+    y = m[oo:]
+    up = m[so]
+    down = m[so + 1]
+    count = m[so + 2]
+    alpha = 1.0 / w
+    keep = 1.0 - alpha
+    for i in range(lo, hi):
+        if i <= first:
+            y[i] = NAN
+            continue
+        d = x[i] - x[i - 1]
+        if d != d:
+            y[i] = NAN
+            continue
+        gain = d if d > 0.0 else 0.0
+        loss = -d if d < 0.0 else 0.0
+        if count >= w:
+            up = alpha * gain + keep * up
+            down = alpha * loss + keep * down
+        else:
+            up += gain
+            down += loss
+            count += 1.0
+            if count < w:
+                y[i] = NAN
+                continue
+            up /= w
+            down /= w
+        both = up + down
+        y[i] = up / both if both > 0.0 else NAN
+    m[so] = up
+    m[so + 1] = down
+    m[so + 2] = count
+
+
+@inner
+def direction(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, fresh: int) -> None:
+    """Wilder's directional movement over `w` rows from high, low, close: ADX, +DI, -DI, each in [0, 1]."""
+    w = t[k + INT]
+    length = t[k + LENGTH]
+    high = m[t[k + IN] :]
+    low = m[t[k + IN + 1] :]
+    close = m[t[k + IN + 2] :]
+    adx = m[oo:]
+    plus_out = m[oo + length :]
+    minus_out = m[oo + 2 * length :]
+    plus = m[so]
+    minus = m[so + 1]
+    reach = m[so + 2]
+    count = m[so + 3]
+    mean = m[so + 4]
+    seen = m[so + 5]
+    keep = 1.0 - 1.0 / w
+    alpha = 1.0 / w
+    for i in range(lo, hi):
+        adx[i] = NAN
+        plus_out[i] = NAN
+        minus_out[i] = NAN
+        if i <= first:
+            continue
+        rise = high[i] - high[i - 1]
+        fall = low[i - 1] - low[i]
+        before = close[i - 1]
+        true_range = max(high[i], before) - min(low[i], before)
+        p = rise if rise > fall and rise > 0.0 else 0.0
+        q = fall if fall > rise and fall > 0.0 else 0.0
+        count += 1.0
+        if count < w:  # Wilder's sums are begun with the first w - 1 moves
+            plus += p
+            minus += q
+            reach += true_range
+            continue
+        plus = keep * plus + p
+        minus = keep * minus + q
+        reach = keep * reach + true_range
+        if reach <= 0.0:
+            continue
+        plus_out[i] = plus / reach
+        minus_out[i] = minus / reach
+        both = plus + minus
+        apart = abs(plus - minus) / both if both > 0.0 else 0.0
+        if seen >= w:
+            mean = alpha * apart + keep * mean
+            adx[i] = mean
+        else:
+            mean += apart
+            seen += 1.0
+            if seen == w:
+                mean /= w
+                adx[i] = mean
+    m[so] = plus
+    m[so + 1] = minus
+    m[so + 2] = reach
+    m[so + 3] = count
+    m[so + 4] = mean
+    m[so + 5] = seen
+
+
+@inner
+def cci(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, fresh: int) -> None:
+    """Distance of the input from its mean over `w` rows, in mean absolute deviations; 0 when all are equal."""
+    w = t[k + INT]
+    x = m[t[k + IN] :]
+    y = m[oo:]
+    for i in range(lo, hi):
+        if i < first + w - 1:
+            y[i] = NAN
+            continue
+        total = 0.0
+        for j in range(i - w + 1, i + 1):
+            total += x[j]
+        middle = total / w
+        apart = 0.0
+        for j in range(i - w + 1, i + 1):
+            apart += abs(x[j] - middle)
+        y[i] = (x[i] - middle) * w / apart if apart > 1e-12 * abs(total) else (0.0 if apart == apart else NAN)
+
+
+@inner
+def supertrend(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, fresh: int) -> None:
+    """The trailing band that price must cross to turn the trend: inputs high, low, close, ATR; outputs band and side.
+
+    The upper band only falls and the lower only rises until the close crosses it. Begun as rising.
+    """
+    factor = m[t[k + FLOATS]]
+    high = m[t[k + IN] :]
+    low = m[t[k + IN + 1] :]
+    close = m[t[k + IN + 2] :]
+    atr = m[t[k + IN + 3] :]
+    band = m[oo:]
+    side_out = m[oo + t[k + LENGTH] :]
+    upper = m[so]
+    lower = m[so + 1]
+    side = m[so + 2]
+    for i in range(lo, hi):
+        if not atr[i] == atr[i]:
+            band[i] = NAN
+            side_out[i] = NAN
+            continue
+        middle = (high[i] + low[i]) / 2.0
+        above = middle + factor * atr[i]
+        below = middle - factor * atr[i]
+        if side == 0.0:
+            upper = above
+            lower = below
+            side = 1.0
+        else:
+            before = close[i - 1]
+            upper = above if above < upper or before > upper else upper
+            lower = below if below > lower or before < lower else lower
+            if side > 0.0 and close[i] < lower:
+                side = -1.0
+                upper = above
+            elif side < 0.0 and close[i] > upper:
+                side = 1.0
+                lower = below
+        band[i] = lower if side > 0.0 else upper
+        side_out[i] = side
+    m[so] = upper
+    m[so + 1] = lower
+    m[so + 2] = side
+
+
+@inner
+def mfi(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, fresh: int) -> None:
+    """Share of money flow (inputs: typical price, volume) on rising rows over `w` rows, in [0, 1]; NaN without flow."""
+    w = t[k + INT]
+    x = m[t[k + IN] :]
+    volume = m[t[k + IN + 1] :]
+    y = m[oo:]
+    up = m[so]
+    down = m[so + 1]
+    again = fresh != 0 or m[so + 2] == 0.0
+    for i in range(lo, hi):
+        if i < first + w:
+            y[i] = NAN
+            continue
+        flow = x[i] * volume[i]
+        if not again:
+            up += flow if x[i] > x[i - 1] else 0.0
+            down += flow if x[i] < x[i - 1] else 0.0
+            j = i - w
+            old = x[j] * volume[j]
+            up -= old if x[j] > x[j - 1] else 0.0
+            down -= old if x[j] < x[j - 1] else 0.0
+            again = not old <= 1e4 * (up + down)
+        if again:
+            up = 0.0
+            down = 0.0
+            for j in range(i - w + 1, i + 1):
+                flow = x[j] * volume[j]
+                up += flow if x[j] > x[j - 1] else 0.0
+                down += flow if x[j] < x[j - 1] else 0.0
+            again = False
+            m[so + 2] = 1.0
+        both = up + down
+        y[i] = min(max(up / both, 0.0), 1.0) if both > 0.0 else NAN
+    m[so] = up
+    m[so + 1] = down
