@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 from attrs.validators import gt
 
 from ares.account import Account, Ledger
@@ -36,23 +36,19 @@ from ares.events import (
     Wake,
 )
 from ares.instruments import Instrument, Interval
-from ares.market import Candle, FundingRate, MarketView, Ticker
+from ares.market import FundingRate, Ticker
 from ares.pipeline.custody import Custody
 from ares.pipeline.decide import Decider
 from ares.pipeline.execution import IntentBook
 from ares.pipeline.guard import Guard, GuardConfig, Mode
+from ares.pipeline.looks import Looks
 from ares.pipeline.outbox import Outbox
 from ares.pipeline.records import ClosedTrade, DeskRecords
-from ares.pipeline.trade import Trade
+from ares.pipeline.seat import Seat
 from ares.protocols import (
-    Action,
     AnalysisResult,
     AnalysisStage,
-    Assessment,
-    AssessmentInput,
-    FeatureRow,
     FeatureStage,
-    FeatureStream,
     MonitoringStage,
     TacticsStage,
 )
@@ -68,34 +64,6 @@ class DeskConfig:
     protect_within_ns: int = field(default=3_000_000_000, validator=gt(0))  # a stop must be acknowledged by then
     stage_timeout_ns: int = field(default=200_000_000, validator=gt(0))  # a later answer of an outside stage is dropped
     guard: GuardConfig = field(factory=GuardConfig)
-
-
-@define
-class _Seat:
-    """What the desk knows of one symbol."""
-
-    symbol: str
-    stream: FeatureStream
-    instrument: Instrument | None = None
-    leverage: int | None = None
-    candle: Candle | None = None
-    mark: float | None = None
-    ticker: Ticker | None = None
-    funding: FundingRate | None = None
-    row: FeatureRow | None = None
-    analysis: AnalysisResult | None = None
-    dirty: bool = False  # something the monitor looks at has changed since its last look
-    looked_ns: int | None = None
-
-    def market(self, now_ns: int) -> MarketView:
-        return MarketView(
-            symbol=self.symbol,
-            now_ns=now_ns,
-            candle=self.candle,
-            mark_price=self.mark,
-            ticker=self.ticker,
-            funding=self.funding,
-        )
 
 
 class Desk:
@@ -118,13 +86,13 @@ class Desk:
         self.interval = Interval.parse(interval)
         if not self.symbols or len(set(self.symbols)) != len(self.symbols):
             raise InvalidInput("a desk needs at least one symbol, each named once", symbols=self.symbols)
-        self.monitor = monitor
         self.records = DeskRecords(records_limit)
         self.intents = IntentBook()
         self.guard = Guard(self.config.guard)
         self.custody = Custody(self.intents, self.config.protect_within_ns, self._trade_closed)
         self.ledger: Ledger | None = None  # None until the first snapshot of the venue
-        self._seats = {s: _Seat(s, features.stream(s, self.interval.name)) for s in self.symbols}
+        self._seats = {s: Seat(s, features.stream(s, self.interval.name)) for s in self.symbols}
+        self._looks = Looks(monitor, self.custody, self.records, self.config.look_every_ns)
         self._decider = Decider(analyst, tactician, self.config.stage_timeout_ns)
         self._seq = -1
         self._now_ns = 0
@@ -219,7 +187,7 @@ class Desk:
             return
         self._watch_equity(out)
         if seat.symbol in self.custody.trades:
-            self._look(out, seat)
+            self._looks.look(out, seat, self._ledger())
         elif analysis is not None:
             self._decide(out, seat, analysis)
 
@@ -233,7 +201,7 @@ class Desk:
         trade = self.custody.trades.get(event.symbol)
         if trade is not None:
             trade.saw(event.price)
-            self._look(out, seat)
+            self._looks.look(out, seat, self._ledger())
 
     def _on_book_top(self, out: Outbox, event: BookTop) -> None:
         seat = self._seat(event.symbol)
@@ -256,7 +224,7 @@ class Desk:
             symbol=event.symbol, ts_ns=event.ts_event, rate=event.rate, mark_price=event.mark_price
         )
         if event.amount is not None:
-            self._ledger().book_funding(self._instrument(seat), amount=event.amount)
+            self._ledger().book_funding(seat.known_instrument(), amount=event.amount)
             trade = self.custody.trades.get(event.symbol)
             if trade is not None:
                 trade.funding += event.amount
@@ -275,7 +243,7 @@ class Desk:
         state, new = self.intents.filled(fill)
         if not new:
             return
-        self._ledger().book_fill(self._instrument(seat), fill)
+        self._ledger().book_fill(seat.known_instrument(), fill)
         self.records.fills.append(fill)
         trade = self.custody.on_fill(out, state, fill)
         if state is None and not fill.liquidation:
@@ -304,7 +272,7 @@ class Desk:
                 )
             self.ledger = Ledger(event.account.asset, event.account.wallet)
             for seat in self._seats.values():
-                self.ledger.add(self._instrument(seat))
+                self.ledger.add(seat.known_instrument())
             return
         self._compare(out, event)
 
@@ -334,7 +302,7 @@ class Desk:
         elif kind in ("look", "exit"):
             seat = self._seats[symbol]
             seat.dirty = seat.dirty or kind == "exit"
-            self._look(out, seat)
+            self._looks.look(out, seat, self._ledger())
 
     def _on_stage_done(self, out: Outbox, event: StageDone) -> None:
         seat = self._seat(event.symbol)
@@ -379,7 +347,7 @@ class Desk:
 
     # ------------------------------------------------------------ decisions
 
-    def _decide(self, out: Outbox, seat: _Seat, analysis: AnalysisResult) -> None:
+    def _decide(self, out: Outbox, seat: Seat, analysis: AnalysisResult) -> None:
         """Ask the tactician for a plan, unless the opinion is to abstain or the guard says no."""
         if analysis.side is None:
             self._decider.record(self.records, out, analysis, None, analysis.reasons)
@@ -387,58 +355,18 @@ class Desk:
         account = self.account()
         committed = sum((p.notional for p in account.positions), Decimal(0)) + self._in_flight()
         limits = self.guard.limits(account, committed, len(self.custody.trades))
-        result = self._decider.plan(out, analysis, self._instrument(seat), account, seat.market(out.now_ns), limits)
+        result = self._decider.plan(out, analysis, seat.known_instrument(), account, seat.market(out.now_ns), limits)
         if result is not None:
             self._enter(out, seat, analysis, result.plan, result.reasons)
 
-    def _enter(self, out: Outbox, seat: _Seat, analysis: AnalysisResult, plan: Any, reasons: Any) -> None:
+    def _enter(self, out: Outbox, seat: Seat, analysis: AnalysisResult, plan: Any, reasons: Any) -> None:
         self._decider.record(self.records, out, analysis, plan, reasons)
         if plan is None or self.guard.mode is not Mode.RUN:
             return
         self.custody.enter(out, plan, seat.leverage)
         if seat.leverage != plan.leverage:
-            self._ledger().set_leverage(self._instrument(seat), plan.leverage)
+            self._ledger().set_leverage(seat.known_instrument(), plan.leverage)
             seat.leverage = plan.leverage
-
-    def _look(self, out: Outbox, seat: _Seat) -> None:
-        """Let the monitor judge the position: when something changed, at most every `look_every_ns`."""
-        trade = self.custody.trades.get(seat.symbol)
-        if trade is None or trade.held == 0 or trade.closing or not seat.dirty:
-            return
-        if self.intents.open_of(trade.trade_id, Purpose.EXIT, Purpose.TARGET):
-            return
-        due = (seat.looked_ns + self.config.look_every_ns) if seat.looked_ns is not None else out.now_ns
-        if out.now_ns < due:
-            out.wake_at(due, f"look:{seat.symbol}")
-            return
-        seat.dirty, seat.looked_ns = False, out.now_ns
-        given = AssessmentInput(
-            now_ns=out.now_ns,
-            trade=trade.view(),
-            position=self._ledger().position(seat.symbol),
-            instrument=self._instrument(seat),
-            market=seat.market(out.now_ns),
-            analysis=seat.analysis,
-        )
-        verdict = self.monitor.assess_position(given)
-        self.records.assessments.append(verdict)
-        self._act(out, trade, verdict)
-
-    def _act(self, out: Outbox, trade: Trade, verdict: Assessment) -> None:
-        """Turn a verdict into orders; what the desk does not do is said, not dropped."""
-        reason = verdict.reasons[0].code if verdict.reasons else verdict.action.value.lower()
-        if verdict.action is Action.MOVE_STOP and verdict.new_stop is not None:
-            trade.wanted_stop = verdict.new_stop
-            self.custody.protect(out, trade)
-        elif verdict.action is Action.CLOSE:
-            self.custody.exit(out, trade, trade.held, Purpose.EXIT, reason)
-        elif verdict.action in (Action.TAKE_PROFIT, Action.SCALE_DOWN) and verdict.quantity:
-            taking = verdict.action is Action.TAKE_PROFIT
-            purpose = Purpose.TARGET if taking else Purpose.EXIT
-            trade.taking = max(1, verdict.targets_hit) if taking else 0
-            self.custody.exit(out, trade, verdict.quantity, purpose, reason)
-        elif verdict.action is Action.SCALE_UP:
-            out.alert("assessment.not_followed", trade.symbol, action=verdict.action.value)
 
     def _watch_equity(self, out: Outbox) -> None:
         reason = self.guard.watch(self._ledger().equity_units / 1e8, out.now_ns)
@@ -462,19 +390,14 @@ class Desk:
                 total += waiting * Decimal(repr(mark))
         return total
 
-    def _position(self, seat: _Seat) -> Any:
+    def _position(self, seat: Seat) -> Any:
         return self._ledger().position(seat.symbol) if seat.symbol in self.custody.trades else None
 
-    def _seat(self, symbol: str) -> _Seat:
+    def _seat(self, symbol: str) -> Seat:
         try:
             return self._seats[symbol]
         except KeyError:
             raise InvalidInput(f"no seat for {symbol}; this desk trades {self.symbols}", symbol=symbol) from None
-
-    def _instrument(self, seat: _Seat) -> Instrument:
-        if seat.instrument is None:
-            raise InvalidInput("the first event of a session must be a VenueSnapshot", symbol=seat.symbol)
-        return seat.instrument
 
     def _ledger(self) -> Ledger:
         if self.ledger is None:

@@ -71,7 +71,7 @@ class Guard:
             ("daily_loss", self._day_equity, self.config.daily_loss_limit),
             ("drawdown", self._peak, self.config.drawdown_limit),
         ):
-            if limit is not None and cause not in self.latches and 0 < start and equity <= start * (1.0 - limit):
+            if limit is not None and cause not in self.latches and start > 0 and equity <= start * (1.0 - limit):
                 self.hold(cause, Mode.REDUCE)
                 return Reason(code=f"guard.{cause}", numbers={"loss": 1.0 - equity / start, "limit": limit})
         return None

@@ -201,15 +201,16 @@ class SqliteJournal:
 
     def records(self) -> Iterator[Record]:
         """Everything stored, in order. Raises DataError at the first record whose checksum does not fit."""
-        seq = -1
+        good = 0
         try:
-            for seq, event, commands in self._checked():
+            for event, commands in self._checked():
                 yield decode_event(event), [decode_command(c) for c in commands]
+                good += 1
         except (sqlite3.DatabaseError, TypeError) as error:  # TypeError: a cell that holds no bytes
-            raise DataError(f"journal {self.path} is damaged after seq {seq}: {error}", row=seq + 1) from error
+            raise DataError(f"journal {self.path} is damaged at seq {good}: {error}", row=good) from error
 
-    def _checked(self) -> Iterator[tuple[int, bytes, list[bytes]]]:
-        """Stored bytes by seq, each checked against the chain of checksums."""
+    def _checked(self) -> Iterator[tuple[bytes, list[bytes]]]:
+        """Stored bytes, each record checked against the chain of checksums."""
         chain = 0
         commands = self._db.execute("SELECT seq, body FROM commands ORDER BY seq, ordinal")
         pending: tuple[int, bytes] | None = commands.fetchone()
@@ -222,7 +223,7 @@ class SqliteJournal:
             chain = zlib.crc32(b"".join(bodies), zlib.crc32(body, chain))
             if chain != stored or seq != expected:
                 raise DataError(f"journal {self.path} is damaged at seq {expected}", row=expected, path=str(self.path))
-            yield seq, body, bodies
+            yield body, bodies
 
     def start(self) -> int:
         """Note a start, durably; its incarnation, counted from 1."""
