@@ -25,7 +25,7 @@ class MonitorConfig:
     doubt_weight: float = field(default=0.35, validator=ge(0.0))  # of the opinion against the position
     time_weight: float = field(default=0.15, validator=ge(0.0))  # of the trade's time that is used up
     opinion_half_life: float = field(default=4.0, validator=gt(0.0))  # bars after its end in which an opinion halves
-    opposite_share: float = field(default=0.55, validator=[ge(0.5), lt(1.0)])  # from here an opposite opinion closes
+    opposite_doubt: float = field(default=0.1, validator=[ge(0.0), lt(1.0)])  # from here an opposite opinion closes
 
     scale_down_to: float = field(default=0.5, validator=[gt(0.0), lt(1.0)])  # of the initial quantity
     break_even_after_target: bool = True  # after the first target the stop moves to entry plus costs
@@ -38,7 +38,6 @@ class MonitorConfig:
     default_interval: str = "1h"  # bars from which a position without a plan gets its stop and time barrier
     default_horizon: int = field(default=24, validator=ge(1))  # bars until such a position is closed
     default_stop_sigmas: float = field(default=1.0, validator=gt(0.0))  # its stop, deviations over that horizon
-    stop_timeout: float = field(default=3.0, validator=gt(0.0))  # seconds within which a stop must rest at the venue
 
     def __attrs_post_init__(self) -> None:
         low, medium, high = self.low_risk_threshold, self.medium_risk_threshold, self.high_risk_threshold
