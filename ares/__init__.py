@@ -10,6 +10,10 @@ from ares._lazy import lazy
 
 if TYPE_CHECKING:
     from ares.config import AresConfig, load_config
+    from ares.features.orchestrator import FeatureOrchestrator
+    from ares.instruments import Instrument, Side
+    from ares.monitor.position_monitor import PositionMonitor
+    from ares.pipeline.live import LiveTradingPipeline
     from ares.protocols import (
         AnalysisInput,
         AnalysisResult,
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
         TacticsStage,
         TradePlan,
     )
+    from ares.simulation.tape import Tape
+    from ares.tactician.tactician import Tactician
 
 __version__ = "0.1.0"
 
@@ -36,12 +42,19 @@ __all__ = [
     "Assessment",
     "AssessmentInput",
     "Exchange",
+    "FeatureOrchestrator",
     "FeatureRow",
     "FeatureStage",
+    "Instrument",
+    "LiveTradingPipeline",
     "MonitoringStage",
+    "PositionMonitor",
+    "Side",
+    "Tactician",
     "TacticsInput",
     "TacticsResult",
     "TacticsStage",
+    "Tape",
     "TradePlan",
     "__version__",
     "load_config",
@@ -55,12 +68,19 @@ _HOMES = {
     "Assessment": "ares.protocols",
     "AssessmentInput": "ares.protocols",
     "Exchange": "ares.protocols",
+    "FeatureOrchestrator": "ares.features.orchestrator",
     "FeatureRow": "ares.protocols",
     "FeatureStage": "ares.protocols",
+    "Instrument": "ares.instruments",
+    "LiveTradingPipeline": "ares.pipeline.live",
     "MonitoringStage": "ares.protocols",
+    "PositionMonitor": "ares.monitor.position_monitor",
+    "Side": "ares.instruments",
+    "Tactician": "ares.tactician.tactician",
     "TacticsInput": "ares.protocols",
     "TacticsResult": "ares.protocols",
     "TacticsStage": "ares.protocols",
+    "Tape": "ares.simulation.tape",
     "TradePlan": "ares.protocols",
     "load_config": "ares.config",
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ares.cli.screen import note
 from ares.errors import InvalidInput, unknown_name
+from ares.instrument_tables import DEFAULT_SYMBOLS
 from ares.instruments import Interval
 
 if TYPE_CHECKING:
@@ -40,10 +41,11 @@ def open_tape(
     """The recorded market in the file `tape`, or the synthetic one.
 
     interval: None takes the file's own, or 1h. bars: only so many from the beginning.
-    Raises: InvalidInput for an unknown interval or file; DataError for data that cannot be played honestly.
+    Raises: InvalidInput for an unknown symbol, interval or file; DataError for data that cannot be played honestly.
     """
     from ares.simulation.tape import Tape
 
+    _check_symbol(symbol, tape)
     length = Interval.parse(interval) if interval is not None else None
     if tape is None:
         return Tape.synthetic(symbol, length or DEFAULT_INTERVAL, bars=bars or DEFAULT_BARS, seed=seed)
@@ -54,3 +56,9 @@ def open_tape(
         return recorded
     track = recorded.track(symbol)
     return Tape((track.slice(track.start_ns, int(track.close_ns[bars - 1])),))
+
+
+def _check_symbol(symbol: str, tape: Path | None) -> None:
+    """Refuse a symbol without built-in filters, unless the tape's file is named after it: then it is no misspelling."""
+    if symbol not in DEFAULT_SYMBOLS and not (tape is not None and symbol in tape.name):
+        raise unknown_name("symbol", symbol, DEFAULT_SYMBOLS)

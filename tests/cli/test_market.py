@@ -1,0 +1,89 @@
+"""Which market a command plays, and how it refuses one that does not exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ares.cli.market import DEFAULT_BARS, check_exchange_name, open_tape
+from ares.errors import DataError, InvalidInput
+from ares.simulation.tape import Tape
+
+HOURS = "um_ETHUSDT_1h.parquet"
+
+
+def opened(
+    symbol: str = "ETHUSDT", tape: Path | None = None, interval: str | None = None, bars: int | None = None
+) -> Tape:
+    return open_tape(symbol, tape=tape, interval=interval, seed=3, bars=bars)
+
+
+def test_without_a_tape_there_is_a_market_of_hours() -> None:
+    tape = opened()
+    assert (tape.symbols, tape.interval.name, len(tape)) == (("ETHUSDT",), "1h", DEFAULT_BARS)
+
+
+def test_the_seed_decides_the_market() -> None:
+    first, again = opened(bars=200), opened(bars=200)
+    other = open_tape("ETHUSDT", tape=None, interval=None, seed=4, bars=200)
+    assert np.array_equal(first.track("ETHUSDT").close, again.track("ETHUSDT").close)
+    assert not np.array_equal(first.track("ETHUSDT").close, other.track("ETHUSDT").close)
+
+
+def test_a_recording_keeps_its_interval_and_may_be_cut(real_data: Path) -> None:
+    path = real_data / "market" / HOURS
+    whole = opened(tape=path)
+    assert whole.interval.name == "1h"
+    cut = opened(tape=path, bars=100)
+    assert len(cut) == 100
+    assert np.array_equal(cut.track("ETHUSDT").close, whole.track("ETHUSDT").close[:100])
+    with pytest.raises(InvalidInput, match="15m"):
+        opened(tape=path, interval="15m")
+
+
+@pytest.mark.parametrize(("symbol", "nearest"), [("ETHUSD", "ETHUSDT"), ("ethusdt", "ETHUSDT"), ("BTCUSTD", "BTCUSDT")])
+def test_an_unknown_symbol_names_the_nearest(symbol: str, nearest: str) -> None:
+    with pytest.raises(InvalidInput, match=f"did you mean '{nearest}'"):
+        opened(symbol)
+
+
+def test_a_tape_may_bring_a_symbol_of_its_own(tmp_path: Path) -> None:
+    frame = opened(bars=50).frame().reset_index()
+    path = tmp_path / "WIFUSDT-1h.csv"
+    frame.to_csv(path, index=False)
+    assert opened("WIFUSDT", tape=path).symbols == ("WIFUSDT",)
+    with pytest.raises(InvalidInput, match="unknown symbol"):
+        opened("WIXUSDT", tape=path)
+
+
+def test_a_wrong_tape_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="nowhere"):
+        opened(tape=tmp_path / "nowhere.parquet")
+    empty = tmp_path / "ETHUSDT.csv"
+    empty.write_text("open_time,open,high,low,close,volume\n")
+    with pytest.raises(DataError, match=str(empty)):
+        opened(tape=empty)
+
+
+def test_what_was_found_in_a_recording_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = opened(bars=50).frame().reset_index().drop(index=[10, 11])
+    path = tmp_path / "ETHUSDT.csv"
+    frame.to_csv(path, index=False)
+    opened(tape=path)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "2 bars missing" in err
+
+
+@pytest.mark.parametrize("name", ["SIM", "sim"])
+def test_the_built_in_venue_is_there(name: str) -> None:
+    check_exchange_name(name)
+
+
+def test_other_venues_are_refused_plainly() -> None:
+    with pytest.raises(InvalidInput, match="later version"):
+        check_exchange_name("BINANCE")
+    with pytest.raises(InvalidInput, match="did you mean 'BINANCE'"):
+        check_exchange_name("BINANC")
