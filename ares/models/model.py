@@ -1,0 +1,152 @@
+"""What a model promises: the columns it reads, the classes it knows, probabilities, and being saved as data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from ares.errors import InvalidInput, ModelError
+
+__all__ = ["Model", "ModelSpec", "Storable", "Stored", "matrix"]
+
+Floats = NDArray[np.float64]
+_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
+
+
+def _classes(values: Sequence[Any]) -> tuple[int | str, ...]:
+    plain: list[int | str] = []
+    for value in values:
+        item = value.item() if isinstance(value, np.generic) else value
+        if isinstance(item, float) and item.is_integer():
+            item = int(item)
+        if not isinstance(item, int | str):
+            raise InvalidInput(f"classes must be whole numbers or names, not {item!r}")
+        plain.append(int(item) if isinstance(item, bool) else item)
+    if len(set(plain)) != len(plain):
+        raise InvalidInput(f"classes repeat: {plain}")
+    return tuple(plain)
+
+
+def _columns(values: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(str(value) for value in values)
+    if not names or len(set(names)) != len(names):
+        raise InvalidInput("a model needs at least one column, and no column twice", columns=names)
+    return names
+
+
+@frozen(kw_only=True)
+class ModelSpec:
+    """What a model reads and answers."""
+
+    columns: tuple[str, ...] = field(converter=_columns)  # features, in the order of X's columns
+    timeframe: str | None = None  # the interval of a row, such as "1h"; None: not tied to one
+    horizon: int | None = None  # bars until the time barrier of its labels; None: not tied to one
+    classes: tuple[int | str, ...] = field(
+        default=(), converter=_classes
+    )  # of the answer's columns; empty: a regression
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Probabilities from features. A row alone and the same row in a batch give the same bits."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    def predict_proba(self, X: Any) -> Floats:
+        """(n, classes) from X, (n, columns): an array, or a frame that holds the columns. A row it cannot judge is
+        NaN.
+        """
+        ...
+
+    def save(self, directory: Path | str) -> str:
+        """Write the model as data into a new directory; returns its id. Raises ModelError if it cannot be data."""
+        ...
+
+    @classmethod
+    def load(cls, directory: Path | str) -> Model:
+        """Read a model that `save` wrote. Raises ModelError with the reason when anything about it is wrong."""
+        ...
+
+
+@frozen(kw_only=True, eq=False)
+class Stored:
+    """A model as data: what kind it is, what it reads, its settings as JSON values, its arrays, and what is inside
+    it.
+    """
+
+    kind: str
+    spec: ModelSpec | None = None  # None: a part that is no model by itself, such as a calibrator
+    meta: Mapping[str, Any] = field(factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = field(factory=dict)
+    parts: Mapping[str, Stored] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        for name in (*self.arrays, *self.parts):
+            if not _NAME.fullmatch(name):
+                raise InvalidInput(f"array and part names are lower-case words, not {name!r}")
+
+    def array(self, name: str, dtype: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
+        """One array, checked. None in `shape` matches any length. Raises ModelError."""
+        if name not in self.arrays:
+            raise ModelError(f"a model of kind {self.kind!r} lacks its array {name!r}", kind=self.kind)
+        found = self.arrays[name]
+        fits = found.ndim == len(shape) and all(w is None or w == s for w, s in zip(shape, found.shape, strict=True))
+        if found.dtype != np.dtype(dtype) or not fits:
+            raise ModelError(f"array {name!r} is {found.dtype}{found.shape}, expected {dtype}{shape}", array=name)
+        return found
+
+    def reads(self) -> ModelSpec:
+        """The model's spec. Raises ModelError when it has none."""
+        if self.spec is None:
+            raise ModelError(f"a model of kind {self.kind!r} lacks its spec", kind=self.kind)
+        return self.spec
+
+    def part(self, name: str) -> Stored:
+        """What is stored inside under `name`. Raises ModelError."""
+        if name not in self.parts:
+            raise ModelError(f"a model of kind {self.kind!r} lacks its part {name!r}", kind=self.kind)
+        return self.parts[name]
+
+    def value(self, name: str, kind: type | tuple[type, ...]) -> Any:
+        """One setting, checked for its type. Raises ModelError."""
+        found = self.meta.get(name)
+        if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
+            raise ModelError(f"setting {name!r} of a model of kind {self.kind!r} is {found!r}", setting=name)
+        return found
+
+
+class Storable(Protocol):
+    """What the registry can write and read back."""
+
+    def stored(self) -> Stored: ...
+    @classmethod
+    def restored(cls, stored: Stored) -> Storable: ...
+
+
+def matrix(X: Any, columns: tuple[str, ...]) -> Floats:
+    """X as a C-contiguous float64 array of shape (n, columns); a single row may be flat; a frame is read by column
+    name.
+
+    Raises: InvalidInput when columns are missing or the width differs.
+    """
+    if type(X) is np.ndarray and X.ndim == 2 and X.dtype == np.float64 and X.flags.c_contiguous:
+        values = X
+    elif hasattr(X, "columns"):
+        missing = [name for name in columns if name not in X.columns]
+        if missing:
+            raise InvalidInput(f"the frame lacks {len(missing)} of the model's columns: {', '.join(missing[:5])}")
+        values = np.ascontiguousarray(X[list(columns)].to_numpy(dtype=np.float64))
+    else:
+        values = np.ascontiguousarray(X, dtype=np.float64)
+        if values.ndim == 1:
+            values = values.reshape(1, -1)
+    if values.ndim != 2 or values.shape[1] != len(columns):
+        raise InvalidInput(f"X has shape {values.shape}, the model reads {len(columns)} columns")
+    return values

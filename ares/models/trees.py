@@ -1,0 +1,245 @@
+"""Tree ensembles as flat arrays: gradient boosting and forests, evaluated without the library that trained them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from ares.errors import InvalidInput, ModelError
+from ares.kernels.trees import LANES, LINKS, NODE, forest_batch, link_batch
+from ares.models import registry
+from ares.models.model import ModelSpec, Stored, matrix
+
+__all__ = ["Tree", "TreeModel", "pack"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@frozen(kw_only=True, eq=False)
+class Tree:
+    """One tree as its library has it. Arrays are (nodes,), node 0 is the root; value is (nodes, width)."""
+
+    left: Ints  # child's number; of a leaf: anything
+    right: Ints
+    leaf: NDArray[np.bool_]
+    feature: Ints  # of a leaf: anything
+    threshold: Floats  # x <= threshold goes left
+    missing_left: NDArray[np.bool_]
+    value: Floats
+    target: int = 0  # the output that a tree of width 1 adds to
+
+
+@frozen(kw_only=True, eq=False)
+class TreeModel:
+    """An ensemble in the layout that its kernel walks. Made by `ares.models.adapt`."""
+
+    spec: ModelSpec
+    nodes: NDArray[Any]  # NODE
+    root: Ints  # (trees,) padded to a multiple of LANES with empty trees
+    steps: Ints  # (trees / LANES,) length of each group's walk
+    value: Floats  # (nodes, 1) or (nodes, outputs)
+    target: Ints  # (trees,)
+    base: Floats  # (outputs,) what the sum starts from
+    link: str  # identity, expit, softmax or exp
+    divisor: float = 1.0  # the sum is divided by it: the number of trees of a forest
+    gain: float = 1.0  # and multiplied by it before the link
+    single: bool = False  # inputs are rounded to float32 first, as the trees were trained
+    tiny: float = 0.0  # values of at most this size are read as zero
+    finite_only: bool = False  # a row with an infinite value is answered by NaN
+    missing_ok: bool = True  # False: so is a row with a missing value
+    _outputs: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "_outputs", 2 if self.link == "expit" else self.base.size)
+
+    def raw(self, X: Any) -> Floats:
+        """Sums of the trees before the link, (n, outputs)."""
+        rows = matrix(X, self.spec.columns)
+        out = np.empty((rows.shape[0], self.base.size))
+        forest_batch(
+            self.nodes,
+            self.root,
+            self.steps,
+            self.value,
+            self.target,
+            self.base,
+            rows,
+            self.single,
+            self.tiny,
+            self.finite_only,
+            self.missing_ok,
+            out,
+        )
+        return out
+
+    def predict(self, X: Any) -> Floats:
+        """Answer of a regression, (n,). Raises ModelError for a classifier."""
+        if self.spec.classes:
+            raise ModelError("a classifier answers by predict_proba")
+        return self._answer(X)[:, 0]
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Probabilities, (n, classes). Raises ModelError for a regression."""
+        if not self.spec.classes:
+            raise ModelError("a regression gives no probabilities; use predict")
+        return self._answer(X)
+
+    def _answer(self, X: Any) -> Floats:
+        raw = self.raw(X)
+        out = np.empty((raw.shape[0], self._outputs))
+        link_batch(raw, self.divisor, self.gain, LINKS[self.link], out)
+        return out
+
+    def save(self, directory: Path | str) -> str:
+        """Write it as data into a new directory; returns its id."""
+        return registry.save(self, directory)
+
+    @classmethod
+    def load(cls, directory: Path | str) -> TreeModel:
+        """Read a model that `save` wrote."""
+        return registry.load_as(cls, directory)
+
+    def stored(self) -> Stored:
+        """The model as data."""
+        return Stored(
+            kind="trees",
+            spec=self.spec,
+            meta={name: getattr(self, name) for name in _SETTINGS},
+            arrays={
+                "threshold": self.nodes["threshold"].copy(),
+                "feature": self.nodes["feature"].copy(),
+                "left": self.nodes["left"].copy(),
+                **{name: getattr(self, name) for name in ("root", "steps", "value", "target", "base")},
+            },
+        )
+
+    @classmethod
+    def restored(cls, stored: Stored) -> TreeModel:
+        """The model from data, after proving that no walk can leave its arrays. Raises ModelError."""
+        threshold = stored.array("threshold", "<f8", (None,))
+        nodes = np.empty(threshold.size, dtype=NODE)
+        nodes["threshold"] = threshold
+        nodes["feature"] = stored.array("feature", "<u4", (threshold.size,))
+        nodes["left"] = stored.array("left", "<u4", (threshold.size,))
+        base = stored.array("base", "<f8", (None,))
+        value = stored.array("value", "<f8", (threshold.size, None))
+        root = stored.array("root", "<i8", (None,))
+        model = cls(
+            spec=stored.reads(),
+            nodes=nodes,
+            root=root,
+            steps=stored.array("steps", "<i8", (root.size // LANES,)),
+            value=value,
+            target=stored.array("target", "<i8", (root.size,)),
+            base=base,
+            link=stored.value("link", str),
+            divisor=float(stored.value("divisor", (int, float))),
+            gain=float(stored.value("gain", (int, float))),
+            tiny=float(stored.value("tiny", (int, float))),
+            **{name: stored.value(name, bool) for name in ("single", "finite_only", "missing_ok")},
+        )
+        model._verify()
+        return model
+
+    def _verify(self) -> None:
+        """Every index in range, every walk ending in a leaf, every output having its class."""
+        size, columns = self.nodes.size, len(self.spec.columns)
+        number = np.arange(size)
+        left = self.nodes["left"].astype(np.int64)
+        leaf = left == number
+        outputs = 2 if self.link == "expit" else self.base.size
+        sound = (
+            self.link in LINKS
+            and self.root.size % LANES == 0
+            and self.value.shape[1] in {1, self.base.size}
+            and (self.link != "expit" or self.base.size == 1)
+            and (not self.spec.classes or len(self.spec.classes) == outputs)
+            and bool((self.nodes["feature"] < 2 * columns).all())
+            and bool(((left > number) | leaf).all())
+            and bool((left[~leaf] + 1 < size).all())
+            and bool(
+                (self.nodes["feature"][leaf] >= columns).all() and np.isposinf(self.nodes["threshold"][leaf]).all()
+            )
+            and bool(((self.root >= 0) & (self.root < size)).all())
+            and bool(((self.target >= 0) & (self.target < self.base.size)).all())
+            and bool(np.isfinite(self.value).all() and np.isfinite(self.base).all())
+            and not bool(np.isnan(self.nodes["threshold"]).any())
+            and bool(np.isfinite([self.divisor, self.gain, self.tiny]).all() and self.divisor > 0)
+        )
+        if not sound:
+            raise ModelError("the arrays of this tree model do not fit together", kind="trees")
+        depth = _depths(left, leaf)
+        if not np.array_equal(self.steps, depth[self.root].reshape(-1, LANES).max(axis=1, initial=0)):
+            raise ModelError("the walks of this tree model have the wrong length", kind="trees")
+
+
+_SETTINGS = ("link", "divisor", "gain", "single", "tiny", "finite_only", "missing_ok")
+
+
+def _depths(left: Ints, leaf: NDArray[np.bool_]) -> Ints:
+    """Steps from each node down to its deepest leaf; children come after their parents."""
+    depth = np.zeros(left.size, dtype=np.int64)
+    for at in range(left.size - 1, -1, -1):
+        if not leaf[at]:
+            depth[at] = 1 + max(depth[left[at]], depth[left[at] + 1])
+    return depth
+
+
+def pack(trees: list[Tree], *, spec: ModelSpec, base: Floats, link: str, **settings: Any) -> TreeModel:
+    """Lay trees out for the kernel: children side by side, shallow trees first, padded to whole groups.
+
+    Raises: InvalidInput for an ensemble without trees or a tree that is none.
+    """
+    if not trees:
+        raise InvalidInput("an ensemble without trees has nothing to say")
+    columns, width = len(spec.columns), trees[0].value.shape[1]
+    laid = sorted((_lay(tree, columns) for tree in trees), key=lambda parts: parts[3])
+    while len(laid) % LANES:
+        empty = np.array([(np.inf, columns, 0)], dtype=NODE)
+        laid.append((empty, np.zeros((1, width)), 0, 0))
+    sizes = [nodes.size for nodes, _, _, _ in laid]
+    root = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+    nodes = np.concatenate([parts[0] for parts in laid])
+    nodes["left"] += np.repeat(root, sizes).astype(np.uint32)
+    depth = np.array([parts[3] for parts in laid], dtype=np.int64)
+    return TreeModel(
+        spec=spec,
+        nodes=nodes,
+        root=root,
+        steps=depth.reshape(-1, LANES).max(axis=1),
+        value=np.ascontiguousarray(np.concatenate([parts[1] for parts in laid])),
+        target=np.array([parts[2] for parts in laid], dtype=np.int64),
+        base=np.array(base, dtype=np.float64).reshape(-1),
+        link=link,
+        **settings,
+    )
+
+
+def _lay(tree: Tree, columns: int) -> tuple[NDArray[Any], Floats, int, int]:
+    """Nodes in order of distance from the root, so that children follow their parents: (nodes, values, target,
+    depth).
+    """
+    order = [0]
+    nodes = np.empty(tree.left.size, dtype=NODE)
+    value = np.zeros((tree.left.size, tree.value.shape[1]))
+    level = [0]
+    at = 0
+    while at < len(order):
+        if len(order) > tree.left.size:
+            raise InvalidInput("a tree's node has two parents")
+        old = order[at]
+        if tree.leaf[old]:
+            nodes[at] = (np.inf, columns, at)
+            value[at] = tree.value[old]
+        else:
+            doubled = columns if tree.missing_left[old] else 0
+            nodes[at] = (tree.threshold[old], tree.feature[old] + doubled, len(order))
+            order += [int(tree.left[old]), int(tree.right[old])]
+            level += [level[at] + 1] * 2
+        at += 1
+    return nodes[:at], value[:at], tree.target, max(level)
