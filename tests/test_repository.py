@@ -1,0 +1,41 @@
+"""What the readme promises is what the makefile and the continuous integration run."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_the_readme_opens_with_demo_and_test() -> None:
+    commands = README.split("```console\n")[1].split("```")[0].splitlines()
+    assert [line.split("#")[0].strip() for line in commands] == ["make demo", "make test"]
+
+
+def test_one_test_command_everywhere() -> None:
+    assert ".venv/bin/python -m pytest\n" in README
+    assert "$(BIN)/python -m pytest\n" in MAKEFILE
+    assert CI.rstrip().endswith("python -m pytest")
+
+
+def test_one_demo_command_everywhere() -> None:
+    demo = "ares paper --symbol ETHUSDT --exchange SIM\n"
+    assert f".venv/bin/{demo}" in README
+    assert f"$(BIN)/{demo}" in MAKEFILE
+
+
+def test_the_readme_names_files_that_exist() -> None:
+    for name in ("examples/02_wire_the_stages.py", "docs", "CHANGELOG.md", "LICENSE"):
+        assert (ROOT / name).exists()
+
+
+def test_every_extra_named_by_the_project_is_there() -> None:
+    wanted = {"report", "serve", "ops", "cluster", "ccxt", "lightgbm", "bench", "docs", "test"}
+    assert wanted == set(PROJECT["project"]["optional-dependencies"])
+    assert PROJECT["project"]["name"] == "ares-trading"
+    assert (ROOT / "ares" / "py.typed").exists()
