@@ -29,7 +29,8 @@ def stamps_to_ns(values: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind == "M":
         return _from_datetimes(column), (_resolution(column),)
     if column.dtype.kind in "iuf":
-        return _from_numbers(column.to_numpy())
+        complete = not column.hasnans
+        return _from_numbers(column.to_numpy() if complete else column.to_numpy(dtype=np.float64, na_value=np.nan))
     number = pd.to_numeric(column, errors="coerce")
     if number.notna().any() and not _holds_datetimes(column):
         return _from_numbers(number.to_numpy())

@@ -22,6 +22,7 @@ __all__ = [
     "probability_of_backtest_overfitting",
     "sharpe_interval",
     "tear_sheet",
+    "write_tear_sheet",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -40,5 +41,6 @@ __getattr__, __dir__ = lazy(
         "probability_of_backtest_overfitting": _SIGNIFICANCE,
         "sharpe_interval": _SIGNIFICANCE,
         "tear_sheet": "ares.report.tearsheet",
+        "write_tear_sheet": "ares.report.tearsheet",
     },
 )

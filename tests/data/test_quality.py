@@ -104,6 +104,11 @@ FORMS = {
     ),
     "names of the archive": lambda f: f.rename(columns={"trades": "count"}),
     "numbers as text": _texts,
+    "nullable columns": lambda f: f.assign(open_time=ns // 10**6).convert_dtypes(),
+    "arrow columns": lambda f: f.convert_dtypes(dtype_backend="pyarrow"),
+    "arrow columns, naive times": lambda f: f.assign(open_time=f["open_time"].dt.tz_localize(None)).convert_dtypes(
+        dtype_backend="pyarrow"
+    ),
 }
 
 
@@ -250,6 +255,15 @@ def test_another_interval_than_that_of_the_rows_is_refused() -> None:
         validate_klines(good(12, 60 * MINUTE), "15m")
     with pytest.raises(InvalidInput, match="did you mean"):
         validate_klines(good(), "1hour")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "Int64", "object"])
+def test_a_missing_stamp_is_named_in_numbers_too(dtype: str) -> None:
+    frame = good().assign(open_time=(ns // 10**6).astype(dtype))
+    frame.loc[4, "open_time"] = pd.NA if dtype == "Int64" else np.nan
+    with pytest.raises(DataError, match="time stamp") as caught:
+        validate_klines(frame)
+    assert caught.value.row == 4
 
 
 def test_several_symbols_and_foreign_columns() -> None:
