@@ -1,0 +1,490 @@
+"""The simulated venue: orders, matching and one account over several symbols, in integers.
+
+It trades in one-way mode with isolated margin. It knows nothing of tapes: `Session` and `PaperExchange` tell it what
+the market did (`trade`, `walk`, `fund`), whoever trades tells it orders, and it answers with private events.
+
+Its rules: a taker pays the slippage; a limit order that rested makes and needs the price to pass it; a reduce-only
+order is cut to the position when it trades and expires with it; a position is liquidated at the mark price and never
+costs more than its margin. Orders always fill whole: a bar does not say how much could have been traded in it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from decimal import Decimal
+
+from attrs import evolve, field, frozen
+from attrs.validators import ge, lt
+
+from ares.account import Account, Ledger, Position
+from ares.errors import InvalidInput
+from ares.events import Event, FillBooked, OrderUpdate, VenueSnapshot
+from ares.instruments import Instrument, Side, from_units, to_units
+from ares.kernels import ledger as money
+from ares.kernels import matching as rules
+from ares.orders import Fill, Order, OrderRequest, OrderStatus, OrderType, TimeInForce
+from ares.simulation.refusals import check_filters, refuse
+from ares.simulation.resting import MarketState, Resting
+
+__all__ = ["Venue", "VenueConfig"]
+
+def _rate_or_none(_: object, __: object, value: Decimal | None) -> None:
+    if value is not None and not abs(value) < 1:
+        raise InvalidInput(f"a fee is a fraction of the notional, not {value}")
+
+
+@frozen(kw_only=True)
+class VenueConfig:
+    """How the simulated venue treats us."""
+
+    start_balance: Decimal = field(default=Decimal(10_000), validator=ge(Decimal(0)))  # quote
+    maker_fee: Decimal | None = field(default=None, validator=_rate_or_none)  # fraction; None: the instrument's
+    taker_fee: Decimal | None = field(default=None, validator=_rate_or_none)  # fraction; None: the instrument's
+    slippage: Decimal = field(default=Decimal("0.0001"), validator=[ge(Decimal(0)), lt(Decimal(1))])
+    # fraction of the price that each taker fill is worse by: half the spread and the impact
+    limit_through: int = field(default=1, validator=ge(0))  # ticks beyond a limit before it fills; 0: a touch fills
+    leverage: int = field(default=20, validator=ge(1))  # of every symbol until it is set; at most the instrument's
+
+
+class Venue:
+    """One account at a simulated venue. `now_ns` is set by whoever owns time; `events` collects private events."""
+
+    def __init__(self, instruments: Iterable[Instrument], config: VenueConfig | None = None) -> None:
+        """Raises: InvalidInput without instruments or when they have several quote assets."""
+        self.config = config or VenueConfig()
+        self.instruments = {i.symbol: i for i in instruments}
+        if not self.instruments:
+            raise InvalidInput("a venue needs at least one instrument")
+        asset = next(iter(self.instruments.values())).quote_asset
+        self.ledger = Ledger(asset, self.config.start_balance)
+        for instrument in self.instruments.values():
+            self.ledger.add(instrument, min(self.config.leverage, instrument.max_leverage))
+        self.now_ns = 0
+        self.events: deque[Event] = deque()
+        self._slippage = to_units(self.config.slippage)
+        fees = (self.config.maker_fee, self.config.taker_fee)
+        self._markets = {symbol: MarketState(i, *fees) for symbol, i in self.instruments.items()}
+        self._orders: dict[str, Order] = {}  # every order ever, by id
+        self._by_client: dict[tuple[str, str], str] = {}  # the latest order of each client id
+        self._reserved = 0  # units held back for resting entries
+        self._number = 0  # orders so far
+        self._trades = 0  # fills so far
+
+    # ------------------------------------------------------------ what a trader may do
+
+    def submit(self, request: OrderRequest, client_order_id: str | None = None) -> Order:
+        """Take an order. It fills at once where the last price can be traded at, else it waits for the next one.
+
+        Raises: Rejected, with the venue's code; nothing has happened then.
+        """
+        m = self._market(request.symbol)
+        instrument = m.instrument
+        client_id = client_order_id or request.client_order_id or f"sim-{self._number + 1}"
+        if any(r.order.client_order_id == client_id for r in m.orders):
+            raise refuse(-4116, client_order_id=client_id)
+        if m.last <= 0:
+            raise refuse(-4022, symbol=request.symbol)
+        check_filters(request, instrument, instrument.price(m.mark))
+        order = Order(
+            order_id=str(self._number + 1),
+            client_order_id=client_id,
+            symbol=request.symbol,
+            side=request.side,
+            order_type=request.order_type,
+            quantity=request.quantity,
+            price=request.price,
+            stop_price=request.stop_price,
+            reduce_only=request.reduce_only,
+            time_in_force=request.time_in_force or TimeInForce.GTC,
+            created_ns=self.now_ns,
+            updated_ns=self.now_ns,
+        )
+        resting = Resting(self._number + 1, order, instrument)
+        price = instrument.nearest_ticks(m.last)
+        self._check_placing(m, resting, price)
+        self._number += 1
+        self._reserved += resting.reserved
+        m.orders.append(resting)
+        self._report(m, resting, order)
+        if m.tradable and resting.kind in (rules.MARKET, rules.LIMIT):
+            self._arrive(m, resting, price)
+        return self._orders[order.order_id]
+
+    def cancel(self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None) -> Order:
+        """Cancel an open order. Raises Rejected -2011 when there is no such open order (it may have filled)."""
+        m = self._market(symbol)
+        for resting in m.orders:
+            if resting.order.order_id == order_id or (
+                order_id is None and resting.order.client_order_id == client_order_id
+            ):
+                return self._end(m, resting, OrderStatus.CANCELED, "cancelled by its owner")
+        raise refuse(-2011, symbol=symbol, order_id=order_id, client_order_id=client_order_id)
+
+    def get_order(self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None) -> Order:
+        """An order in its present state, open or not. Raises Rejected -2013."""
+        self._market(symbol)
+        known = order_id if order_id is not None else self._by_client.get((symbol, client_order_id or ""))
+        order = self._orders.get(known or "")
+        if order is None or order.symbol != symbol:
+            raise refuse(-2013, symbol=symbol, order_id=order_id, client_order_id=client_order_id)
+        return order
+
+    def open_orders(self, symbol: str | None = None) -> tuple[Order, ...]:
+        """Normal and conditional orders that may still trade, oldest first."""
+        markets = self._markets.values() if symbol is None else (self._market(symbol),)
+        return tuple(r.order for r in sorted((r for m in markets for r in m.orders), key=lambda r: r.number))
+
+    def set_leverage(self, symbol: str, leverage: int) -> int:
+        """Set the leverage of later increases. Raises Rejected -4028, -4161, -2027."""
+        m = self._market(symbol)
+        if not 1 <= leverage <= m.instrument.max_leverage:
+            raise refuse(-4028, leverage=leverage, most=m.instrument.max_leverage)
+        held = self.ledger.lots(symbol)
+        if held and leverage < self.ledger.leverage(symbol):
+            raise refuse(-4161, leverage=leverage, now=self.ledger.leverage(symbol))
+        if held and m.instrument.tiers:
+            notional = m.instrument.from_lots(abs(held)) * m.instrument.price(m.mark)
+            if leverage > m.instrument.tier(notional).max_leverage:
+                raise refuse(-2027, notional=notional, leverage=leverage)
+        self.ledger.set_leverage(m.instrument, leverage)
+        return leverage
+
+    def account(self) -> Account:
+        """The account at the present mark prices."""
+        self._mark_all()
+        return self.ledger.account(self.now_ns, reserved=from_units(self._reserved))
+
+    def position(self, symbol: str) -> Position:
+        """What is held of `symbol`; a flat position when nothing is."""
+        self._market(symbol)
+        self._mark_all()
+        return self.ledger.position(symbol, self.now_ns)
+
+    def snapshot(self) -> VenueSnapshot:
+        """Venue truth at this moment."""
+        return VenueSnapshot(
+            ts_event=self.now_ns,
+            ts_seen=self.now_ns,
+            account=self.account(),
+            open_orders=self.open_orders(),
+            instruments=tuple(self.instruments.values()),
+        )
+
+    def last_price(self, symbol: str) -> float:
+        """The last price, quote per base; 0 when none is known yet."""
+        return self._market(symbol).last
+
+    def mark_price(self, symbol: str) -> float:
+        """The mark price, quote per base; 0 when none is known yet."""
+        return self._market(symbol).mark
+
+    def taker_price(self, symbol: str, side: Side) -> Decimal:
+        """What a market order would pay (BUY) or get (SELL) at the last price. Raises Rejected without a price."""
+        m = self._market(symbol)
+        if m.last <= 0:
+            raise refuse(-4022, symbol=symbol)
+        ticks = m.instrument.nearest_ticks(m.last)
+        return m.instrument.from_ticks(rules.slipped_ticks(side.sign, ticks, self._slippage))
+
+    # ------------------------------------------------------------ what the market does
+
+    def quote(self, symbol: str, price: float, mark: float | None = None) -> None:
+        """The last price (and mark) as known, without anybody trading at it."""
+        m = self._markets[symbol]
+        m.last = price
+        m.mark = price if mark is None or not mark > 0 else mark
+        m.tradable = False
+
+    def trade(self, symbol: str, price: float, mark: float | None = None) -> None:
+        """A price at which everything may trade now, and until the next `walk` or `quote`: a bar's open, or a tick.
+
+        First liquidation, then in this order stops, market orders, targets and limits; what a gap jumped over fills at
+        this very price.
+        """
+        m = self._markets[symbol]
+        m.last = price
+        m.mark = price if mark is None or not mark > 0 else mark
+        m.tradable = True
+        if m.liquidation:
+            self._liquidate_at(m, m.instrument.nearest_ticks(m.mark), m.instrument.nearest_ticks(price))
+        if not m.orders:
+            return
+        ticks = m.instrument.nearest_ticks(price)
+        for resting in sorted(m.orders, key=lambda r: (r.kind, r.number)):
+            if resting not in m.orders:
+                continue  # it expired with the position
+            if resting.arriving and resting.kind in (rules.MARKET, rules.LIMIT):
+                self._arrive(m, resting, ticks)
+            elif rules.reached(resting.kind, resting.sign, resting.trigger, ticks, self.config.limit_through):
+                fill = rules.fill_ticks(resting.kind, resting.sign, resting.trigger, ticks, self._slippage)
+                self._fill(m, resting, fill, maker=resting.kind == rules.LIMIT)
+            resting.arriving = False
+
+    def walk(
+        self,
+        symbol: str,
+        low: float,
+        high: float,
+        close: float,
+        mark_low: float | None = None,
+        mark_high: float | None = None,
+        mark_close: float | None = None,
+    ) -> None:
+        """The price went from where it last traded to both extremes and ended at `close`.
+
+        Which extreme came first is assumed against us; see `ares.kernels.matching`. Marks default to the prices.
+        """
+        m = self._markets[symbol]
+        if m.orders or m.liquidation:
+            to_ticks = m.instrument.nearest_ticks
+            lowest, highest = to_ticks(low), to_ticks(high)
+            self._walk(
+                m,
+                lowest,
+                highest,
+                lowest if mark_low is None or not mark_low > 0 else to_ticks(mark_low),
+                highest if mark_high is None or not mark_high > 0 else to_ticks(mark_high),
+            )
+        self.quote(symbol, close, mark_close)
+
+    def fund(self, symbol: str, rate: Decimal, mark: float) -> Decimal | None:
+        """Settle funding on what is held now; what was received (quote), None when nothing is held."""
+        m = self._markets[symbol]
+        if self.ledger.lots(symbol) == 0:
+            return None
+        received = self.ledger.book_funding(m.instrument, rate=rate, mark_price=mark)
+        m.liquidation = self.ledger.liquidation_ticks(symbol)
+        return received
+
+    # ------------------------------------------------------------ placing
+
+    def _market(self, symbol: str) -> MarketState:
+        try:
+            return self._markets[symbol]
+        except KeyError:
+            raise refuse(-1121, symbol=symbol, known=", ".join(self._markets)) from None
+
+    def _check_placing(self, m: MarketState, r: Resting, price: int) -> None:
+        """Everything beyond filters that decides whether an order may be placed; reserves the margin it may need."""
+        held = self.ledger.lots(m.instrument.symbol)
+        if r.reduce_only and r.kind in (rules.MARKET, rules.LIMIT) and held * r.sign >= 0:
+            raise refuse(-2022, side=r.order.side.value, position=m.instrument.from_lots(held))
+        crosses = rules.reached(r.kind, r.sign, r.trigger, price, 0)
+        if r.order.order_type.conditional and crosses:
+            raise refuse(-2021, stop_price=r.order.stop_price, price=m.last)
+        if r.kind == rules.LIMIT and r.order.time_in_force is TimeInForce.GTX and crosses:
+            raise refuse(-5022, price=r.order.price, last=m.last)
+        if r.reduce_only:
+            return
+        at = r.trigger if r.trigger else price
+        worst = at if r.kind == rules.LIMIT else rules.slipped_ticks(r.sign, at, self._slippage)
+        r.reserved = self._needed(m, r.sign * r.lots, worst)
+        free = self.ledger.wallet_units - self.ledger.margin_units - self._reserved
+        if r.reserved > free:
+            raise refuse(-2019, needed=from_units(r.reserved), available=from_units(max(0, free)))
+        if m.instrument.tiers and r.reserved:
+            after = m.instrument.from_lots(abs(held + r.sign * r.lots)) * m.instrument.from_ticks(worst)
+            leverage = self.ledger.leverage(m.instrument.symbol)
+            if leverage > m.instrument.tier(after).max_leverage or after >= m.instrument.tiers[-1].cap:
+                raise refuse(-2027, notional=after, leverage=leverage)
+
+    def _needed(self, m: MarketState, lots: int, ticks: int) -> int:
+        """Margin and taker fee (units) that trading `lots` at `ticks` takes beyond closing what is held."""
+        held = self.ledger.lots(m.instrument.symbol)
+        opened = abs(lots) if held * lots >= 0 else max(0, abs(lots) - abs(held))
+        if opened == 0:
+            return 0
+        unit = m.instrument.unit_fraction
+        value = money.value_units(opened, ticks, unit.numerator, unit.denominator)
+        fee = money.fee_units(opened, ticks, unit.numerator, unit.denominator, max(m.taker, 0))
+        if value < 0 or fee < 0:
+            raise InvalidInput(f"{m.instrument.symbol}: the order is worth more than the ledger can hold", lots=lots)
+        return -(-value // self.ledger.leverage(m.instrument.symbol)) + fee
+
+    def _arrive(self, m: MarketState, r: Resting, price: int) -> None:
+        """A market or limit order meets its first tradable price: it takes, rests or expires."""
+        r.arriving = False
+        if r.kind == rules.MARKET:
+            self._fill(m, r, rules.slipped_ticks(r.sign, price, self._slippage), maker=False)
+        elif rules.reached(rules.LIMIT, r.sign, r.trigger, price, 0):
+            if r.order.time_in_force is TimeInForce.GTX:
+                self._end(m, r, OrderStatus.EXPIRED, "post-only order would take")
+            else:
+                self._fill(m, r, rules.taken_ticks(r.sign, r.trigger, price, self._slippage), maker=False)
+        elif r.order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
+            self._end(m, r, OrderStatus.EXPIRED, "nothing to take at its price")
+
+    # ------------------------------------------------------------ matching
+
+    def _walk(self, m: MarketState, low: int, high: int, mark_low: int, mark_high: int) -> None:
+        """Play one bar's path from its open, order by order; each fill may change what comes next."""
+        symbol = m.instrument.symbol
+        price = m.instrument.nearest_ticks(m.last)
+        low_ahead = high_ahead = True
+        while m.orders or m.liquidation:
+            held = self.ledger.lots(symbol)
+            below, above = (0, 0) if held else self._nearest_entries(m, price, low, high)
+            leg = rules.next_leg(held, low_ahead, high_ahead, below, above)
+            if leg == 0:
+                break
+            end, mark_end = (low, mark_low) if leg < 0 else (high, mark_high)
+            hit = self._first_hit(m, price, end, leg)
+            liquidated = m.liquidation and held * leg < 0 and leg * (mark_end - m.liquidation) >= 0
+            border = min(max(m.liquidation, low), high)
+            if liquidated and (hit is None or leg * (border - hit[0]) < 0):
+                self._liquidate(m, border)
+                price = border
+            elif hit is not None:
+                price, r = hit
+                limit = r.kind == rules.LIMIT
+                fill = r.trigger if limit else rules.slipped_ticks(r.sign, price, self._slippage)
+                self._fill(m, r, fill, maker=limit)
+            else:
+                price = end
+                low_ahead, high_ahead = low_ahead and leg > 0, high_ahead and leg < 0
+
+    def _first_hit(self, m: MarketState, start: int, end: int, leg: int) -> tuple[int, Resting] | None:
+        """The order that the price meets first on its way, and where."""
+        best: tuple[int, int, int] | None = None
+        found: Resting | None = None
+        for r in m.orders:
+            if rules.direction(r.kind, r.sign) != leg:
+                continue
+            if not rules.reached(r.kind, r.sign, r.trigger, end, self.config.limit_through):
+                continue
+            way = max(0, leg * (r.trigger - start))
+            if best is None or (way, r.kind, r.number) < best:
+                best, found = (way, r.kind, r.number), r
+        return None if best is None or found is None else (start + leg * best[0], found)
+
+    def _nearest_entries(self, m: MarketState, price: int, low: int, high: int) -> tuple[int, int]:
+        """Ticks down and up to the nearest orders that this bar reaches and that would open a position; 0: none."""
+        near = {-1: 0, 1: 0}
+        for r in m.orders:
+            way = rules.direction(r.kind, r.sign)
+            end = low if way < 0 else high
+            if not r.reduce_only and rules.reached(r.kind, r.sign, r.trigger, end, self.config.limit_through):
+                distance = max(1, way * (r.trigger - price))
+                near[way] = min(near[way] or distance, distance)
+        return near[-1], near[1]
+
+    # ------------------------------------------------------------ trading
+
+    def _fill(self, m: MarketState, r: Resting, ticks: int, *, maker: bool) -> None:
+        """Trade an order whole; a reduce-only one is cut to the position, an unpayable one expires."""
+        symbol = m.instrument.symbol
+        held = self.ledger.lots(symbol)
+        lots = r.lots
+        if r.reduce_only:
+            if held * r.sign >= 0:
+                self._end(m, r, OrderStatus.EXPIRED, "nothing to reduce")
+                return
+            lots = min(lots, abs(held))
+        else:
+            free = self.ledger.wallet_units - self.ledger.margin_units - self._reserved + r.reserved
+            if (needed := self._needed(m, r.sign * lots, ticks)) > free:
+                reason = f"margin is insufficient: {from_units(needed)} needed, {from_units(max(0, free))} available"
+                self._end(m, r, OrderStatus.EXPIRED, reason)
+                return
+        m.orders.remove(r)
+        self._reserved -= r.reserved
+        unit = m.instrument.unit_fraction
+        fee = money.fee_units(lots, ticks, unit.numerator, unit.denominator, m.maker if maker else m.taker)
+        order = r.order if lots == r.lots else evolve(r.order, quantity=m.instrument.from_lots(lots))
+        self._book(m, order, r.sign * lots, ticks, fee, maker=maker)
+        after = self.ledger.lots(symbol)
+        if held and after * held <= 0:
+            for other in [o for o in m.orders if o.reduce_only and after * o.sign >= 0]:
+                self._end(m, other, OrderStatus.EXPIRED, "the position it would reduce is closed")
+
+    def _book(
+        self, m: MarketState, order: Order, lots: int, ticks: int, fee: int, *, maker: bool, liquidation: bool = False
+    ) -> None:
+        """Book one trade and tell it: first the fill, then the order that is filled by it."""
+        instrument = m.instrument
+        self.ledger.book_lots(instrument, lots, ticks, fee)
+        m.liquidation = self.ledger.liquidation_ticks(instrument.symbol)
+        self._trades += 1
+        fill = Fill(
+            symbol=instrument.symbol,
+            trade_id=str(self._trades),
+            order_id=order.order_id,
+            client_order_id=order.client_order_id,
+            side=order.side,
+            price=instrument.from_ticks(ticks),
+            quantity=order.quantity,
+            fee=from_units(fee),
+            maker=maker,
+            ts_ns=self.now_ns,
+            liquidation=liquidation,
+        )
+        self.events.append(FillBooked(ts_event=self.now_ns, ts_seen=self.now_ns, fill=fill))
+        self._report(
+            m,
+            None,
+            order.moved(
+                OrderStatus.FILLED, filled=order.quantity, average_price=fill.price, updated_ns=self.now_ns
+            ),
+        )
+
+    def _liquidate_at(self, m: MarketState, mark: int, price: int) -> None:
+        """Liquidate when the mark price is beyond the border; it trades at `price`."""
+        held = self.ledger.lots(m.instrument.symbol)
+        if (mark - m.liquidation) * held <= 0:
+            self._liquidate(m, price)
+
+    def _liquidate(self, m: MarketState, price: int) -> None:
+        """Close the position for its owner, at worst at the price where the margin is gone, and cancel its orders.
+
+        The liquidation fee takes no more than what is left of the margin, so the wallet loses the margin at most; what
+        the market took beyond it is the insurance fund's loss and touches no account.
+        """
+        instrument = m.instrument
+        held = self.ledger.lots(instrument.symbol)
+        sign = -1 if held > 0 else 1
+        worst = self.ledger.bankruptcy_ticks(instrument.symbol)
+        slipped = rules.slipped_ticks(sign, price, self._slippage)
+        ticks = max(slipped, worst) if held > 0 else min(slipped, worst)
+        row, unit = self.ledger.row(instrument.symbol), instrument.unit_fraction
+        value = money.value_units(held, ticks, unit.numerator, unit.denominator)
+        left = int(row[money.MARGIN]) + value - int(row[money.COST])
+        rate = to_units(instrument.liquidation_fee)
+        fee = money.fee_units(held, ticks, unit.numerator, unit.denominator, rate)
+        self._number += 1
+        order = Order(
+            order_id=str(self._number),
+            client_order_id=f"autoclose-{self._number}",
+            symbol=instrument.symbol,
+            side=Side.SELL if held > 0 else Side.BUY,
+            order_type=OrderType.MARKET,
+            quantity=instrument.from_lots(abs(held)),
+            reduce_only=True,
+            created_ns=self.now_ns,
+            updated_ns=self.now_ns,
+            reason="liquidation",
+        )
+        self._book(m, order, -held, ticks, min(fee, max(0, left)), maker=False, liquidation=True)
+        for other in list(m.orders):
+            status = OrderStatus.EXPIRED if other.reduce_only else OrderStatus.CANCELED
+            self._end(m, other, status, "the position was liquidated")
+
+    def _end(self, m: MarketState, r: Resting, status: OrderStatus, reason: str) -> Order:
+        """Take an order off the book unfilled."""
+        m.orders.remove(r)
+        self._reserved -= r.reserved
+        return self._report(m, None, r.order.moved(status, updated_ns=self.now_ns, reason=reason))
+
+    def _report(self, m: MarketState, resting: Resting | None, order: Order) -> Order:
+        """Remember an order's newest state and tell its owner."""
+        if resting is not None:
+            resting.order = order
+        self._orders[order.order_id] = order
+        self._by_client[(order.symbol, order.client_order_id)] = order.order_id
+        self.events.append(OrderUpdate(ts_event=self.now_ns, ts_seen=self.now_ns, order=order))
+        return order
+
+    def _mark_all(self) -> None:
+        for symbol, m in self._markets.items():
+            if m.mark > 0:
+                self.ledger.mark_ticks(symbol, m.instrument.nearest_ticks(m.mark))
