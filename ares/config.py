@@ -19,6 +19,7 @@ from attrs import Factory, evolve, field, frozen
 from attrs.validators import ge, gt
 
 from ares.analyst.config import AnalystConfig
+from ares.backtesting.backtester import BacktestConfig
 from ares.errors import InvalidInput, NotAuthorized, unknown_name
 from ares.features.config import FeatureConfig
 from ares.monitor.config import MonitorConfig
@@ -49,11 +50,16 @@ def _looking_as_often_as_the_monitor(config: AresConfig) -> DeskConfig:
     return DeskConfig(look_every_ns=_nanoseconds(config.monitor.position_monitoring_interval))
 
 
+def _with_the_same_desk(config: AresConfig) -> BacktestConfig:
+    return BacktestConfig(desk=config.desk)
+
+
 @frozen(kw_only=True)
 class AresConfig:
     """The whole tree. Each part is the settings class of one stage and has good defaults of its own.
 
-    The desk looks at positions as often as the monitor's `position_monitoring_interval` says, unless told otherwise.
+    The desk looks at positions as often as the monitor's `position_monitoring_interval` says, unless told otherwise,
+    and is the same in a backtest. `backtest.venue` is also the venue of paper trading.
     """
 
     exchange: BinanceConfig = field(factory=BinanceConfig)
@@ -62,6 +68,7 @@ class AresConfig:
     tactician: TacticianConfig = field(factory=TacticianConfig)
     monitor: MonitorConfig = field(factory=MonitorConfig)
     desk: DeskConfig = field(default=Factory(_looking_as_often_as_the_monitor, takes_self=True))
+    backtest: BacktestConfig = field(default=Factory(_with_the_same_desk, takes_self=True))
 
 
 # Section of the file -> attribute of the tree and its class.
@@ -72,6 +79,7 @@ SECTIONS: dict[str, tuple[str, type]] = {
     "tactician": ("tactician", TacticianConfig),
     "position_monitor": ("monitor", MonitorConfig),
     "desk": ("desk", DeskConfig),
+    "backtest": ("backtest", BacktestConfig),
 }
 
 # Keys that may stand at the top of the file: they mean the same key of `position_monitor`.
@@ -112,6 +120,9 @@ def load_config(path: Path | str | None = None, env: Mapping[str, str] | None = 
     if "look_every_ns" not in _section(top, "desk").values:
         every = _nanoseconds(parts["monitor"].position_monitoring_interval)
         parts["desk"] = evolve(parts["desk"], look_every_ns=every)
+    if "desk" in _section(top, "backtest").values:
+        raise InvalidInput(f"{_section(top, 'backtest').place('desk')}: the desk has a section of its own, `desk`")
+    parts["backtest"] = evolve(parts["backtest"], desk=parts["desk"])
     return AresConfig(**parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,12 @@ def test_the_desk_looks_as_often_as_the_monitor_unless_told_otherwise(write) -> 
     assert (desk.look_every_ns, desk.guard.max_positions) == (2_500_000_000, 2)
 
 
+def test_a_backtest_has_the_same_desk_and_its_own_venue(write) -> None:  # type: ignore[no-untyped-def]
+    config = load_config(write("desk: {look_every_ns: 7}\nbacktest: {venue: {slippage: 0.0005}}"), env={})
+    assert config.backtest.desk == config.desk
+    assert config.backtest.venue.slippage == Decimal("0.0005")
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -110,6 +117,8 @@ def test_the_desk_looks_as_often_as_the_monitor_unless_told_otherwise(write) -> 
         ("position_monitor: {low_risk_threshold: 0.9}", ["position_monitor", "must rise"]),
         ("position_monitor: {high_risk_threshold: 0.9}\nhigh_risk_threshold: 0.8", ["second time"]),
         ("analyst: 3", ["analyst", "must hold settings"]),
+        ("backtest: {desk: {look_every_ns: 5}}", ["backtest.desk", "section of its own"]),
+        ("backtest: {venue: {slippage: 2}}", ["backtest.venue", "slippage"]),
     ],
 )
 def test_a_refusal_names_the_place_and_the_remedy(write, text: str, told: list[str]) -> None:  # type: ignore[no-untyped-def]
