@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from attrs import field, frozen
+from attrs import field, fields, frozen
 from attrs.validators import and_, ge, gt, le, lt
 from numpy.typing import NDArray
 
-from ares.errors import InvalidInput
+from ares.errors import InvalidInput, unknown_name
+from ares.instrument_tables import default_instrument
 from ares.instruments import Interval
 
 __all__ = ["SyntheticConfig", "SyntheticMarket", "synthetic_market"]
@@ -38,6 +39,7 @@ _DAY_NS = 24 * _HOUR_NS
 _FUNDING_NS = 8 * _HOUR_NS
 _WEEK_START_NS = 4 * _DAY_NS  # 1970-01-05, a Monday
 
+_PRICES = {"BTCUSDT": 60_000.0, "ETHUSDT": 2_500.0, "BNBUSDT": 500.0, "SOLUSDT": 150.0, "XRPUSDT": 0.5, "LTCUSDT": 70.0}
 _positive = and_(gt(0.0), lt(math.inf))
 
 
@@ -45,6 +47,7 @@ _positive = and_(gt(0.0), lt(math.inf))
 class SyntheticConfig:
     """What the made-up market is like. Times are in hours, whatever the interval of the bars."""
 
+    name: str = ""  # markets of different names are independent, also under one seed
     start: str = "2024-01-01"  # ISO, UTC; floored to the interval's grid
     price: float = field(default=2500.0, validator=_positive)  # quote per base, the first open
     tick_size: float = field(default=0.01, validator=_positive)  # quote per base
@@ -65,6 +68,20 @@ class SyntheticConfig:
     trend_share: float = field(default=0.7, validator=and_(ge(0.0), le(1.0)))  # correlation of tide and past returns
     interest: float = 0.0001  # a funding interval of 8 h
     premium_spread: float = field(default=0.0004, validator=ge(0.0))  # standard deviation of perpetual over index
+
+    @classmethod
+    def for_symbol(cls, symbol: str, **changes: Any) -> SyntheticConfig:
+        """A market named `symbol`, on the grid of its built-in instrument, from a price it has once had.
+
+        changes: fields to set otherwise. Raises: InvalidInput for an ill-formed symbol or an unknown field.
+        """
+        unknown = sorted(set(changes) - {f.name for f in fields(cls)})
+        if unknown:
+            raise unknown_name("field of SyntheticConfig", unknown[0], (f.name for f in fields(cls)))
+        price = float(changes.get("price", _PRICES.get(symbol, 10.0)))
+        instrument = default_instrument(symbol, price)
+        grid = {"tick_size": float(instrument.tick_size), "lot_step": float(instrument.lot_step)}
+        return cls(**{"name": symbol, "price": price, **grid, **changes})
 
     def __attrs_post_init__(self) -> None:
         if not 1 <= len(self.regime_volatility) == len(self.regime_hours):
@@ -104,7 +121,8 @@ def synthetic_market(
     columns: dict[str, list[NDArray[Any]]] = {}
     state = _State.initial(settings)
     for number in range(-(-bars // _CHUNK)):
-        generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, number])))
+        entropy = np.random.SeedSequence([seed, number, *settings.name.encode()])
+        generator = np.random.Generator(np.random.PCG64(entropy))
         times = start + (number * _CHUNK + np.arange(_CHUNK)) * step.ns
         chunk, state = _simulate(generator, times, step, settings, state)
         for name, value in chunk.items():

@@ -106,10 +106,13 @@ class Tape:
     def synthetic(
         cls, symbol: str = "ETHUSDT", interval: Interval | str = "1h", *, bars: int = 5000, seed: int = 0, **config: Any
     ) -> Tape:
-        """A tape of one made-up symbol with funding and mark price; `config`: fields of `SyntheticConfig`."""
+        """A tape of one made-up symbol with funding and mark price, on the grid of its built-in instrument.
+
+        config: fields of `SyntheticConfig` to set otherwise. Symbols are independent, also under one seed.
+        """
         from ares.data.synthetic import SyntheticConfig, synthetic_market
 
-        market = synthetic_market(seed, bars, interval, SyntheticConfig(**config) if config else None)
+        market = synthetic_market(seed, bars, interval, SyntheticConfig.for_symbol(symbol, **config))
         return cls.from_frame(market.klines, symbol=symbol, interval=interval, funding=market.funding, mark=market.mark)
 
     @classmethod

@@ -158,6 +158,18 @@ def test_the_tape_of_it_has_everything() -> None:
     assert tape.sha256 != Tape.synthetic("ETHUSDT", "15m", bars=2000, seed=10, price=100.0).sha256
 
 
+def test_symbols_stand_on_their_grids_and_are_independent() -> None:
+    eth, xrp = (Tape.synthetic(s, bars=4000, seed=1).tracks[0] for s in ("ETHUSDT", "XRPUSDT"))
+    np.testing.assert_array_equal(xrp.close, np.round(xrp.close, 4))
+    np.testing.assert_array_equal(xrp.volume, np.round(xrp.volume, 1))
+    together = np.corrcoef(np.diff(np.log(eth.close)), np.diff(np.log(xrp.close)))[0, 1]
+    assert abs(together) < 0.1
+    with pytest.raises(InvalidInput, match="did you mean 'predictability'"):
+        Tape.synthetic(predictabilty=0.0)
+    with pytest.raises(InvalidInput, match="symbol"):
+        Tape.synthetic("eth-usdt")
+
+
 def test_nonsense_is_refused() -> None:
     with pytest.raises(InvalidInput):
         synthetic_market(1, 0)
