@@ -1,0 +1,109 @@
+"""Putting the parts together: the one place that knows every room.
+
+A person who wires stages by hand needs nothing from here; the command line and most scripts do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from ares.analyst.rules import RuleAnalyst
+from ares.backtesting.backtester import Backtester
+from ares.config import AresConfig
+from ares.errors import InvalidInput, unknown_name
+from ares.features.orchestrator import FeatureOrchestrator
+from ares.monitor.position_monitor import PositionMonitor
+from ares.pipeline.journal import Journal
+from ares.pipeline.live import LiveTradingPipeline, PipelineConfig
+from ares.protocols import AnalysisStage, Exchange, FeatureStage, MonitoringStage, TacticsStage
+from ares.tactician.tactician import Tactician
+
+__all__ = ["Stages", "build", "build_backtester", "stages"]
+
+
+@frozen(kw_only=True)
+class Stages:
+    """The four stages of one bot. Replace any of them with `attrs.evolve`."""
+
+    features: FeatureStage
+    analyst: AnalysisStage
+    tactician: TacticsStage
+    monitor: MonitoringStage
+
+
+def stages(config: AresConfig | None = None) -> Stages:
+    """The reference stages with these settings; the defaults when there are none."""
+    chosen = config or AresConfig()
+    return Stages(
+        features=FeatureOrchestrator(chosen.features),
+        analyst=RuleAnalyst(config=chosen.analyst),
+        tactician=Tactician(chosen.tactician),
+        monitor=PositionMonitor(chosen.monitor),
+    )
+
+
+def build_backtester(config: AresConfig | None = None, parts: Stages | None = None) -> Backtester:
+    """A backtester with these settings; `parts` replaces the reference stages."""
+    chosen = config or AresConfig()
+    bot = parts or stages(chosen)
+    return Backtester(
+        features=bot.features,
+        analyst=bot.analyst,
+        tactician=bot.tactician,
+        monitor=bot.monitor,
+        config=chosen.backtest,
+    )
+
+
+def build(
+    config: AresConfig | None = None,
+    mode: str = "paper",
+    *,
+    exchange: Exchange,
+    symbols: Sequence[str],
+    interval: str,
+    journal: Journal | None = None,
+    parts: Stages | None = None,
+) -> LiveTradingPipeline:
+    """A pipeline on this exchange. The stages never learn the mode; it only decides what must be switched on.
+
+    mode: "paper" or "live". Raises: InvalidInput when a venue with real money meets mode "paper", or when live lacks
+    sizing, risk management or predictions.
+    """
+    chosen = config or AresConfig()
+    if mode not in ("paper", "live"):
+        raise unknown_name("mode", mode, ("paper", "live"))
+    if mode == "paper" and exchange.capabilities.real_money:
+        name = exchange.capabilities.name
+        raise InvalidInput(f"{name} trades real money: wrap it in PaperExchange for paper trading", exchange=name)
+    if mode == "live":
+        _check_live(chosen)
+    bot = parts or stages(chosen)
+    return LiveTradingPipeline(
+        PipelineConfig(desk=chosen.desk),
+        exchange=exchange,
+        features=bot.features,
+        analyst=bot.analyst,
+        tactician=bot.tactician,
+        monitor=bot.monitor,
+        symbols=symbols,
+        interval=interval,
+        journal=journal,
+    )
+
+
+def _check_live(config: AresConfig) -> None:
+    """Refuse to trade real money with a part switched off that keeps it safe."""
+    missing = [
+        name
+        for name, on in (
+            ("tactician.enable_position_sizing", config.tactician.enable_position_sizing),
+            ("tactician.enable_risk_management", config.tactician.enable_risk_management),
+            ("analyst.enable_ml_predictions", config.analyst.enable_ml_predictions),
+        )
+        if not on
+    ]
+    if missing:
+        raise InvalidInput(f"live trading needs {', '.join(missing)} switched on", missing=missing)

@@ -1,0 +1,146 @@
+"""`Backtester`: the bot on recorded data. The desk, the venue and every rule are those of paper and live trading."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from ares.analyst.rules import RuleAnalyst
+from ares.backtesting.driver import Driver, Observer
+from ares.backtesting.recorder import Recorder
+from ares.backtesting.result import BacktestResult, result_of
+from ares.errors import InvalidInput
+from ares.events import CandleClosed, Command, Event
+from ares.features.orchestrator import FeatureOrchestrator
+from ares.instruments import Instrument
+from ares.monitor.position_monitor import PositionMonitor
+from ares.pipeline.desk import Desk, DeskConfig
+from ares.protocols import AnalysisStage, FeatureStage, MonitoringStage, TacticsStage
+from ares.simulation.session import Session
+from ares.simulation.tape import Tape
+from ares.simulation.venue import VenueConfig
+from ares.tactician.tactician import Tactician
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["BacktestConfig", "Backtester"]
+
+Progress = Callable[[int, int], None]  # bars done, bars in all
+
+
+@frozen(kw_only=True)
+class BacktestConfig:
+    """The simulated venue and the desk of a backtest. Costs are on by default."""
+
+    venue: VenueConfig = field(factory=VenueConfig)
+    desk: DeskConfig = field(factory=DeskConfig)
+    history: int | None = None  # bars before `start` that warm the features; None: what they need
+    random_draws: int = 1000  # of the random-entry baseline
+
+
+class Backtester:
+    """Runs stages over recorded klines, bar by bar, exactly as they would run live.
+
+    A stage that is not given is the reference one. Each run works on copies of the stages, so runs do not see each
+    other.
+    """
+
+    def __init__(
+        self,
+        config: BacktestConfig | None = None,
+        *,
+        features: FeatureStage | None = None,
+        analyst: AnalysisStage | None = None,
+        tactician: TacticsStage | None = None,
+        monitor: MonitoringStage | None = None,
+    ) -> None:
+        self.config = config or BacktestConfig()
+        self._stages: dict[str, Any] = {
+            "features": features if features is not None else FeatureOrchestrator(),
+            "analyst": analyst if analyst is not None else RuleAnalyst(),
+            "tactician": tactician if tactician is not None else Tactician(),
+            "monitor": monitor if monitor is not None else PositionMonitor(),
+        }
+
+    def run(
+        self,
+        klines: Tape | pd.DataFrame | str | Path,
+        *,
+        symbol: str = "ETHUSDT",
+        interval: str | None = None,
+        funding: pd.DataFrame | str | Path | None = None,
+        instruments: Sequence[Instrument] | None = None,
+        start: datetime | int | None = None,
+        progress: Progress | None = None,
+        observer: Observer | None = None,
+    ) -> BacktestResult:
+        """Play klines through the bot.
+
+        klines: a `Tape`, a klines frame, or a Parquet or CSV file; for the last two `symbol` names what they hold.
+        funding: settled rates (frame or file); None plays without, and the result says so.
+        instruments: one for each symbol; None takes the built-in table for simulation.
+        start: when trading begins (datetime, or ns UTC); bars before it only warm the features. None: the first bar.
+        progress: called with (bars done, bars in all). observer: called with each event and its commands.
+        Raises: DataError for data that cannot be played honestly; InvalidInput for arguments that cannot work.
+        """
+        tape = _tape(klines, symbol, interval, funding)
+        session = Session(tape, start=start, config=self.config.venue, instruments=instruments)
+        stages = self._copies()
+        desk = Desk(
+            **stages,
+            symbols=tape.symbols,
+            interval=tape.interval.name,
+            config=self.config.desk,
+            records_limit=None,
+        )
+        recorder = Recorder(desk)
+        watchers: list[Observer] = [recorder, *([observer] if observer is not None else [])]
+        if progress is not None:
+            watchers.append(_Meter(progress, len(tape)))
+
+        def tell(event: Event, commands: list[Command]) -> None:
+            for watcher in watchers:
+                watcher(event, commands)
+
+        Driver(session, desk, stages["analyst"], stages["tactician"], tell, self.config.history).run()
+        return result_of("backtest", recorder, slippage=self.config.venue.slippage, draws=self.config.random_draws)
+
+    def _copies(self) -> dict[str, Any]:
+        """Fresh copies of the stages. Raises InvalidInput for a stage that cannot be copied."""
+        copies = {}
+        for name, stage in self._stages.items():
+            try:
+                copies[name] = copy.deepcopy(stage)
+            except TypeError as error:
+                kind = type(stage).__name__
+                raise InvalidInput(f"{kind} cannot be copied ({error}): give it a __deepcopy__", stage=name) from error
+        return copies
+
+
+def _tape(klines: Any, symbol: str, interval: str | None, funding: Any) -> Tape:
+    if isinstance(klines, Tape):
+        if interval is not None and interval != klines.interval.name:
+            raise InvalidInput(f"the tape's interval is {klines.interval}, not {interval}")
+        return klines
+    make = Tape.from_file if isinstance(klines, str | Path) else Tape.from_frame
+    return make(klines, symbol=symbol, interval=interval, funding=funding)
+
+
+class _Meter:
+    """Counts closed bars for a progress bar, a few hundred calls a run."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+        self._every = max(1, total // 400)
+
+    def __call__(self, event: Event, commands: list[Command]) -> None:
+        if isinstance(event, CandleClosed):
+            self._done += 1
+            if self._done % self._every == 0 or self._done == self._total:
+                self._progress(self._done, self._total)

@@ -1,0 +1,133 @@
+"""The event driver: one desk on one simulated session, without an event loop.
+
+It is the live shell with waiting taken out: the same desk, the same venue, the same rule for what a refusal becomes.
+`tests/test_modes.py` holds the two against each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+from attrs import define, field
+
+from ares.errors import AresError, Rejected
+from ares.events import (
+    Cancel,
+    CandleClosed,
+    Command,
+    Event,
+    Intent,
+    OrderUpdate,
+    Purpose,
+    RunStage,
+    SetLeverage,
+    Submit,
+    VenueSnapshot,
+    WakeAt,
+)
+from ares.pipeline.desk import Desk
+from ares.pipeline.execution import client_order_id
+from ares.pipeline.outcome import failed
+from ares.pipeline.outside import stage_answer
+from ares.protocols import AnalysisStage, TacticsStage
+from ares.simulation.session import Session
+
+__all__ = ["Driver", "Observer"]
+
+Observer = Callable[[Event, list[Command]], None]
+_INCARNATION = 1  # a backtest is never resumed
+
+
+@define
+class Driver:
+    """Feeds a session's events to a desk and its commands back, until the tape ends."""
+
+    session: Session
+    desk: Desk
+    analyst: AnalysisStage
+    tactician: TacticsStage
+    observer: Observer
+    history: int | None = None  # bars before the start, per symbol; None: what the features need
+    _local: deque[Event] = field(factory=deque, init=False)
+
+    def run(self) -> None:
+        """Play the whole session."""
+        while True:
+            event = self._local.popleft() if self._local else self.session.next_event()
+            if event is None:
+                return
+            self._handle(event)
+            if isinstance(event, VenueSnapshot) and self.desk.seq == 0:
+                self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Tell the desk of the bars that closed before the session began."""
+        for symbol in self.desk.symbols:
+            wanted = self.history if self.history is not None else self.desk.history_needed(symbol)
+            for candle in self.session.history(symbol, wanted):
+                now = self.session.now_ns
+                self._handle(CandleClosed(ts_event=candle.close_ns, ts_seen=now, candle=candle, history=True))
+
+    def _handle(self, event: Event) -> None:
+        desk = self.desk
+        numbered = msgspec.structs.replace(event, seq=desk.seq + 1, ts_seen=max(event.ts_seen, desk.now_ns))
+        commands = desk.handle(numbered)
+        if commands:
+            self._send(commands)
+        self.observer(numbered, commands)
+
+    def _send(self, commands: list[Command]) -> None:
+        """Carry out the commands in order. An entry whose leverage could not be set is not sent."""
+        blocked: set[str] = set()
+        for command in commands:
+            if isinstance(command, Submit):
+                self._submit(command.intent, blocked)
+            elif isinstance(command, Cancel):
+                self._cancel(command)
+            elif isinstance(command, SetLeverage):
+                try:
+                    self.session.set_leverage(command.symbol, command.leverage)
+                except AresError:
+                    blocked.add(command.symbol)
+            elif isinstance(command, WakeAt):
+                self.session.wake_at(command.ts_ns, command.key)
+            elif isinstance(command, RunStage):
+                self._local.append(self._run_stage(command))
+
+    def _submit(self, intent: Intent, blocked: set[str]) -> None:
+        client_id = client_order_id(intent.intent_id, _INCARNATION)
+        request = intent.request
+        try:
+            if intent.purpose is Purpose.ENTRY and request.symbol in blocked:
+                raise Rejected("not sent: the leverage could not be set", symbol=request.symbol)
+            self.session.submit(request, client_id)
+        except AresError as error:
+            self._local.append(failed(intent, client_id, error, self.session.now_ns))
+
+    def _cancel(self, command: Cancel) -> None:
+        client_id = client_order_id(command.intent_id, _INCARNATION)
+        try:
+            self.session.cancel(command.symbol, client_order_id=client_id)
+        except Rejected:
+            order = self.session.get_order(command.symbol, client_order_id=client_id)
+            now = self.session.now_ns
+            self._local.append(OrderUpdate(ts_event=order.updated_ns, ts_seen=now, order=order))
+
+    def _run_stage(self, command: RunStage) -> Event:
+        """Run a stage that has only the async verb; simulated time stands still meanwhile."""
+        return _finish(stage_answer(command, self.analyst, self.tactician, self.session.clock))
+
+
+def _finish(work: Coroutine[Any, Any, Event]) -> Event:
+    """Run a coroutine to its end, also from inside a running event loop (a notebook), where it gets a thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(asyncio.run, work).result()
