@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from ares._lazy import lazy
 
 if TYPE_CHECKING:
+    from ares.analyst.rules import RuleAnalyst
+    from ares.backtesting.backtester import Backtester
+    from ares.backtesting.result import BacktestResult
     from ares.config import AresConfig, load_config
     from ares.features.orchestrator import FeatureOrchestrator
     from ares.instruments import Instrument, Side
@@ -41,6 +44,8 @@ __all__ = [
     "AresConfig",
     "Assessment",
     "AssessmentInput",
+    "BacktestResult",
+    "Backtester",
     "Exchange",
     "FeatureOrchestrator",
     "FeatureRow",
@@ -49,6 +54,7 @@ __all__ = [
     "LiveTradingPipeline",
     "MonitoringStage",
     "PositionMonitor",
+    "RuleAnalyst",
     "Side",
     "Tactician",
     "TacticsInput",
@@ -67,6 +73,8 @@ _HOMES = {
     "AresConfig": "ares.config",
     "Assessment": "ares.protocols",
     "AssessmentInput": "ares.protocols",
+    "BacktestResult": "ares.backtesting.result",
+    "Backtester": "ares.backtesting.backtester",
     "Exchange": "ares.protocols",
     "FeatureOrchestrator": "ares.features.orchestrator",
     "FeatureRow": "ares.protocols",
@@ -75,6 +83,7 @@ _HOMES = {
     "LiveTradingPipeline": "ares.pipeline.live",
     "MonitoringStage": "ares.protocols",
     "PositionMonitor": "ares.monitor.position_monitor",
+    "RuleAnalyst": "ares.analyst.rules",
     "Side": "ares.instruments",
     "Tactician": "ares.tactician.tactician",
     "TacticsInput": "ares.protocols",

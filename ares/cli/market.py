@@ -35,12 +35,14 @@ def open_tape(
     *,
     tape: Path | None,
     interval: str | None,
-    seed: int,
-    bars: int | None,
+    funding: Path | None = None,
+    seed: int = 0,
+    bars: int | None = None,
 ) -> Tape:
     """The recorded market in the file `tape`, or the synthetic one.
 
-    interval: None takes the file's own, or 1h. bars: only so many from the beginning.
+    interval: None takes the file's own, or 1h. funding: recorded rates to go with the file. bars: only so many from
+    the beginning.
     Raises: InvalidInput for an unknown symbol, interval or file; DataError for data that cannot be played honestly.
     """
     from ares.simulation.tape import Tape
@@ -48,8 +50,10 @@ def open_tape(
     _check_symbol(symbol, tape)
     length = Interval.parse(interval) if interval is not None else None
     if tape is None:
+        if funding is not None:
+            raise InvalidInput("--funding goes with --tape: the synthetic market brings its own", funding=str(funding))
         return Tape.synthetic(symbol, length or DEFAULT_INTERVAL, bars=bars or DEFAULT_BARS, seed=seed)
-    recorded = Tape.from_file(tape, symbol=symbol, interval=length)
+    recorded = Tape.from_file(tape, symbol=symbol, interval=length, funding=funding)
     for line in recorded.reports[symbol].summary()[1:]:
         note(f"{tape.name}: {line}")
     if bars is None or len(recorded) <= bars:

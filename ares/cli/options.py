@@ -13,6 +13,7 @@ __all__ = [
     "Bars",
     "ConfigFile",
     "ExchangeName",
+    "FundingFile",
     "IntervalName",
     "JsonOut",
     "LogLevel",
@@ -44,9 +45,14 @@ TapeFile = Annotated[
 IntervalName = Annotated[
     str | None, typer.Option("--interval", help="Length of a bar, such as 15m, 1h, 4h. None: the tape's own, or 1h.")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the synthetic market and of the random baseline.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the synthetic market.")]
 Bars = Annotated[int | None, typer.Option(min=1, help="Play only so many bars, from the beginning.")]
-Balance = Annotated[float, typer.Option(min=1.0, help="What the account begins with, in the quote asset.")]
+Balance = Annotated[
+    float | None, typer.Option(min=1.0, help="What the account begins with, in the quote asset. None: the settings'.")
+]
+FundingFile = Annotated[
+    Path | None, typer.Option("--funding", help="Recorded funding rates, Parquet or CSV, to go with --tape.")
+]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings, YAML. None: the defaults.")]
 JsonOut = Annotated[bool, typer.Option("--json", help="Standard output is one JSON object and nothing else.")]
 Progress = Annotated[

@@ -77,15 +77,16 @@ def print_summary(result: Mapping[str, Any]) -> None:
     lines.add_column(style="dim")
     lines.add_column(justify="right")
     lines.add_row("net return, after all costs", _percent(result["net_return"]))
-    lines.add_row("largest drawdown", _percent(result["max_drawdown"]))
+    lines.add_row("largest drawdown", _percent(-abs(result["max_drawdown"] or 0.0)))
     lines.add_row("Sharpe ratio, yearly", _number(result["sharpe"]))
     lines.add_row("orders / closed trades", f"{result['orders']:,} / {result['closed_trades']:,}")
     lines.add_row("fees paid", f"{_number(result['fees'])} {asset}")
-    lines.add_row("funding received", f"{_number(result['funding'])} {asset}")
-    for name, value in result["baselines"].items():
-        lines.add_row(f"instead: {name.replace('_', ' ')}", _percent(value))
-    for name, value in result.get("refusals", {}).items():
-        lines.add_row(f"no trade: {name}", f"{value:,}")
+    if result.get("funding_in_data", True):
+        lines.add_row("funding received", f"{_number(result['funding'])} {asset}")
+    else:
+        lines.add_row("funding", "not in the data")
+    for name in ("flat", "buy_and_hold", "random_entries"):
+        lines.add_row(f"instead: {name.replace('_', ' ')}", _percent(result["baselines"][name]))
     screen.print(lines)
 
 

@@ -1,0 +1,46 @@
+"""`ares backtest`: the bot on recorded klines, as fast as the machine allows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ares.cli import options
+from ares.cli.exits import ends_with_exit_code
+
+__all__ = ["backtest"]
+
+
+@ends_with_exit_code
+def backtest(
+    symbol: options.Symbol = "ETHUSDT",
+    exchange: options.ExchangeName = "SIM",
+    tape: options.TapeFile = None,
+    interval: options.IntervalName = None,
+    funding: options.FundingFile = None,
+    bars: options.Bars = None,
+    seed: options.Seed = 0,
+    balance: options.Balance = None,
+    config: options.ConfigFile = None,
+    report: Annotated[Path | None, typer.Option(help="Also write an HTML page with curves and trades.")] = None,
+    json: options.JsonOut = False,
+    progress: options.Progress = None,
+    log: options.LogLevel = None,
+) -> None:
+    """Play recorded klines through the whole bot and print what came of it, after all costs, beside the baselines."""
+    from ares.assembly import build_backtester
+    from ares.cli.market import check_exchange_name, open_tape
+    from ares.cli.outcome import describe, show
+    from ares.cli.screen import note, progress_bar
+    from ares.cli.settings import settings
+
+    check_exchange_name(exchange)
+    chosen = settings(config, balance=balance, log=log)
+    market = open_tape(symbol, tape=tape, interval=interval, funding=funding, seed=seed, bars=bars)
+    with progress_bar(f"{symbol} {market.interval}", len(market), progress) as advance:
+        result = build_backtester(chosen).run(market, progress=lambda done, total: advance(done))
+    if report is not None:
+        note(f"report: {result.report(report)}")
+    show(describe(result, seed=seed, tape=str(tape) if tape is not None else "synthetic"), as_json=json)

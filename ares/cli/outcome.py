@@ -1,0 +1,34 @@
+"""What a command answers: the figures of a result, for machines as one object, for people as a summary."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from ares.cli.screen import print_json, print_summary
+
+if TYPE_CHECKING:
+    from ares.backtesting.result import BacktestResult
+
+__all__ = ["describe", "show"]
+
+
+def describe(result: BacktestResult, **more: object) -> dict[str, Any]:
+    """The result as plain values. `start` is the open of the first bar, `end` the close of the last, exclusive.
+
+    `funding` is what was booked: 0.0 also when the data hold no funding, and then `funding_in_data` is false.
+    """
+    values = result.summary()
+    if len(result.equity):
+        first = result.equity.index[0] - timedelta(microseconds=result.interval.ns // 1000)
+        values["start"] = first.isoformat()
+    funding = values.pop("funding")
+    return {**values, "funding": funding or 0.0, "funding_in_data": funding is not None, **more}
+
+
+def show(values: dict[str, Any], *, as_json: bool) -> None:
+    """The values on standard output."""
+    if as_json:
+        print_json(values)
+    else:
+        print_summary(values)

@@ -1,0 +1,34 @@
+"""The program `ares`: its commands and the options that stand before them."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from ares.cli.backtest import backtest
+
+__all__ = ["program"]
+
+program = typer.Typer(
+    name="ares",
+    help="Machine-learning trading bots on crypto perpetual futures: backtest, paper, replay.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # its tracebacks print local variables
+)
+program.command()(backtest)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ares {metadata.version('ares-trading')}")
+        raise typer.Exit
+
+
+@program.callback()
+def _before(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    """Options that stand before a command."""

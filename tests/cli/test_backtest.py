@@ -1,0 +1,154 @@
+"""`ares backtest` from the outside: what it prints, what it writes, how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from attrs import frozen
+
+from ares.cli.program import program
+
+KEYS = {
+    *("mode", "symbol", "interval", "bars", "start", "end", "orders", "closed_trades", "net_return"),
+    *("fees", "funding", "max_drawdown", "sharpe", "baselines"),
+}
+
+
+@frozen
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def ares(*arguments: str | Path) -> Done:
+    """Run the program in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        program([str(argument) for argument in arguments], prog_name="ares")
+    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def answer(done: Done) -> dict[str, Any]:
+    """The one JSON object on standard output."""
+    assert done.returncode == 0, done.stderr
+    read = json.loads(done.stdout)
+    assert isinstance(read, dict)
+    return read
+
+
+@pytest.fixture(scope="module")
+def synthetic() -> dict[str, Any]:
+    return answer(ares("backtest", "--bars", "1500", "--seed", "5", "--json"))
+
+
+def test_json_has_every_promised_key(synthetic: dict[str, Any]) -> None:
+    assert synthetic.keys() >= KEYS
+    assert synthetic["baselines"].keys() >= {"flat", "buy_and_hold", "random_entries"}
+    assert (synthetic["mode"], synthetic["symbol"], synthetic["interval"]) == ("backtest", "ETHUSDT", "1h")
+    assert synthetic["bars"] == 1500
+
+
+def test_start_and_end_span_the_bars(synthetic: dict[str, Any]) -> None:
+    span = pd.Timestamp(synthetic["end"]) - pd.Timestamp(synthetic["start"])
+    assert span == pd.Timedelta(hours=1500)
+
+
+def test_the_same_command_gives_the_same_answer(synthetic: dict[str, Any]) -> None:
+    assert answer(ares("backtest", "--bars", "1500", "--seed", "5", "--json")) == synthetic
+
+
+def test_a_recording_is_played_and_a_report_written(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tape = real_data / "market" / "um_ETHUSDT_1h.parquet"
+    page = tmp_path / "report.html"
+    done = ares("backtest", "--tape", tape, "--bars", "3000", "--json", "--report", page)
+    read = answer(done)
+    assert read["bars"] == 3000
+    assert read["funding_in_data"] is False
+    assert read["tape"] == str(tape)
+    assert "<html" in page.read_text(encoding="utf-8")
+    assert list(tmp_path.iterdir()) == [page]  # nothing else is written
+
+
+def test_people_get_a_summary() -> None:
+    done = ares("backtest", "--bars", "600")
+    assert done.returncode == 0
+    assert "net return, after all costs" in done.stdout
+    assert "random entries" in done.stdout
+
+
+def test_progress_goes_to_standard_error() -> None:
+    done = ares("backtest", "--bars", "600", "--json", "--progress")
+    answer(done)
+    assert "600/600" in done.stderr
+
+
+def test_a_balance_scales_the_money_not_the_market(synthetic: dict[str, Any]) -> None:
+    richer = answer(ares("backtest", "--bars", "1500", "--seed", "5", "--json", "--balance", "50000"))
+    assert richer["baselines"]["buy_and_hold"] == synthetic["baselines"]["buy_and_hold"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--exchange", "BINANCE"], 2, "later version"),
+        (["--exchange", "SMI"], 2, "did you mean 'SIM'"),
+        (["--symbol", "ETHUSD"], 2, "did you mean 'ETHUSDT'"),
+        (["--interval", "1hr"], 2, "did you mean '1h'"),
+        (["--tape", "nowhere.parquet"], 2, "nowhere.parquet"),
+        (["--config", "nowhere.yaml"], 2, "no settings file nowhere.yaml"),
+        (["--frobnicate"], 2, "--frobnicate"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(
+    arguments: list[str], code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = ares("backtest", *arguments, "--json")
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_data_is_refused_with_its_row(tmp_path: Path) -> None:
+    rows = ["open_time,open,high,low,close,volume"]
+    rows += [f"{1_700_006_400_000 + n * 3_600_000},10,11,9,10,5" for n in range(50)]
+    rows[20] = rows[20].replace(",11,9,", ",9,11,")  # high below low
+    path = tmp_path / "ETHUSDT.csv"
+    path.write_text("\n".join(rows))
+    done = ares("backtest", "--tape", path, "--json")
+    assert done.returncode == 3
+    assert "19" in done.stderr
+
+
+def test_a_setting_reaches_its_stage(tmp_path: Path) -> None:
+    path = tmp_path / "bot.yaml"
+    path.write_text("analyst: {enable_ml_predictions: false}\n")
+    assert answer(ares("backtest", "--bars", "1500", "--seed", "5", "--json", "--config", path))["orders"] == 0
+
+
+def test_the_program_says_its_version_and_its_commands() -> None:
+    assert ares("--version").stdout.startswith("ares ")
+    assert "backtest" in ares("--help").stdout
+
+
+def test_python_m_ares_is_the_same_program(synthetic: dict[str, Any]) -> None:
+    command = [sys.executable, "-m", "ares", "backtest", "--bars", "1500", "--seed", "5", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == synthetic
