@@ -152,6 +152,7 @@ class PositionMonitor:
             raise InvalidInput("monitoring is running already")
         await self._look_at_all()
         self._loop = asyncio.get_running_loop().create_task(self._look_for_ever())
+        await asyncio.sleep(0)  # let it begin to wait, so that a virtual clock knows of it
 
     async def stop_monitoring(self) -> None:
         """End the task; positions and their stops stay as they are. Raises what the task died of, if it did."""
