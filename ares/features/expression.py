@@ -77,6 +77,10 @@ def minus(a: Expression, b: Expression) -> Output:
     return _combine(moving.MINUS, a, b)
 
 
+def plus(a: Expression, b: Expression) -> Output:
+    return _combine(moving.PLUS, a, b)
+
+
 def over(a: Expression, b: Expression) -> Output:
     return _combine(moving.OVER, a, b)
 
@@ -122,6 +126,19 @@ def ratio_less_one(a: Expression, b: Expression) -> Output:
 def share(a: Expression, b: Expression) -> Output:
     """a / (a + b)."""
     return _combine(moving.SHARE, a, b)
+
+
+def half_spread(covariance: Expression) -> Output:
+    """2 sqrt(-covariance), 0 for a covariance above 0."""
+    return _combine(moving.HALF_SPREAD, covariance)
+
+
+def clip(a: Expression, low: float, high: float) -> Output:
+    return _combine(moving.CLIP, a, floats=(low, high))
+
+
+def sign(a: Expression) -> Output:
+    return _combine(moving.SIGN, a)
 
 
 def absolute(a: Expression) -> Output:
@@ -176,12 +193,10 @@ def ema_root_square(x: Expression, span: int) -> Output:
     return Output(node("ewm", x, ints=(span, 2), floats=(2.0 / (span + 1.0),)))
 
 
-def highest(x: Expression, window: int) -> Output:
-    return Output(node("extremes", x, x, ints=(window,)), 0)
-
-
-def lowest(x: Expression, window: int) -> Output:
-    return Output(node("extremes", x, x, ints=(window,)), 1)
+def covariance(x: Expression, y: Expression, window: int) -> tuple[Output, Output]:
+    """Covariance (divisor window) and correlation."""
+    it = node("covary", x, y, ints=(window, 0))
+    return Output(it, 0), Output(it, 1)
 
 
 def channel(window: int) -> tuple[Output, Output, Output, Output]:

@@ -7,15 +7,29 @@ from math import ceil, log
 
 from attrs import frozen
 
-from ares.kernels import calendar, engine, layout, momentum, moving, volatility, wavelet
+from ares.kernels import (
+    calendar,
+    engine,
+    layout,
+    levels,
+    meta,
+    momentum,
+    moving,
+    patterns,
+    volatility,
+    volume,
+    wavelet,
+)
 from ares.kernels.jit import source_digest
 from ares.kernels.layout import PURE, RESTARTED, WINDOW
 
 Ints = tuple[int, ...]
 
+SCRATCH = 4 * 1024  # cells that the windowed wavelets work in; enough for windows of 1,000 bars
+
 FORGOTTEN = 1e-8  # weight of everything before a recursion's restart when the restarted one takes over
 
-MODULES = (calendar, engine, layout, momentum, moving, volatility, wavelet)
+MODULES = (calendar, engine, layout, levels, meta, momentum, moving, patterns, volatility, volume, wavelet)
 
 
 def kernel_version() -> str:
@@ -95,4 +109,39 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "bands": Operation(wavelet.BANDS, PURE, lambda ints, inputs: 2 * inputs, _none),
     "calendar": Operation(calendar.CALENDAR, PURE, _count(8), _none),
+    "until": Operation(calendar.UNTIL, PURE, _count(1), _none),
+    "covary": Operation(moving.COVARY, WINDOW, _count(2), _window, 9, reach=lambda ints: ints[0]),
+    "windowed": Operation(wavelet.WINDOWED, PURE, lambda ints, inputs: ints[1] + 1, _window, SCRATCH),
+    "obv_slope": Operation(volume.OBV_SLOPE, PURE, _count(1), _window),
+    "close_location": Operation(volume.CLOSE_LOCATION, PURE, _count(1), _none),
+    "candles": Operation(patterns.CANDLES, PURE, _count(3), lambda ints, output: 10),
+    "patterns": Operation(patterns.PATTERNS, PURE, _count(len(patterns.NAMES)), lambda ints, output: 4),
+    "detect": Operation(meta.DETECT, PURE, _count(1), _none),
+    "success": Operation(
+        meta.SUCCESS,
+        WINDOW,
+        _count(1),
+        lambda ints, output: ints[0] + ints[1] - 1,
+        3,
+        reach=lambda ints: ints[0] + ints[1],
+    ),
+    "pivots": Operation(
+        levels.PIVOTS,
+        RESTARTED,
+        _count(levels.PIVOT_OUTPUTS),
+        lambda ints, output: 2 * ints[0],
+        levels.LEVELS * levels.LEVEL,
+        lambda ints, floats: ints[1],
+        lambda ints: 2 * ints[0],
+    ),
+    "profile": Operation(
+        levels.PROFILE,
+        RESTARTED,
+        _count(levels.PROFILE_OUTPUTS),
+        _none,
+        2 * levels.BINS + 2,
+        lambda ints, floats: ints[0],
+        lambda ints: 1,
+    ),
+    "given": Operation(levels.GIVEN, PURE, _count(2), _none),
 }

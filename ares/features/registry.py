@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from attrs import frozen
 
 from ares.errors import InvalidInput, unknown_name
-from ares.features.catalogue import calendar, momentum, returns, trend, volatility, volume, wavelet
+from ares.features.catalogue import (
+    calendar,
+    flow,
+    futures,
+    levels,
+    meta,
+    momentum,
+    patterns,
+    returns,
+    trend,
+    volatility,
+    volume,
+    wavelet,
+)
 from ares.features.catalogue.recipe import Recipe
 from ares.features.config import FeatureConfig, timeframe_ratio
 from ares.features.expression import Column, Expression, Output
@@ -28,8 +41,8 @@ class Feature:
     wanted: Wanted
 
 
-def recipes(config: FeatureConfig, interval: Interval) -> dict[str, Recipe]:
-    """Every recipe by name, in catalogue order, for bars of `interval`."""
+def recipes(config: FeatureConfig, interval: Interval, given: Sequence[float] = ()) -> dict[str, Recipe]:
+    """Every recipe by name, in catalogue order, for bars of `interval`. given: the caller's own price levels."""
     found = (
         *returns.RECIPES,
         *volatility.RECIPES,
@@ -38,6 +51,11 @@ def recipes(config: FeatureConfig, interval: Interval) -> dict[str, Recipe]:
         *volume.RECIPES,
         *wavelet.recipes(config.wavelets),
         *calendar.recipes(interval),
+        *flow.RECIPES,
+        *futures.recipes(interval),
+        *levels.recipes(given),
+        *patterns.RECIPES,
+        *meta.RECIPES,
     )
     return {recipe.name: recipe for recipe in found}
 
@@ -61,14 +79,16 @@ def columns_of(expression: Expression) -> frozenset[str]:
     return frozenset(names)
 
 
-def select(config: FeatureConfig, interval: Interval, sources: Collection[str]) -> list[Feature]:
+def select(
+    config: FeatureConfig, interval: Interval, sources: Collection[str], given: Sequence[float] = ()
+) -> list[Feature]:
     """The features that `config` chooses and `sources` (names of input columns) can feed, in catalogue order.
 
     Raises InvalidInput for an unknown name in `include`, and when nothing is left.
     """
     available = {*sources, "time"}
     chosen: dict[str, Feature] = {}
-    for feature in _candidates(config, interval):
+    for feature in _candidates(config, interval, given):
         if not any(fnmatchcase(feature.name, pattern) for pattern in config.exclude):
             chosen.setdefault(feature.name, feature)
     found = [f for f in chosen.values() if columns_of(f.wanted.expression) <= available]
@@ -77,9 +97,9 @@ def select(config: FeatureConfig, interval: Interval, sources: Collection[str]) 
     return found
 
 
-def _candidates(config: FeatureConfig, interval: Interval) -> Iterator[Feature]:
+def _candidates(config: FeatureConfig, interval: Interval, given: Sequence[float]) -> Iterator[Feature]:
     groups = config.enabled_groups()
-    base = recipes(config, interval)
+    base = recipes(config, interval, given)
     for recipe in base.values():
         if recipe.group in groups:
             for values in recipe.defaults:

@@ -8,7 +8,7 @@ from typing import Any
 from ares.kernels.jit import inner
 from ares.kernels.layout import FLOATS, IN, LENGTH
 
-CALENDAR, FUNDING_CLOCK = range(80, 82)
+CALENDAR, UNTIL = range(80, 82)
 
 
 @inner
@@ -36,3 +36,17 @@ def calendar(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: 
         m[oo + 5 * length + i] = 1.0 if hour < 8.0 else 0.0
         m[oo + 6 * length + i] = 1.0 if 7.0 <= hour < 16.0 else 0.0
         m[oo + 7 * length + i] = 1.0 if 13.0 <= hour < 22.0 else 0.0
+
+
+@inner
+def until(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, fresh: int) -> None:
+    """Share of a cycle left at the bar's close: 1 just after its beginning, 0 at its end. Cycles start at the epoch.
+
+    Input: open time in seconds; parameters: the bar's length and the cycle's, in seconds.
+    """
+    step = m[t[k + FLOATS]]
+    cycle = m[t[k + FLOATS] + 1]
+    for i in range(lo, hi):
+        now = m[t[k + IN] + i] + step
+        left = -now % cycle
+        m[oo + i] = left / cycle

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ares.kernels import calendar, momentum, moving, volatility, wavelet
-from ares.kernels.jit import inner, jit
+from ares.kernels import calendar, levels, meta, momentum, moving, patterns, volatility, volume, wavelet
+from ares.kernels.jit import inner, jit, woven
 from ares.kernels.layout import (
     ACTIVE,
     ANCHOR_SHIFT,
@@ -65,7 +65,7 @@ from ares.kernels.layout import (
 )
 
 
-@inner
+@woven
 def run_op(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, fresh: int) -> None:
     """Call the kernel that node `k` names."""
     op = t[k + OP]
@@ -111,6 +111,30 @@ def run_op(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: in
         wavelet.bands(m, t, k, so, oo, lo, hi, first, fresh)
     elif op == calendar.CALENDAR:
         calendar.calendar(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == moving.COVARY:
+        moving.covary(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == wavelet.WINDOWED:
+        wavelet.windowed(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == calendar.UNTIL:
+        calendar.until(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == volume.OBV_SLOPE:
+        volume.obv_slope(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == volume.CLOSE_LOCATION:
+        volume.close_location(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == patterns.CANDLES:
+        patterns.candles(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == patterns.PATTERNS:
+        patterns.patterns(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == meta.DETECT:
+        meta.detect(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == meta.SUCCESS:
+        meta.success(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == levels.PIVOTS:
+        levels.pivots(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == levels.PROFILE:
+        levels.profile(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == levels.GIVEN:
+        levels.given(m, t, k, so, oo, lo, hi, first, fresh)
 
 
 @inner
@@ -128,47 +152,50 @@ def first_at(s: Any, at: int, lo: int, hi: int, bound: int) -> int:
 
 
 @inner
-def run_node(m: Any, t: Any, s: Any, k: int, lo: int, hi: int, begun: int, at: int) -> None:
-    """Rows [lo, hi) of one node, cut where its sums or its recursion begin afresh."""
-    kind = t[k + KIND]
-    so = t[k + STATE]
-    oo = t[k + OUT]
-    first = begun + t[k + LAG]
-    if kind == PURE:
-        run_op(m, t, k, so, oo, lo, hi, first, 0)
-        return
-    i = lo
-    if kind == WINDOW:
-        while i < hi:
-            chunk = s[at + i] >> ANCHOR_SHIFT
-            fresh = 1 if i > begun and (s[at + i - 1] >> ANCHOR_SHIFT) != chunk else 0
-            j = first_at(s, at, i + 1, hi, (chunk + 1) << ANCHOR_SHIFT) if i + 1 < hi else hi
-            run_op(m, t, k, so, oo, i, j, first, fresh)
-            i = j
-        return
+def cut(m: Any, t: Any, s: Any, k: int, i: int, hi: int, begun: int, at: int) -> tuple[int, int]:
+    """Begin afresh at row `i` what is due there; where the next cut lies, and whether sums are due."""
+    now = s[at + i]
+    before = s[at + i - 1] if i > begun else now
+    if t[k + KIND] == WINDOW:
+        fresh = 1 if (before >> ANCHOR_SHIFT) != (now >> ANCHOR_SHIFT) else 0
+        bound = ((now >> ANCHOR_SHIFT) + 1) << ANCHOR_SHIFT
+        return first_at(s, at, i + 1, hi, bound) if i + 1 < hi else hi, fresh
     shift = t[k + SHIFT]
     lead = t[k + LEAD]
     size = t[k + STATE_SIZE]
+    so = t[k + STATE]
     active = t[k + ACTIVE]
-    while i < hi:
-        now = s[at + i]
-        if i > begun:
-            before = s[at + i - 1]
-            if ((now + lead) >> shift) != ((before + lead) >> shift):
-                for j in range(size):
-                    m[so + size + j] = 0.0
-                s[active] = 1
-            if (now >> shift) != (before >> shift):
-                if s[active]:
-                    for j in range(size):
-                        m[so + j] = m[so + size + j]
-                s[active] = 0
-        bound = min(((now >> shift) + 1) << shift, ((((now + lead) >> shift) + 1) << shift) - lead)
-        j = first_at(s, at, i + 1, hi, bound) if i + 1 < hi else hi
-        run_op(m, t, k, so, oo, i, j, first, 0)
+    if ((now + lead) >> shift) != ((before + lead) >> shift):
+        for j in range(size):
+            m[so + size + j] = 0.0
+        s[active] = 1
+    if (now >> shift) != (before >> shift):
         if s[active]:
-            run_op(m, t, k, so + size, t[AT_TRASH], i, j, first, 0)
-        i = j
+            for j in range(size):
+                m[so + j] = m[so + size + j]
+        s[active] = 0
+    bound = min(((now >> shift) + 1) << shift, ((((now + lead) >> shift) + 1) << shift) - lead)
+    return first_at(s, at, i + 1, hi, bound) if i + 1 < hi else hi, 0
+
+
+@woven
+def run_node(m: Any, t: Any, s: Any, k: int, lo: int, hi: int, begun: int, at: int) -> None:
+    """Rows [lo, hi) of one node, cut where its sums or its recursion begin afresh."""
+    kind = t[k + KIND]
+    first = begun + t[k + LAG]
+    size = t[k + STATE_SIZE]
+    active = t[k + ACTIVE]
+    i = lo
+    while i < hi:
+        end = hi
+        fresh = 0
+        if kind != PURE:
+            end, fresh = cut(m, t, s, k, i, hi, begun, at)
+        for turn in range(1 + s[active]):
+            # the second turn runs the recursion that will take over; what it gives until then is thrown away
+            out = t[k + OUT] if turn == 0 else t[AT_TRASH]
+            run_op(m, t, k, t[k + STATE] + turn * size, out, i, end, first, fresh)
+        i = end
 
 
 @inner
@@ -282,7 +309,7 @@ def deliver(m: Any, t: Any, s: Any, base: int, n: int, out: Any, stride: int, at
             i = until
 
 
-@inner
+@woven
 def block(
     m: Any, t: Any, s: Any, src: Any, src_stride: int, at_src: int, n: int,
     numbers: Any, out: Any, out_stride: int, at_out: int, give: bool,

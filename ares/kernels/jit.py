@@ -22,7 +22,7 @@ import numba
 from numba.core import config as numba_config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
-__all__ = ["inner", "jit", "loaded_from_cache", "source_digest"]
+__all__ = ["inner", "jit", "loaded_from_cache", "source_digest", "woven"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 config: Any = numba_config
@@ -125,7 +125,17 @@ def jit(function: F | None = None, *, cached: bool = True) -> F | Callable[[F], 
 
 def inner(function: F) -> F:
     """Compile a kernel that only other kernels call: it becomes part of them and has no cache entry of its own."""
-    dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=False, no_cfunc_wrapper=True)(function)
+    options = {"no_cfunc_wrapper": True, "no_cpython_wrapper": True}
+    dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=False, **options)(function)
+    return dispatcher  # type: ignore[no-any-return]
+
+
+def woven(function: F) -> F:
+    """A piece of a kernel, set into its callers before they are compiled.
+
+    Each level of calls between compiled functions optimises everything below it once more; a woven level does not.
+    """
+    dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=False, inline="always")(function)
     return dispatcher  # type: ignore[no-any-return]
 
 

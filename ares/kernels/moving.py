@@ -20,7 +20,7 @@ from ares.kernels.layout import FLOATS, IN, INT, LENGTH, N_IN
 
 NAN = np.nan
 
-COMBINE, LAGGED, MEAN, MEAN_SQUARE, SPREAD, SHAPE, EXTREMES, EWM, SLOPE = range(9)
+COMBINE, LAGGED, MEAN, MEAN_SQUARE, SPREAD, SHAPE, EXTREMES, EWM, SLOPE, COVARY = range(10)
 
 # modes of `combine`
 (
@@ -40,7 +40,9 @@ COMBINE, LAGGED, MEAN, MEAN_SQUARE, SPREAD, SHAPE, EXTREMES, EWM, SLOPE = range(
     CLIP,
     SIGN,
     THIRD,
-) = range(16)
+    HALF_SPREAD,
+    PLUS,
+) = range(18)
 
 
 @inner
@@ -122,10 +124,16 @@ def combine(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: i
             y[i] = min(max(a[i], p), q) if a[i] == a[i] else NAN
     elif mode == SIGN:
         for i in range(n):
-            y[i] = np.sign(a[i])
+            y[i] = (1.0 if a[i] > 0.0 else (-1.0 if a[i] < 0.0 else 0.0)) if a[i] == a[i] else NAN
     elif mode == THIRD:  # mean of three
         for i in range(n):
             y[i] = (a[i] + b[i] + c[i]) / 3.0
+    elif mode == HALF_SPREAD:  # 2 sqrt(-a), 0 for a above 0
+        for i in range(n):
+            y[i] = 2.0 * sqrt(max(-a[i], 0.0)) if a[i] == a[i] else NAN
+    elif mode == PLUS:
+        for i in range(n):
+            y[i] = a[i] + b[i]
 
 
 @inner
@@ -368,7 +376,7 @@ def shape(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int
 
 @inner
 def extremes(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, fresh: int) -> None:
-    """Highest of the first input and lowest of the second over `w` rows, and how many rows ago each was last reached."""
+    """Highest of the first input, lowest of the second over `w` rows, and how many rows ago each was last reached."""
     w = t[k + INT]
     length = t[k + LENGTH]
     above = m[t[k + IN] :]
@@ -530,3 +538,80 @@ def slope(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int
     m[so + 2] = sk
     m[so + 3] = run
     m[so + 4] = middle
+
+
+@inner
+def covary(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, fresh: int) -> None:
+    """Covariance (divisor w) and correlation of two inputs over `w` rows; correlation is NaN when one does not vary."""
+    w = t[k + INT]
+    x = m[t[k + IN] :]
+    z = m[t[k + IN + 1] :]
+    covariance = m[oo:]
+    correlation = m[oo + t[k + LENGTH] :]
+    start = min(max(lo, first + w - 1), hi)
+    for i in range(lo, start):
+        covariance[i] = NAN
+        correlation[i] = NAN
+    if start >= hi:
+        return
+    sx = m[so]
+    sz = m[so + 1]
+    sxx = m[so + 2]
+    szz = m[so + 3]
+    sxz = m[so + 4]
+    x_run = int(m[so + 5])
+    z_run = int(m[so + 6])
+    mx = m[so + 7]
+    mz = m[so + 8]
+    again = fresh != 0 or x_run == 0
+    for i in range(start, hi):
+        if not again:
+            a = x[i] - mx
+            b = z[i] - mz
+            c = x[i - w] - mx
+            d = z[i - w] - mz
+            sx += a - c
+            sz += b - d
+            sxx += a * a - c * c
+            szz += b * b - d * d
+            sxz += a * b - c * d
+            x_run = min(x_run + 1, w) if x[i] == x[i - 1] else 1
+            z_run = min(z_run + 1, w) if z[i] == z[i - 1] else 1
+            again = sxz != sxz or c * c > 1e4 * sxx or d * d > 1e4 * szz
+        if again:
+            x_run = equal_run(x, i, w)
+            z_run = equal_run(z, i, w)
+            mx = window_sum(x, i, w) / w
+            mz = window_sum(z, i, w) / w
+            sx = 0.0
+            sz = 0.0
+            sxx = 0.0
+            szz = 0.0
+            sxz = 0.0
+            for j in range(i - w + 1, i + 1):
+                a = x[j] - mx
+                b = z[j] - mz
+                sx += a
+                sz += b
+                sxx += a * a
+                szz += b * b
+                sxz += a * b
+            again = False
+        if x_run >= w or z_run >= w:
+            covariance[i] = 0.0
+            correlation[i] = NAN
+            continue
+        both = sxz - sx * sz / w
+        vx = sxx - sx * sx / w
+        vz = szz - sz * sz / w
+        covariance[i] = both / w
+        correlation[i] = min(max(both / sqrt(vx * vz), -1.0), 1.0) if vx > 0.0 and vz > 0.0 else NAN
+    m[so] = sx
+    m[so + 1] = sz
+    m[so + 2] = sxx
+    m[so + 3] = szz
+    m[so + 4] = sxz
+    m[so + 5] = x_run
+    m[so + 6] = z_run
+    m[so + 7] = mx
+    m[so + 8] = mz

@@ -86,3 +86,77 @@ def bands(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int
             slope += (j + 1 - mid) * size
             before = size
         m[at + levels * length + i] = (slope / 0.6931471805599453 / spread_j + 2.0) / 2.0 if levels > 1 else NAN
+
+
+@inner
+def windowed(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, fresh: int) -> None:
+    """Energies (sums of squares) of `pywt.wavedec(x[-w:], mode="symmetric")` at every row: D_1 .. D_J, then A_J.
+
+    Parameters: window, levels, filter length; the decomposition high-pass then low-pass filter. The state is scratch.
+    Each level's extended input is split into even and odd rows, so that the filters run over contiguous numbers.
+    """
+    w = t[k + INT]
+    levels = t[k + INT + 1]
+    taps = t[k + INT + 2]
+    g = m[t[k + FLOATS] :]
+    length = t[k + LENGTH]
+    half = (w + 2 * taps) // 2 + 1
+    even = m[so : so + half]
+    odd = m[so + half : so + 2 * half]
+    high = m[so + 2 * half : so + 3 * half]
+    low = m[so + 3 * half : so + 4 * half]
+    source = m[t[k + IN] :]
+    for i in range(lo, hi):
+        if i < first + w - 1:
+            for j in range(levels + 1):
+                m[oo + j * length + i] = NAN
+            continue
+        n = w
+        x = source[i - w + 1 : i + 1]
+        for level in range(levels):
+            size = (n + taps - 1) // 2
+            pad = taps - 1
+            count = min(2 * size + taps, 2 * half)
+            for e in range(pad):
+                at = pad - e - 1
+                while at >= n or at < 0:
+                    at = 2 * n - 1 - at if at >= n else -1 - at
+                if e & 1:
+                    odd[e >> 1] = x[at]
+                else:
+                    even[e >> 1] = x[at]
+            for e in range(n):
+                f = e + pad
+                if f & 1:
+                    odd[f >> 1] = x[e]
+                else:
+                    even[f >> 1] = x[e]
+            for e in range(n + pad, count):
+                at = 2 * n - 1 - (e - pad)
+                while at >= n or at < 0:
+                    at = 2 * n - 1 - at if at >= n else -1 - at
+                if e & 1:
+                    odd[e >> 1] = x[at]
+                else:
+                    even[e >> 1] = x[at]
+            for c in range(size):
+                high[c] = 0.0
+                low[c] = 0.0
+            for tap in range(taps):
+                shift = pad + 1 - tap  # coefficient c meets row 2c + 1 - tap of the input
+                rows = odd[shift >> 1 :] if shift & 1 else even[shift >> 1 :]
+                h = g[tap]
+                s = g[taps + tap]
+                for c in range(size):
+                    high[c] += h * rows[c]
+                    low[c] += s * rows[c]
+            energy = 0.0
+            for c in range(size):
+                energy += high[c] * high[c]
+            m[oo + level * length + i] = energy
+            n = size
+            x = low[:size]
+        energy = 0.0
+        for c in range(n):
+            energy += low[c] * low[c]
+        m[oo + levels * length + i] = energy

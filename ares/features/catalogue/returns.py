@@ -52,4 +52,14 @@ RECIPES = (
         source="Joanes and Gill 1998, G2 (as pandas)",
         range="any number; NaN when all returns are equal",
     ),
+    Recipe(
+        name="returns.autocorrelation",
+        build=lambda n: ex.covariance(ex.log_return(), ex.earlier(ex.log_return(), 1), n)[1],
+        parameters=("bars",),
+        defaults=((48,),),
+        definition="Correlation of one-bar log returns with the returns before them.",
+        formula="corr(r_t, r_{t-1}) over n bars",
+        source="definition",
+        range="[-1, 1]; NaN when all returns are equal",
+    ),
 )

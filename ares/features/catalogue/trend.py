@@ -36,6 +36,19 @@ def _supertrend(n: int, factor: int) -> ex.Expression:
     return ex.distance(ex.CLOSE, band, ex.atr(n))
 
 
+def _donchian(n: int) -> ex.Expression:
+    top, bottom, _, _ = ex.channel(n)
+    return ex.position(ex.CLOSE, bottom, top)
+
+
+def _keltner(n: int, m: int) -> ex.Expression:
+    return ex.distance(ex.CLOSE, ex.ema(ex.typical(), n), ex.atr(m))
+
+
+def _line(n: int) -> tuple[ex.Output, ...]:
+    return ex.many("slope", ex.log_of(ex.CLOSE), outputs=2, ints=(n,))
+
+
 RECIPES = (
     Recipe(
         name="trend.ema_distance",
@@ -129,5 +142,45 @@ RECIPES = (
         formula="(C - band) / ATR_n; the band trails (H+L)/2 -+ factor ATR_n and turns when the close crosses it",
         source="Seban 2009",
         range="any number",
+    ),
+    Recipe(
+        name="trend.donchian",
+        build=_donchian,
+        parameters=("bars",),
+        defaults=((20,), (55,)),
+        definition="Where the close lies in the channel of highs and lows.",
+        formula="(C - LL_n) / (HH_n - LL_n)",
+        source="Donchian 1960",
+        range="[0, 1]; NaN when the channel is flat",
+    ),
+    Recipe(
+        name="trend.keltner",
+        build=_keltner,
+        parameters=("span", "bars"),
+        defaults=((20, 10),),
+        definition="Distance of the close from the mean typical price, in average true ranges.",
+        formula="(C - EMA_n(TP)) / ATR_m, TP = (H + L + C) / 3",
+        source="Keltner 1960, Raschke's variant",
+        range="any number",
+    ),
+    Recipe(
+        name="trend.slope",
+        build=lambda n: ex.over(_line(n)[0], ex.ema_root_square(ex.log_return(), 32)),
+        parameters=("bars",),
+        defaults=((24,), (96,)),
+        definition="Slope of the least-squares line through log closes, in one-bar volatilities.",
+        formula="b / ewma_32, ln C = a + b t over n bars",
+        source="definition; ewma_32 as in volatility.ewma",
+        range="any number",
+    ),
+    Recipe(
+        name="trend.r_squared",
+        build=lambda n: _line(n)[1],
+        parameters=("bars",),
+        defaults=((24,), (96,)),
+        definition="How straight the path of log closes is.",
+        formula="R^2 of the least-squares line through ln C over n bars",
+        source="definition",
+        range="[0, 1]; NaN when all closes are equal",
     ),
 )

@@ -108,6 +108,51 @@ def _family(family: str, config: WaveletConfig) -> tuple[Recipe, ...]:
     )
 
 
+def _exact(family: str, config: WaveletConfig) -> tuple[Recipe, ...]:
+    import pywt
+
+    levels, window = config.levels, config.window
+    wavelet = pywt.Wavelet(family)
+    filters(family)  # refuses what cannot be used
+    if pywt.dwt_max_level(window, wavelet.dec_len) < levels or window > 1000:
+        raise InvalidInput(
+            f"{levels} levels of {family} need a window of {(wavelet.dec_len - 1) << levels} to 1000, not {window}",
+            window=window,
+        )
+    ints = (window, levels, wavelet.dec_len)
+    floats = (*wavelet.dec_hi, *wavelet.dec_lo)
+    energies = ex.many("windowed", ex.log_return(), outputs=levels + 1, ints=ints, floats=floats)
+    out = ex.many("bands", *energies, outputs=2 * (levels + 1))
+    source = f'pywt.wavedec(r[-{window}:], "{family}", "symmetric", {levels}) of one-bar log returns r'
+    shares = [(f"energy_{j}", f"level {j}", out[j - 1]) for j in range(1, levels + 1)]
+    shares.append(("smooth_energy", "the approximation", out[levels]))
+    found = [
+        Recipe(
+            name=f"wavelet.{family}_exact_{name}",
+            build=lambda output=output: output,
+            definition=f"Share of {where} in the energy of the decomposition of the trailing window.",
+            formula="sum of squared coefficients / sum over all levels",
+            source=source,
+            range="[0, 1]; NaN without movement",
+        )
+        for name, where, output in shares
+    ]
+    found.append(
+        Recipe(
+            name=f"wavelet.{family}_exact_entropy",
+            build=lambda: out[levels + 1],
+            definition="How evenly the energy of the trailing window's decomposition is spread.",
+            formula="-sum p ln p / ln(J + 1), p the shares of energy",
+            source=source,
+            range="[0, 1]; NaN without movement",
+        )
+    )
+    return tuple(found)
+
+
 def recipes(config: WaveletConfig) -> tuple[Recipe, ...]:
     """The wavelet features of every configured family."""
-    return tuple(recipe for family in config.families for recipe in _family(family, config))
+    found = [recipe for family in config.families for recipe in _family(family, config)]
+    if config.exact:
+        found += [recipe for family in config.families for recipe in _exact(family, config)]
+    return tuple(found)
