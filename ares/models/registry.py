@@ -15,7 +15,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 
 from ares.errors import InvalidInput, ModelError
 from ares.models.model import ModelSpec, Storable, Stored
+from ares.models.parts import restore
 from ares.storage import atomic_write, sha256_bytes
 
 __all__ = ["Loaded", "Manifest", "Registry", "TrainingRecord", "inspect", "load", "load_as", "save"]
@@ -35,15 +35,6 @@ MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 4 * 2**20  # bytes
 SIZE_LIMIT = 512 * 2**20  # bytes, all arrays together
 _DTYPES = {"<f8", "<f4", "<i8", "<i4", "<u4", "|i1", "|u1", "|b1"}
-_KINDS = {
-    "trees": ("ares.models.trees", "TreeModel"),
-    "dense": ("ares.models.dense", "DenseModel"),
-    "calibrator": ("ares.models.calibrators", "Calibrator"),
-    "calibrated": ("ares.models.calibrators", "CalibratedModel"),
-    "lower_bound": ("ares.models.abstention", "LowerBound"),
-    "regime": ("ares.models.regime", "RegimeModel"),
-    "bundle": ("ares.models.bundle", "Bundle"),
-}
 T = TypeVar("T", bound=Storable)
 
 
@@ -161,7 +152,7 @@ def load(
     _check_files(folder, wanted, size_limit)
     try:
         stored = _stored(body["model"], folder, "")
-        return Loaded(model=_class(stored.kind).restored(stored), manifest=manifest)
+        return Loaded(model=restore(stored), manifest=manifest)
     except ModelError:
         raise
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
@@ -231,13 +222,6 @@ def _sync(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _class(kind: str) -> Any:
-    if kind not in _KINDS:
-        raise ModelError(f"models of kind {kind!r} are unknown here; known: {', '.join(sorted(_KINDS))}", kind=kind)
-    module, name = _KINDS[kind]
-    return getattr(import_module(module), name)
 
 
 def _npy(array: NDArray[Any]) -> bytes:

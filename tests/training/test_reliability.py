@@ -1,0 +1,129 @@
+"""Scores against scikit-learn and their definitions; intervals that hold as often as they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kstest
+from sklearn import metrics
+
+from ares.errors import InvalidInput, TooShort
+from ares.training.reliability import (
+    auc,
+    block_interval,
+    brier,
+    brier_parts,
+    calibration_error,
+    log_loss,
+    reliability,
+    reliability_curve,
+    spiegelhalter_z,
+)
+
+
+@st.composite
+def scored(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    n = draw(st.integers(20, 300))
+    p = rng.random(n)
+    if draw(st.booleans()):
+        p = np.round(p, 1)
+    return p, np.r_[0.0, 1.0, (rng.random(n - 2) < p[2:])], rng.uniform(0.1, 3.0, n)
+
+
+@given(scored())
+def test_scores_equal_scikit_learns(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    p, y, w = case
+    assert brier(p, y, w) == pytest.approx(metrics.brier_score_loss(y, p, sample_weight=w), rel=1e-12)
+    assert auc(p, y, w) == pytest.approx(metrics.roc_auc_score(y, p, sample_weight=w), rel=1e-10)
+    q = np.clip(p, 1e-9, 1 - 1e-9)
+    assert log_loss(q, y, w) == pytest.approx(metrics.log_loss(y, q, sample_weight=w), rel=1e-10)
+
+
+@given(scored(), st.integers(1, 20))
+def test_the_parts_of_the_brier_score_add_up(case: tuple[np.ndarray, np.ndarray, np.ndarray], bins: int) -> None:
+    p, y, w = case
+    parts = brier_parts(p, y, w, bins)
+    assert parts.brier == pytest.approx(brier(p, y, w), rel=1e-12)
+    total = parts.reliability - parts.resolution + parts.uncertainty + parts.within
+    assert total == pytest.approx(parts.brier, rel=1e-10)
+    assert parts.reliability >= 0
+    assert parts.resolution >= 0
+
+
+def test_murphys_three_parts_are_enough_when_bins_hold_one_forecast() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.choice([0.1, 0.4, 0.8], 3000)
+    y = (rng.random(3000) < p).astype(float)
+    parts = brier_parts(p, y, bins=3)
+    expected_rel = sum((p == v).mean() * (v - y[p == v].mean()) ** 2 for v in (0.1, 0.4, 0.8))
+    expected_res = sum((p == v).mean() * (y[p == v].mean() - y.mean()) ** 2 for v in (0.1, 0.4, 0.8))
+    assert parts.within == pytest.approx(0.0, abs=1e-12)
+    assert parts.reliability == pytest.approx(expected_rel, rel=1e-9)
+    assert parts.resolution == pytest.approx(expected_res, rel=1e-9)
+
+
+def test_calibration_error_by_hand() -> None:
+    p = np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9])
+    y = np.array([0, 0, 1, 0, 1, 1, 0, 1.0])
+    assert calibration_error(p, y, bins=2) == pytest.approx(0.5 * abs(0.25 - 0.25) + 0.5 * abs(0.75 - 0.75))
+    assert calibration_error(p, y, bins=4) == pytest.approx((0.15 + 0.15 + 0.35 + 0.35) / 4)
+    curve = reliability_curve(p, y, bins=2)
+    assert curve["count"].tolist() == [4, 4]
+    assert curve["observed"].tolist() == [0.25, 0.75]
+    assert ((curve["low"] < curve["observed"]) & (curve["observed"] < curve["high"])).all()
+
+
+def test_spiegelhalter_is_standard_normal_for_honest_forecasts_only() -> None:
+    rng = np.random.default_rng(1)
+    honest, boastful = [], []
+    for _ in range(400):
+        p = rng.uniform(0.2, 0.8, 300)
+        y = (rng.random(300) < p).astype(float)
+        honest.append(spiegelhalter_z(p, y))
+        boastful.append(spiegelhalter_z(np.clip(0.5 + (p - 0.5) * 1.6, 0.01, 0.99), y))
+    assert kstest(honest, "norm").pvalue > 0.001
+    assert np.mean(np.abs(boastful) > 1.96) > 0.5
+
+
+def test_a_block_interval_covers_and_widens_with_dependence() -> None:
+    rng = np.random.default_rng(2)
+    covered = 0
+    for seed in range(100):
+        p = rng.uniform(0.3, 0.7, 400)
+        y = (rng.random(400) < p).astype(float)
+        truth = float((p * (1 - p)).mean())
+        covered += truth in block_interval(brier, p, y, level=0.95, resamples=200, seed=seed)
+    assert covered >= 86
+    p = np.repeat(rng.uniform(0.2, 0.8, 40), 25)
+    y = np.repeat(rng.random(40) < p[::25], 25).astype(float)
+    alone = block_interval(brier, p, y, block=1)
+    together = block_interval(brier, p, y, block=25)
+    assert together.high - together.low > 2 * (alone.high - alone.low)
+
+
+def test_the_report_holds_everything_and_refuses_nonsense() -> None:
+    rng = np.random.default_rng(3)
+    p = rng.uniform(0.1, 0.9, 2000)
+    y = (rng.random(2000) < p).astype(float)
+    told = reliability(p, y, block=10, resamples=100)
+    assert told.n == 2000
+    assert told.brier_skill.low > 0
+    assert told.auc.low > 0.6
+    assert told.calibration_error.value < 0.05
+    assert told.spiegelhalter_p > 0.001
+    assert told.base_rate == y.mean()
+    assert len(told.curve) == 10
+    nothing = reliability(np.full(2000, y.mean()), y, resamples=100)
+    assert nothing.brier_skill.value == pytest.approx(0.0, abs=1e-12)
+    assert nothing.brier_skill.high <= 1e-12
+    assert nothing.auc.value == 0.5
+    for wrong in (np.array([1.2]), np.array([np.nan])):
+        with pytest.raises(InvalidInput):
+            brier(wrong, np.array([1.0]))
+    with pytest.raises(InvalidInput, match="block"):
+        block_interval(brier, p, y, block=0)
+    with pytest.raises(TooShort):
+        brier([], [])
