@@ -54,16 +54,17 @@ class Driver:
     observer: Observer
     history: int | None = None  # bars before the start, per symbol; None: what the features need
     _local: deque[Event] = field(factory=deque, init=False)
+    _loop: _OwnLoop = field(factory=lambda: _OwnLoop(), init=False)
 
     def run(self) -> None:
         """Play the whole session."""
-        while True:
-            event = self._local.popleft() if self._local else self.session.next_event()
-            if event is None:
-                return
-            self._handle(event)
-            if isinstance(event, VenueSnapshot) and self.desk.seq == 0:
-                self._warm_up()
+        try:
+            while (event := self._local.popleft() if self._local else self.session.next_event()) is not None:
+                self._handle(event)
+                if isinstance(event, VenueSnapshot) and self.desk.seq == 0:
+                    self._warm_up()
+        finally:
+            self._loop.close()
 
     def _warm_up(self) -> None:
         """Tell the desk of the bars that closed before the session began."""
@@ -120,14 +121,24 @@ class Driver:
 
     def _run_stage(self, command: RunStage) -> Event:
         """Run a stage that has only the async verb; simulated time stands still meanwhile."""
-        return _finish(stage_answer(command, self.analyst, self.tactician, self.session.clock))
+        return self._loop.run(stage_answer(command, self.analyst, self.tactician, self.session.clock))
 
 
-def _finish(work: Coroutine[Any, Any, Event]) -> Event:
-    """Run a coroutine to its end, also from inside a running event loop (a notebook), where it gets a thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(asyncio.run, work).result()
+class _OwnLoop:
+    """An event loop on a thread of its own, so that a backtest also runs inside a notebook's running loop."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ares-stage")
+        self._runner: asyncio.Runner | None = None
+
+    def run(self, work: Coroutine[Any, Any, Event]) -> Event:
+        """Run a coroutine to its end; all of them on the same loop."""
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        return self._pool.submit(self._runner.run, work).result()
+
+    def close(self) -> None:
+        """End loop and thread."""
+        if self._runner is not None:
+            self._pool.submit(self._runner.close).result()
+        self._pool.shutdown()

@@ -1,0 +1,208 @@
+"""The backtester: its money adds up, runs do not see each other, and any stage will do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ares.analyst.rules import RuleAnalyst
+from ares.backtesting.backtester import BacktestConfig, Backtester
+from ares.backtesting.result import BacktestResult
+from ares.errors import DataError, InvalidInput
+from ares.events import CandleClosed, Command, Event, MarkPrice, Submit, encode
+from ares.protocols import AnalysisInput, AnalysisResult, FeatureRow
+from ares.simulation.tape import Tape
+from ares.simulation.venue import VenueConfig
+
+
+def swing(row: FeatureRow) -> float | None:
+    """A lively rule, so that a short tape sees many trades: against the last bar's move."""
+    move = row["returns.log_1"]
+    return None if abs(move) < 0.002 else -1.0 if move > 0 else 1.0
+
+
+@pytest.fixture(scope="module")
+def tape() -> Tape:
+    return Tape.synthetic("ETHUSDT", "1h", bars=1500, seed=5)
+
+
+@pytest.fixture(scope="module")
+def backtester() -> Backtester:
+    from attrs import evolve
+
+    from ares.analyst.config import AnalystConfig
+
+    config = AnalystConfig(round_trip_cost=0.0, horizon=6)
+    rules = evolve(config.rules, min_matured=0, prior_win=0.9)
+    return Backtester(analyst=RuleAnalyst(swing, config=evolve(config, rules=rules)))
+
+
+@pytest.fixture(scope="module")
+def result(backtester: Backtester, tape: Tape) -> BacktestResult:
+    return backtester.run(tape)
+
+
+def test_a_lively_rule_trades(result: BacktestResult) -> None:
+    assert result.records.closed_trades > 20
+    assert set(result.trades["side"]) == {"BUY", "SELL"}
+
+
+def test_the_money_adds_up(result: BacktestResult, tape: Tape) -> None:
+    """Equity moved by what the fills earned, less fees, plus funding, marked at the last mark price: exactly."""
+    cash = Decimal(10_000)
+    held = fees = Decimal(0)
+    for fill in result.records.fills:
+        cash -= fill.side.sign * fill.price * fill.quantity
+        held += fill.side.sign * fill.quantity
+        fees += fill.fee
+    mark = Decimal(repr(float(tape.track("ETHUSDT").mark_close[-1]))).quantize(Decimal("0.01"))
+    expected = cash + held * mark - fees + Decimal(repr(result.funding))
+    assert abs(float(expected) - result.equity.iloc[-1]) < 1e-6
+    assert float(fees) == pytest.approx(result.fees, abs=1e-8)
+
+
+def test_closed_trades_explain_what_fills_realised(result: BacktestResult) -> None:
+    trades = result.trades
+    closed = trades["gross"].sum() - trades["fees"].sum() + trades["funding"].sum()
+    assert trades["net"].sum() == pytest.approx(closed)
+    assert (trades["exit_time"] >= trades["entry_time"]).all()
+    assert (trades["quantity"] > 0).all()
+
+
+def test_a_market_order_fills_at_the_next_open_with_slippage(result: BacktestResult, tape: Tape) -> None:
+    opens = tape.frame("ETHUSDT")["open"]
+    for trade in result.trades.itertuples():
+        at_open = opens[trade.entry_time]
+        worse = (trade.entry_price - at_open) * (1 if trade.side == "BUY" else -1)
+        assert 0 <= worse <= at_open * 0.0001 + 0.01
+
+
+def test_two_runs_are_one(backtester: Backtester, tape: Tape, result: BacktestResult) -> None:
+    again = backtester.run(tape)
+    pd.testing.assert_series_equal(again.equity, result.equity)
+    pd.testing.assert_frame_equal(again.trades, result.trades)
+
+
+def test_the_future_changes_nothing(backtester: Backtester, tape: Tape) -> None:
+    """Commands up to a moment are the same whether or not the tape goes on."""
+
+    def commands(played: Tape) -> list[tuple[int, bytes]]:
+        said: list[tuple[int, bytes]] = []
+
+        def note(event: Event, answer: list[Command]) -> None:
+            if event.ts_seen < cut and not isinstance(event, MarkPrice):
+                said.extend((event.ts_seen, encode(c)) for c in answer)
+
+        backtester.run(played, observer=note)
+        return said
+
+    cut = int(tape.track("ETHUSDT").open_ns[900])
+    assert commands(tape.slice(None, cut)) == commands(tape)
+
+
+class Remote:
+    """An analyst with only the async verb, as one on another machine would be."""
+
+    def __init__(self, inner: RuleAnalyst, fails: bool = False) -> None:
+        self.inner, self.fails = inner, fails
+
+    async def execute_analysis(self, given: AnalysisInput) -> AnalysisResult:
+        await asyncio.sleep(0)
+        if self.fails:
+            raise ConnectionError("no model today")
+        return self.inner.analyze(given)
+
+
+def test_an_async_stage_decides_as_its_plain_twin(backtester: Backtester, tape: Tape, result: BacktestResult) -> None:
+    inner = backtester._copies()["analyst"]
+    remote = Backtester(analyst=Remote(inner)).run(tape)
+    assert list(remote.trades["net"]) == list(result.trades["net"])
+
+
+def test_it_runs_inside_a_running_event_loop(
+    backtester: Backtester, tape: Tape, result: BacktestResult
+) -> None:
+    async def notebook() -> BacktestResult:
+        inner = backtester._copies()["analyst"]
+        return Backtester(analyst=Remote(inner)).run(tape)
+
+    assert asyncio.run(notebook()).records.closed_trades == result.records.closed_trades
+
+
+def test_a_failing_stage_means_no_trade_and_is_said(tape: Tape) -> None:
+    alerts: list[Any] = []
+
+    def note(event: Event, commands: list[Command]) -> None:
+        alerts.extend(c for c in commands if getattr(c, "code", "") == "stage.failed")
+
+    short = tape.slice(None, int(tape.track("ETHUSDT").open_ns[50]))
+    failed = Backtester(analyst=Remote(RuleAnalyst(), fails=True)).run(short, observer=note)
+    assert failed.orders_sent == 0
+    assert len(alerts) == 50 and "no model today" in str(alerts[0].facts)
+
+
+def test_history_warms_the_features_before_the_start(tape: Tape) -> None:
+    start = int(tape.track("ETHUSDT").close_ns[1199])
+    rows: list[bool] = []
+
+    def note(event: Event, commands: list[Command]) -> None:
+        if isinstance(event, CandleClosed):
+            rows.append(event.history)
+
+    result = Backtester().run(tape, start=start, observer=note)
+    assert rows == [True] * (len(rows) - 300) + [False] * 300
+    assert len(result.equity) == 300
+    assert "row.not_ready" not in " ".join(result.decisions["reasons"])
+
+
+def test_costs_are_on_unless_switched_off(backtester: Backtester, tape: Tape, result: BacktestResult) -> None:
+    free = VenueConfig(maker_fee=Decimal(0), taker_fee=Decimal(0), slippage=Decimal(0))
+    analyst = backtester._copies()["analyst"]
+    cheap = Backtester(BacktestConfig(venue=free), analyst=analyst).run(tape)
+    assert cheap.fees == 0 < result.fees
+
+
+def test_the_summary_is_json_with_the_promised_keys(result: BacktestResult) -> None:
+    summary = json.loads(json.dumps(result.summary(), allow_nan=False))
+    promised = "mode symbol interval bars start end orders closed_trades net_return fees funding max_drawdown sharpe"
+    assert set(promised.split()) <= set(summary)
+    assert {"flat", "buy_and_hold", "random_entries"} <= set(summary["baselines"])
+
+
+def test_frames_of_a_run_without_trades_have_their_columns(tape: Tape) -> None:
+    short = tape.slice(None, int(tape.track("ETHUSDT").open_ns[9]))
+    quiet = Backtester(analyst=RuleAnalyst(lambda row: None)).run(short)
+    assert quiet.trades.empty and "net" in quiet.trades.columns
+    assert quiet.orders.empty and len(quiet.decisions) == 9
+    assert quiet.summary()["sharpe"] is None and quiet.summary()["net_return"] == 0.0
+
+
+def test_two_symbols_share_one_account() -> None:
+    both = Tape.merge(
+        Tape.synthetic("ETHUSDT", "1h", bars=700, seed=1), Tape.synthetic("BTCUSDT", "1h", bars=700, seed=2)
+    )
+    entries: set[str] = set()
+
+    def note(event: Event, commands: list[Command]) -> None:
+        entries.update(c.intent.request.symbol for c in commands if isinstance(c, Submit))
+
+    result = Backtester(analyst=RuleAnalyst(swing)).run(both, observer=note)
+    assert set(result.closes) == {"ETHUSDT", "BTCUSDT"}
+    assert len(result.equity) == 700
+    assert result.summary()["symbol"] == "ETHUSDT,BTCUSDT"
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_tape_that_is_too_short_is_refused(rows: int, tape: Tape) -> None:
+    with pytest.raises(DataError):
+        Backtester().run(tape.frame("ETHUSDT").iloc[:rows])
+
+
+def test_a_missing_file_is_refused() -> None:
+    with pytest.raises((DataError, InvalidInput), match="nowhere"):
+        Backtester().run("nowhere.parquet")
