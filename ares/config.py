@@ -25,10 +25,10 @@ from ares.features.config import FeatureConfig
 from ares.monitor.config import MonitorConfig
 from ares.pipeline.desk import DeskConfig
 from ares.secret import Secret, read_private_file, readable_by_others
-from ares.strict_yaml import Section, read_yaml, structure
+from ares.strict_yaml import Section, plain, read_yaml, section_of, structure
 from ares.tactician.config import TacticianConfig
 
-__all__ = ["AresConfig", "BinanceConfig", "load_config"]
+__all__ = ["AresConfig", "BinanceConfig", "load_config", "settings_from_store", "settings_to_store"]
 
 KEY_VARIABLE = "ARES_BINANCE_API_KEY"
 SECRET_VARIABLE = "ARES_BINANCE_API_SECRET"  # noqa: S105  the variable's name, not its value
@@ -107,21 +107,37 @@ def load_config(path: Path | str | None = None, env: Mapping[str, str] | None = 
     chosen = Path(path) if path is not None else Path(named) if (named := environment.get(FILE_VARIABLE)) else None
     top = read_yaml(_text(chosen), str(chosen)) if chosen is not None else Section("", "defaults", 1, {})
     top = _lower_monitor_keys(top)
-    parts: dict[str, Any] = {}
+    exchange = _with_secrets(_section(top, "binance_exchange"), chosen, environment)
+    return _tree(top.with_value("binance_exchange", exchange, exchange.line))
+
+
+def settings_to_store(config: AresConfig) -> dict[str, Any]:
+    """The settings that decide what a bot does, as plain values for a journal; how to reach a venue is left out."""
+    stored = {name: attribute for name, (attribute, _) in SECTIONS.items() if attribute != "exchange"}
+    sections = {name: plain(getattr(config, attribute)) for name, attribute in stored.items()}
+    del sections["backtest"]["desk"]  # it stands in a section of its own
+    return sections
+
+
+def settings_from_store(values: Mapping[str, Any], source: str) -> AresConfig:
+    """The tree that `settings_to_store` wrote. Raises: InvalidInput when another version wrote what this one lacks."""
+    return _tree(section_of(values, source))
+
+
+def _tree(top: Section) -> AresConfig:
+    """All sections structured into the tree."""
     for name in top.values:
         if name not in SECTIONS:
             problem = unknown_name("section", name, [*SECTIONS, *MONITOR_KEYS])
             raise InvalidInput(f"{top.place(name)}: {problem.message}", **problem.facts)
-    for name, (attribute, cls) in SECTIONS.items():
-        section = _section(top, name)
-        if name == "binance_exchange":
-            section = _with_secrets(section, chosen, environment)
-        parts[attribute] = structure(section, cls)
+    if "desk" in _section(top, "backtest").values:
+        raise InvalidInput(f"{_section(top, 'backtest').place('desk')}: the desk has a section of its own, `desk`")
+    parts: dict[str, Any] = {
+        attribute: structure(_section(top, name), cls) for name, (attribute, cls) in SECTIONS.items()
+    }
     if "look_every_ns" not in _section(top, "desk").values:
         every = _nanoseconds(parts["monitor"].position_monitoring_interval)
         parts["desk"] = evolve(parts["desk"], look_every_ns=every)
-    if "desk" in _section(top, "backtest").values:
-        raise InvalidInput(f"{_section(top, 'backtest').place('desk')}: the desk has a section of its own, `desk`")
     parts["backtest"] = evolve(parts["backtest"], desk=parts["desk"])
     return AresConfig(**parts)
 

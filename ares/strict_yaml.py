@@ -23,7 +23,7 @@ from attrs import field, frozen
 from ares.errors import AresError, InvalidInput, unknown_name
 from ares.secret import Secret
 
-__all__ = ["Section", "read_yaml", "structure"]
+__all__ = ["Section", "plain", "read_yaml", "section_of", "structure"]
 
 T = TypeVar("T")
 
@@ -99,6 +99,33 @@ def _section(loader: yaml.SafeLoader, node: yaml.Node, path: str, source: str) -
         )
         lines[key] = key_line
     return Section(path, source, line, values, lines)
+
+
+def section_of(values: Mapping[str, Any], source: str, path: str = "") -> Section:
+    """Plain nested values as the section they would be if they had been read from YAML, without line numbers."""
+    inner = {
+        key: section_of(value, source, f"{path}.{key}" if path else key) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+    }
+    return Section(path, source, 1, inner)
+
+
+def plain(value: object) -> Any:
+    """The settings in `value` as YAML would hold them: mappings, lists, text, numbers; `section_of` reads them back.
+
+    Raises: InvalidInput for a secret, which is never written down.
+    """
+    if isinstance(value, Secret):
+        raise InvalidInput("a secret is never written down")
+    if attrs.has(type(value)):
+        return {f.name.lstrip("_"): plain(getattr(value, f.name)) for f in attrs.fields(type(value)) if f.init}  # type: ignore[arg-type]
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list | frozenset | set):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, Decimal | Path) else value
 
 
 def structure(section: Section, cls: type[T]) -> T:

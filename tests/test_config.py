@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
-from ares.config import AresConfig, load_config
+from ares.config import AresConfig, BinanceConfig, load_config, settings_from_store, settings_to_store
 from ares.errors import InvalidInput, NotAuthorized
 
 CANARY = "canary-9Rt4bN6q"
@@ -176,3 +178,12 @@ def test_a_secret_of_the_wrong_type_is_not_shown(write) -> None:  # type: ignore
     with pytest.raises(InvalidInput) as refusal:
         load_config(write("binance_exchange: {api_key: [1234567]}", mode=0o600), env={})
     assert "1234567" not in str(refusal.value)
+
+
+def test_stored_settings_come_back_equal(write) -> None:  # type: ignore[no-untyped-def]
+    text = PUBLISHED + "desk: {guard: {max_positions: 3}}\nbacktest: {venue: {slippage: 0.0005}}\n"
+    text = text.replace("tactician:", "tactician:\n  ladder: [[0.5, 0.25], [1.0, 0.75]]\n  fixed_notional: 12.50")
+    config = load_config(write(text), env={"ARES_BINANCE_API_KEY": CANARY})
+    stored = json.dumps(settings_to_store(config))
+    assert CANARY not in stored
+    assert settings_from_store(json.loads(stored), "journal") == evolve(config, exchange=BinanceConfig())
