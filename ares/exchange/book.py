@@ -1,0 +1,127 @@
+"""A local order book kept exact by the venue's rules: a snapshot, then every change in an unbroken chain.
+
+The first change applied must reach over the snapshot's id, each later one must name its predecessor's last id.
+Anything else is a gap, and the book says so instead of guessing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ares.errors import DataError
+from ares.exchange.wire.market import Depth
+from ares.exchange.wire.numbers import to_ns
+from ares.exchange.wire.streams import DepthFrame
+from ares.kernels.book import apply_levels, best_levels
+from ares.market import OrderBook
+
+__all__ = ["LocalBook"]
+
+_BUFFERED = 5_000  # changes kept while waiting for a snapshot
+_CAPACITY = 4_096  # levels a side at first; it grows
+
+
+class LocalBook:
+    """The book of one symbol. Feed it `update` with every change, and `load` with a snapshot whenever it asks.
+
+    Before a snapshot, and after a gap, changes are kept for the next one.
+    """
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.last_update_id = -1  # of what it holds now; -1: nothing
+        self.ts_ns = 0
+        self.gaps = 0  # broken chains so far
+        self._keys = [np.empty(_CAPACITY), np.empty(_CAPACITY)]  # bids, asks
+        self._sizes = [np.empty(_CAPACITY), np.empty(_CAPACITY)]
+        self._counts = [0, 0]
+        self._first = True  # the next change is the first after the snapshot
+        self._waiting: deque[DepthFrame] = deque(maxlen=_BUFFERED)
+
+    @property
+    def synced(self) -> bool:
+        """True while the book equals the venue's as of `last_update_id`."""
+        return self.last_update_id >= 0
+
+    def load(self, snapshot: Depth) -> bool:
+        """Take a snapshot, then the changes kept so far. False: it was too old or a gap remains; get another one."""
+        self._counts = [0, 0]
+        self._set(0, snapshot.bids)
+        self._set(1, snapshot.asks)
+        self.last_update_id = snapshot.last_update_id
+        self.ts_ns = to_ns(snapshot.time_ms or snapshot.event_ms)
+        self._first = True
+        kept = list(self._waiting)
+        self._waiting.clear()
+        for number, frame in enumerate(kept):
+            if not self.update(frame):
+                self._waiting.extend(kept[number + 1 :])
+                return False
+        return True
+
+    def update(self, frame: DepthFrame) -> bool:
+        """Apply one change. False: the chain is broken, or there is no snapshot yet; the change is kept for the next.
+
+        A change older than the snapshot is skipped and counts as applied.
+        """
+        if self.last_update_id < 0:
+            self._waiting.append(frame)
+            return False
+        if self._first:
+            if frame.u < self.last_update_id:
+                return True
+            if self.last_update_id < frame.U:
+                return self._gap(frame)
+        elif frame.pu != self.last_update_id:
+            return self._gap(frame)
+        self._set(0, frame.b)
+        self._set(1, frame.a)
+        self._first = False
+        self.last_update_id = frame.u
+        self.ts_ns = to_ns(frame.T or frame.E)
+        return True
+
+    def top(self, levels: int = 20) -> OrderBook:
+        """The best levels. Raises DataError while the book is not synced."""
+        if not self.synced:
+            raise DataError(f"{self.symbol}: the local book waits for a snapshot", symbol=self.symbol)
+        sides: list[NDArray[np.float64]] = []
+        for side, sign in ((0, 1.0), (1, -1.0)):
+            out = np.empty((levels, 2))
+            n = best_levels(self._keys[side], self._sizes[side], self._counts[side], sign, out)
+            sides.append(out[:n])
+        return OrderBook(
+            symbol=self.symbol,
+            ts_ns=self.ts_ns,
+            last_update_id=self.last_update_id,
+            bids=sides[0],
+            asks=sides[1],
+        )
+
+    def depth(self) -> tuple[int, int]:
+        """Levels held of bids and asks."""
+        return self._counts[0], self._counts[1]
+
+    def _gap(self, frame: DepthFrame) -> bool:
+        self.gaps += 1
+        self.last_update_id = -1
+        self._waiting.clear()
+        self._waiting.append(frame)
+        return False
+
+    def _set(self, side: int, levels: Sequence[tuple[float, float]] | Sequence[tuple[str, str]]) -> None:
+        changes = np.fromiter(chain.from_iterable(levels), np.float64, 2 * len(levels))
+        if not np.isfinite(changes).all():
+            raise DataError(f"{self.symbol}: a level of the book is no number", symbol=self.symbol)
+        sign = 1.0 if side == 0 else -1.0
+        count = self._counts[side]
+        if count + len(levels) > self._keys[side].size:
+            room = np.empty(2 * (count + len(levels)) - self._keys[side].size)
+            self._keys[side] = np.concatenate([self._keys[side], room])
+            self._sizes[side] = np.concatenate([self._sizes[side], room])
+        self._counts[side] = apply_levels(self._keys[side], self._sizes[side], count, sign, changes)
