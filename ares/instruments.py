@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from enum import Enum
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Literal
 
 from attrs import field, frozen
@@ -131,6 +131,11 @@ def _check_tiers(_: object, __: object, tiers: tuple[MarginTier, ...]) -> None:
         raise InvalidInput("the first margin tier must start at notional 0", floor=str(tiers[0].floor))
 
 
+@lru_cache(maxsize=4096)  # not in the instrument: whoever stores it as data stores its fields and nothing else
+def _unit_fraction(tick_size: Decimal, lot_step: Decimal) -> Fraction:
+    return Fraction(tick_size) * Fraction(lot_step) / Fraction(MONEY_UNIT)
+
+
 @frozen(kw_only=True)
 class Instrument:
     """A perpetual future and its venue's filters. Rounding always yields an order the venue accepts, or zero."""
@@ -163,10 +168,10 @@ class Instrument:
                 lot_step=str(self.lot_step),
             )
 
-    @cached_property
+    @property
     def unit_fraction(self) -> Fraction:
         """Money units (1e-8 quote) that one tick times one lot is worth."""
-        return Fraction(self.tick_size) * Fraction(self.lot_step) / Fraction(MONEY_UNIT)
+        return _unit_fraction(self.tick_size, self.lot_step)
 
     @property
     def max_leverage(self) -> int:
@@ -235,11 +240,7 @@ class Instrument:
 
     def nearest_ticks(self, price: float) -> int:
         """Ticks of a recorded float price, nearest; at least 1."""
-        return max(1, round(price / self._tick_float))
-
-    @cached_property
-    def _tick_float(self) -> float:
-        return float(self.tick_size)
+        return max(1, round(price / float(self.tick_size)))
 
     def tier(self, notional: Decimal) -> MarginTier:
         """The margin tier that holds `notional` (quote); the last one beyond the table. Raises without tiers."""
