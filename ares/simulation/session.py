@@ -28,13 +28,13 @@ from ares.instrument_tables import default_instrument
 from ares.instruments import Instrument, from_units, to_units
 from ares.market import Candle
 from ares.orders import Order, OrderRequest
-from ares.simulation.tape import StepKind, Tape
+from ares.simulation.tape import StepKind, Tape, Track
 from ares.simulation.venue import Venue, VenueConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BarPlay", "Session", "instruments_of"]
+__all__ = ["NO_MARKS", "BarPlay", "Marks", "Session", "instruments_of", "settled_rate"]
 
 Marks = tuple[float, float, float, float]  # mark price at open, high, low, close; NaN where unknown
 _NAN = float("nan")
@@ -44,6 +44,11 @@ NO_MARKS: Marks = (_NAN, _NAN, _NAN, _NAN)
 def instruments_of(tape: Tape) -> tuple[Instrument, ...]:
     """The built-in instruments of a tape's symbols; unknown symbols derive theirs from the first recorded price."""
     return tuple(default_instrument(t.symbol, float(t.open[0])) for t in tape.tracks)
+
+
+def settled_rate(track: Track, row: int) -> Decimal:
+    """The recorded funding rate number `row`, a fraction with eight decimals."""
+    return from_units(to_units(Decimal(repr(float(track.funding_rate[row])))))
 
 
 class BarPlay:
@@ -124,6 +129,7 @@ class Session:
         self._wakes: list[tuple[int, int, str]] = []
         self._wake_of: dict[str, tuple[int, int]] = {}
         self._wake_count = 0
+        self._more = True  # the tape has not ended
         self._marks = [
             list(zip(*(a.tolist() for a in (t.mark_open, t.mark_high, t.mark_low, t.mark_close)), strict=True))
             if t.has_mark
@@ -160,15 +166,30 @@ class Session:
             return self.now_ns if wake is not None and wake[0] <= self.now_ns else None
         return max(self.now_ns, self._step[0] if wake is None else min(wake[0], self._step[0]))
 
+    @property
+    def has_told_not_all(self) -> bool:
+        """True while events of this very moment wait to be told."""
+        return bool(self.venue.events or self._queue)
+
     def next_event(self) -> Event | None:
         """The next event; private ones first, and time moves on only when there are none left. None: the tape ended."""
         while True:
-            if self.venue.events:
-                return self.venue.events.popleft()
-            if self._queue:
-                return self._queue.popleft()
-            if not self._advance():
+            event = self.step()
+            if event is not None:
+                return event
+            if not self._more:
                 return None
+
+    def step(self) -> Event | None:
+        """One step: the event that waits, else what happens at `next_ns`, which may be nothing to tell: None."""
+        if self.venue.events:
+            return self.venue.events.popleft()
+        if self._queue:
+            return self._queue.popleft()
+        self._more = self._advance()
+        if self.venue.events:
+            return self.venue.events.popleft()
+        return self._queue.popleft() if self._queue else None
 
     def wait_until(self, ts_ns: int) -> None:
         """Let time pass to `ts_ns`, at most to the next event: nothing happens on the way."""
@@ -253,8 +274,8 @@ class Session:
         else:
             for number, row in together:
                 track = tape.tracks[number]
-                rate = from_units(to_units(Decimal(repr(float(track.funding_rate[row])))))
-                self._queue.append(self._play.fund(ts_ns, track.symbol, rate, float(track.funding_mark[row])))
+                rate, mark = settled_rate(track, row), float(track.funding_mark[row])
+                self._queue.append(self._play.fund(ts_ns, track.symbol, rate, mark))
         return True
 
     def _marks_at(self, number: int, row: int) -> Marks:

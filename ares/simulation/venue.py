@@ -14,8 +14,7 @@ from collections import deque
 from collections.abc import Iterable
 from decimal import Decimal
 
-from attrs import evolve, field, frozen
-from attrs.validators import ge, lt
+from attrs import evolve
 
 from ares.account import Account, Ledger, Position
 from ares.errors import InvalidInput
@@ -25,51 +24,37 @@ from ares.kernels import ledger as money
 from ares.kernels import matching as rules
 from ares.orders import Fill, Order, OrderRequest, OrderStatus, OrderType, TimeInForce
 from ares.simulation.refusals import check_filters, refuse
-from ares.simulation.resting import MarketState, Resting
+from ares.simulation.resting import MarketState, Resting, VenueConfig
 
 __all__ = ["Venue", "VenueConfig"]
-
-def _rate_or_none(_: object, __: object, value: Decimal | None) -> None:
-    if value is not None and not abs(value) < 1:
-        raise InvalidInput(f"a fee is a fraction of the notional, not {value}")
-
-
-@frozen(kw_only=True)
-class VenueConfig:
-    """How the simulated venue treats us."""
-
-    start_balance: Decimal = field(default=Decimal(10_000), validator=ge(Decimal(0)))  # quote
-    maker_fee: Decimal | None = field(default=None, validator=_rate_or_none)  # fraction; None: the instrument's
-    taker_fee: Decimal | None = field(default=None, validator=_rate_or_none)  # fraction; None: the instrument's
-    slippage: Decimal = field(default=Decimal("0.0001"), validator=[ge(Decimal(0)), lt(Decimal(1))])
-    # fraction of the price that each taker fill is worse by: half the spread and the impact
-    limit_through: int = field(default=1, validator=ge(0))  # ticks beyond a limit before it fills; 0: a touch fills
-    leverage: int = field(default=20, validator=ge(1))  # of every symbol until it is set; at most the instrument's
-
 
 class Venue:
     """One account at a simulated venue. `now_ns` is set by whoever owns time; `events` collects private events."""
 
-    def __init__(self, instruments: Iterable[Instrument], config: VenueConfig | None = None) -> None:
-        """Raises: InvalidInput without instruments or when they have several quote assets."""
+    def __init__(self, instruments: Iterable[Instrument] = (), config: VenueConfig | None = None) -> None:
+        """Instruments may also be added later. Raises: InvalidInput when they have several quote assets."""
         self.config = config or VenueConfig()
-        self.instruments = {i.symbol: i for i in instruments}
-        if not self.instruments:
-            raise InvalidInput("a venue needs at least one instrument")
-        asset = next(iter(self.instruments.values())).quote_asset
-        self.ledger = Ledger(asset, self.config.start_balance)
-        for instrument in self.instruments.values():
-            self.ledger.add(instrument, min(self.config.leverage, instrument.max_leverage))
+        known = tuple(instruments)
+        self.instruments: dict[str, Instrument] = {}
+        self.ledger = Ledger(known[0].quote_asset if known else self.config.asset, self.config.start_balance)
         self.now_ns = 0
         self.events: deque[Event] = deque()
         self._slippage = to_units(self.config.slippage)
-        fees = (self.config.maker_fee, self.config.taker_fee)
-        self._markets = {symbol: MarketState(i, *fees) for symbol, i in self.instruments.items()}
+        self._markets: dict[str, MarketState] = {}
         self._orders: dict[str, Order] = {}  # every order ever, by id
         self._by_client: dict[tuple[str, str], str] = {}  # the latest order of each client id
         self._reserved = 0  # units held back for resting entries
         self._number = 0  # orders so far
         self._trades = 0  # fills so far
+        for instrument in known:
+            self.add(instrument)
+
+    def add(self, instrument: Instrument) -> None:
+        """Trade this instrument too; a known one stays as it is. Raises InvalidInput for another quote asset."""
+        if instrument.symbol not in self.instruments:
+            self.ledger.add(instrument, min(self.config.leverage, instrument.max_leverage))
+            self.instruments[instrument.symbol] = instrument
+            self._markets[instrument.symbol] = MarketState(instrument, self.config.maker_fee, self.config.taker_fee)
 
     # ------------------------------------------------------------ what a trader may do
 
@@ -196,11 +181,18 @@ class Venue:
         m.mark = price if mark is None or not mark > 0 else mark
         m.tradable = False
 
-    def trade(self, symbol: str, price: float, mark: float | None = None) -> None:
+    def mark(self, symbol: str, mark: float) -> None:
+        """A new mark price: a position beyond its border is liquidated at the last price."""
+        m = self._markets[symbol]
+        m.mark = mark
+        if m.liquidation and m.last > 0:
+            self._liquidate_at(m, m.instrument.nearest_ticks(mark), m.instrument.nearest_ticks(m.last))
+
+    def trade(self, symbol: str, price: float, mark: float | None = None, *, ask: float | None = None) -> None:
         """A price at which everything may trade now, and until the next `walk` or `quote`: a bar's open, or a tick.
 
         First liquidation, then in this order stops, market orders, targets and limits; what a gap jumped over fills at
-        this very price.
+        this very price. ask: what buyers see when it is not `price`, which is then the bid.
         """
         m = self._markets[symbol]
         m.last = price
@@ -210,10 +202,12 @@ class Venue:
             self._liquidate_at(m, m.instrument.nearest_ticks(m.mark), m.instrument.nearest_ticks(price))
         if not m.orders:
             return
-        ticks = m.instrument.nearest_ticks(price)
+        bid = m.instrument.nearest_ticks(price)
+        offered = bid if ask is None else m.instrument.nearest_ticks(ask)
         for resting in sorted(m.orders, key=lambda r: (r.kind, r.number)):
             if resting not in m.orders:
                 continue  # it expired with the position
+            ticks = offered if resting.sign > 0 else bid
             if resting.arriving and resting.kind in (rules.MARKET, rules.LIMIT):
                 self._arrive(m, resting, ticks)
             elif rules.reached(resting.kind, resting.sign, resting.trigger, ticks, self.config.limit_through):
