@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import field, frozen
 
 from ares.errors import AresError
@@ -25,12 +27,16 @@ class Check:
         return f"{'pass' if self.passed else 'FAIL'}  {self.name}{': ' if self.detail else ''}{self.detail}"
 
 
+def _all(checks: Iterable[Check]) -> tuple[Check, ...]:
+    return tuple(checks)
+
+
 @frozen(kw_only=True)
 class Report:
     """All checks of one part. A check that does not apply to the part is absent, not passed."""
 
     subject: str  # what was checked, such as the class's name
-    checks: tuple[Check, ...] = field(converter=tuple)
+    checks: tuple[Check, ...] = field(converter=_all)
 
     @property
     def passed(self) -> bool:
