@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         TacticsStage,
         TradePlan,
     )
+    from ares.simulation.simulated_exchange import SimulatedExchange
     from ares.simulation.tape import Tape
     from ares.tactician.tactician import Tactician
 
@@ -56,6 +57,7 @@ __all__ = [
     "PositionMonitor",
     "RuleAnalyst",
     "Side",
+    "SimulatedExchange",
     "Tactician",
     "TacticsInput",
     "TacticsResult",
@@ -85,6 +87,7 @@ _HOMES = {
     "PositionMonitor": "ares.monitor.position_monitor",
     "RuleAnalyst": "ares.analyst.rules",
     "Side": "ares.instruments",
+    "SimulatedExchange": "ares.simulation.simulated_exchange",
     "Tactician": "ares.tactician.tactician",
     "TacticsInput": "ares.protocols",
     "TacticsResult": "ares.protocols",

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from ares.cli.backtest import backtest
+from ares.cli.paper import paper
+from ares.cli.replay import replay
 
 __all__ = ["program"]
 
@@ -19,6 +21,8 @@ program = typer.Typer(
     pretty_exceptions_enable=False,  # its tracebacks print local variables
 )
 program.command()(backtest)
+program.command()(paper)
+program.command()(replay)
 
 
 def _version(asked: bool) -> None:

@@ -77,7 +77,7 @@ def print_summary(result: Mapping[str, Any]) -> None:
     lines.add_column(style="dim")
     lines.add_column(justify="right")
     lines.add_row("net return, after all costs", _percent(result["net_return"]))
-    lines.add_row("largest drawdown", _percent(-abs(result["max_drawdown"] or 0.0)))
+    lines.add_row("largest drawdown", _percent(0.0 - abs(result["max_drawdown"] or 0.0)))
     lines.add_row("Sharpe ratio, yearly", _number(result["sharpe"]))
     lines.add_row("orders / closed trades", f"{result['orders']:,} / {result['closed_trades']:,}")
     lines.add_row("fees paid", f"{_number(result['fees'])} {asset}")

@@ -2,54 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from attrs import frozen
 
-from ares.cli.program import program
-
+Run = Callable[..., Any]
 KEYS = {
     *("mode", "symbol", "interval", "bars", "start", "end", "orders", "closed_trades", "net_return"),
     *("fees", "funding", "max_drawdown", "sharpe", "baselines"),
 }
 
 
-@frozen
-class Done:
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def ares(*arguments: str | Path) -> Done:
-    """Run the program in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        program([str(argument) for argument in arguments], prog_name="ares")
-    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
-
-
-def answer(done: Done) -> dict[str, Any]:
-    """The one JSON object on standard output."""
-    assert done.returncode == 0, done.stderr
-    read = json.loads(done.stdout)
-    assert isinstance(read, dict)
-    return read
-
-
 @pytest.fixture(scope="module")
-def synthetic() -> dict[str, Any]:
-    return answer(ares("backtest", "--bars", "1500", "--seed", "5", "--json"))
+def synthetic(ares: Run) -> dict[str, Any]:
+    return ares("backtest", "--bars", "1500", "--seed", "5", "--json").answer
 
 
 def test_json_has_every_promised_key(synthetic: dict[str, Any]) -> None:
@@ -64,18 +36,18 @@ def test_start_and_end_span_the_bars(synthetic: dict[str, Any]) -> None:
     assert span == pd.Timedelta(hours=1500)
 
 
-def test_the_same_command_gives_the_same_answer(synthetic: dict[str, Any]) -> None:
-    assert answer(ares("backtest", "--bars", "1500", "--seed", "5", "--json")) == synthetic
+def test_the_same_command_gives_the_same_answer(ares: Run, synthetic: dict[str, Any]) -> None:
+    assert ares("backtest", "--bars", "1500", "--seed", "5", "--json").answer == synthetic
 
 
 def test_a_recording_is_played_and_a_report_written(
-    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ares: Run, real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     tape = real_data / "market" / "um_ETHUSDT_1h.parquet"
     page = tmp_path / "report.html"
     done = ares("backtest", "--tape", tape, "--bars", "3000", "--json", "--report", page)
-    read = answer(done)
+    read = done.answer
     assert read["bars"] == 3000
     assert read["funding_in_data"] is False
     assert read["tape"] == str(tape)
@@ -83,21 +55,21 @@ def test_a_recording_is_played_and_a_report_written(
     assert list(tmp_path.iterdir()) == [page]  # nothing else is written
 
 
-def test_people_get_a_summary() -> None:
+def test_people_get_a_summary(ares: Run) -> None:
     done = ares("backtest", "--bars", "600")
     assert done.returncode == 0
     assert "net return, after all costs" in done.stdout
     assert "random entries" in done.stdout
 
 
-def test_progress_goes_to_standard_error() -> None:
+def test_progress_goes_to_standard_error(ares: Run) -> None:
     done = ares("backtest", "--bars", "600", "--json", "--progress")
-    answer(done)
+    assert done.answer["bars"] == 600
     assert "600/600" in done.stderr
 
 
-def test_a_balance_scales_the_money_not_the_market(synthetic: dict[str, Any]) -> None:
-    richer = answer(ares("backtest", "--bars", "1500", "--seed", "5", "--json", "--balance", "50000"))
+def test_a_balance_scales_the_money_not_the_market(ares: Run, synthetic: dict[str, Any]) -> None:
+    richer = ares("backtest", "--bars", "1500", "--seed", "5", "--json", "--balance", "50000").answer
     assert richer["baselines"]["buy_and_hold"] == synthetic["baselines"]["buy_and_hold"]
 
 
@@ -114,7 +86,7 @@ def test_a_balance_scales_the_money_not_the_market(synthetic: dict[str, Any]) ->
     ],
 )
 def test_bad_input_is_refused_in_one_line(
-    arguments: list[str], code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ares: Run, arguments: list[str], code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = ares("backtest", *arguments, "--json")
@@ -125,7 +97,7 @@ def test_bad_input_is_refused_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bad_data_is_refused_with_its_row(tmp_path: Path) -> None:
+def test_bad_data_is_refused_with_its_row(ares: Run, tmp_path: Path) -> None:
     rows = ["open_time,open,high,low,close,volume"]
     rows += [f"{1_700_006_400_000 + n * 3_600_000},10,11,9,10,5" for n in range(50)]
     rows[20] = rows[20].replace(",11,9,", ",9,11,")  # high below low
@@ -136,13 +108,13 @@ def test_bad_data_is_refused_with_its_row(tmp_path: Path) -> None:
     assert "19" in done.stderr
 
 
-def test_a_setting_reaches_its_stage(tmp_path: Path) -> None:
+def test_a_setting_reaches_its_stage(ares: Run, tmp_path: Path) -> None:
     path = tmp_path / "bot.yaml"
     path.write_text("analyst: {enable_ml_predictions: false}\n")
-    assert answer(ares("backtest", "--bars", "1500", "--seed", "5", "--json", "--config", path))["orders"] == 0
+    assert ares("backtest", "--bars", "1500", "--seed", "5", "--json", "--config", path).answer["orders"] == 0
 
 
-def test_the_program_says_its_version_and_its_commands() -> None:
+def test_the_program_says_its_version_and_its_commands(ares: Run) -> None:
     assert ares("--version").stdout.startswith("ares ")
     assert "backtest" in ares("--help").stdout
 

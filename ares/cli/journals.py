@@ -1,0 +1,97 @@
+"""The journal a paper run writes: begun, gone on with, or set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ares.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from ares.config import AresConfig
+    from ares.pipeline.journal import SqliteJournal
+    from ares.simulation.tape import Tape
+
+__all__ = ["FINISHED", "default_path", "facts_of", "open_journal"]
+
+FINISHED = "finished"  # the fact that says whether the session came to its end
+_SAME = ("mode", "exchange", "symbol", "interval", "tape_sha256", "settings")  # must agree to go on
+
+
+def default_path(symbol: str, interval: str) -> Path:
+    """Where the command line keeps the journal of paper trading unless it is told otherwise."""
+    return Path("data") / f"paper-{symbol}-{interval}.sqlite"
+
+
+def facts_of(
+    config: AresConfig, tape: Tape, *, exchange: str, source: str, seed: int, bars: int | None
+) -> dict[str, Any]:
+    """What must be known to build the same desk on the same market again."""
+    from ares.config import settings_to_store
+
+    track = tape.tracks[0]
+    return {
+        "mode": "paper",
+        "exchange": exchange,
+        "symbol": track.symbol,
+        "interval": tape.interval.name,
+        "tape": source,
+        "tape_sha256": track.sha256,
+        "seed": seed,
+        "bars": bars,
+        "settings": settings_to_store(config),
+    }
+
+
+def open_journal(path: Path, facts: Mapping[str, Any], *, restart: bool = False) -> tuple[SqliteJournal, str]:
+    """The journal at `path`, ready to write, and what was done with it: "begun", "continued" or "set aside to FILE".
+
+    restart: set an unfinished one aside too.
+    Raises: InvalidInput when an unfinished one belongs to another run; Retryable while another process holds it;
+        DataError when the file is no journal.
+    """
+    from ares.pipeline.journal import SqliteJournal
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    existed = path.exists()
+    journal = SqliteJournal(path, dict(facts))
+    if not existed or (len(journal) == 0 and not _differences(journal.about(), facts)):
+        return journal, "begun"
+    about = journal.about()
+    if restart or about.get(FINISHED):
+        journal.close()
+        aside = _set_aside(path)
+        return SqliteJournal(path, dict(facts)), f"begun; the earlier one is {aside}"
+    if differences := _differences(about, facts):
+        journal.close()
+        raise InvalidInput(
+            f"{path} holds an unfinished run that differs in {'; '.join(differences)}: give the options it was begun "
+            "with, another --journal, or --restart to set it aside",
+            path=str(path),
+        )
+    return journal, "continued"
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a closed journal to the first free `NAME.1.sqlite`, `NAME.2.sqlite`, ...; its new name."""
+    number = 1
+    while (aside := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():
+        number += 1
+    path.rename(aside)
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    return aside
+
+
+def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What the stored facts and the wanted ones disagree about, in words."""
+    return [line for key in _SAME for line in _compare(key, stored.get(key), wanted[key])]
+
+
+def _compare(path: str, stored: Any, wanted: Any) -> Iterator[str]:
+    if isinstance(stored, Mapping) and isinstance(wanted, Mapping):
+        for key in {**stored, **wanted}:
+            yield from _compare(f"{path}.{key}", stored.get(key), wanted.get(key))
+    elif stored != wanted:
+        yield f"{path} (was {stored!r}, now {wanted!r})"

@@ -1,0 +1,45 @@
+"""Running the program as its user does, in this process so that kernels are compiled once."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from ares.cli.program import program
+
+
+@frozen
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """The one JSON object on standard output."""
+        assert self.returncode == 0, self.stderr
+        read = json.loads(self.stdout)
+        assert isinstance(read, dict)
+        return read
+
+
+@pytest.fixture(scope="session")
+def ares() -> Callable[..., Done]:
+    """`ares("backtest", "--json")` runs the program with these arguments."""
+
+    def run(*arguments: str | Path) -> Done:
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            program([str(argument) for argument in arguments], prog_name="ares")
+        return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+    return run
