@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import Timer
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from rich.table import Table
 
 __all__ = ["note", "print_json", "print_summary", "progress_bar"]
 
+_PATIENCE = 2.0  # seconds of silence after which a person wants to know why
 _REDRAWS = 200  # a bar is drawn at most so many times, so that drawing costs nothing beside the work
 
 
@@ -28,13 +30,31 @@ def note(text: str, *, quiet: bool = False) -> None:
 def progress_bar(label: str, total: int, shown: bool | None = None) -> Iterator[Callable[[int], None]]:
     """A bar on standard error; the function it gives takes how much is done so far.
 
-    shown: None shows it on a terminal only, True always, False never.
+    shown: None shows it on a terminal only, True always, False never. When nothing is done after two seconds, a note
+    tells why, bar or no bar.
     """
-    if not (sys.stderr.isatty() if shown is None else shown):
+    waiting = Timer(_PATIENCE, note, ["preparing: the first run compiles for this machine, later ones start at once"])
+    waiting.daemon = True
+    waiting.start()
+    try:
+        with _bar(label, total, sys.stderr.isatty() if shown is None else shown) as advance:
+
+            def first(done: int) -> None:
+                waiting.cancel()
+                advance(done)
+
+            yield first
+    finally:
+        waiting.cancel()
+
+
+@contextmanager
+def _bar(label: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
+    if not shown:
         yield lambda done: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True, force_terminal=shown)
+    console = Console(stderr=True, force_terminal=True)
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(label, total=total)
         step = max(1, total // _REDRAWS)

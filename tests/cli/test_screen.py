@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 
 import pytest
 
@@ -64,3 +65,12 @@ def test_without_a_terminal_there_is_no_bar(capsys: pytest.CaptureFixture[str]) 
 def test_notes_are_no_results(capsys: pytest.CaptureFixture[str]) -> None:
     note("3 gaps, left as they are")
     assert capsys.readouterr() == ("", "3 gaps, left as they are\n")
+
+
+def test_silence_is_explained(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ares.cli.screen._PATIENCE", 0.01)
+    with progress_bar("playing", 100):
+        time.sleep(0.3)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "compiles" in err
