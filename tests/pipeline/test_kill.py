@@ -1,0 +1,112 @@
+"""`kill -9` in the middle of a session: the next start continues from the journal, and no order is sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ares.assembly import build
+from ares.errors import DataError
+from ares.events import Submit, decode_event, encode
+from ares.pipeline.journal import MemoryJournal, SqliteJournal
+from ares.simulation.simulated_exchange import SimulatedExchange
+from ares.simulation.tape import Tape
+
+BARS, SEED = 4000, 3
+SESSION = f"""
+import asyncio, sys
+from tests.pipeline.test_kill import play
+from ares.pipeline.journal import SqliteJournal
+asyncio.run(play(SqliteJournal(sys.argv[1])))
+"""
+
+
+async def play(journal: SqliteJournal | MemoryJournal, until: int | None = None) -> None:
+    """A paper session on the embedded market, from the journal's end to the tape's."""
+    tape = Tape.synthetic("ETHUSDT", "1h", bars=BARS, seed=SEED, predictability=0.2)
+    exchange = SimulatedExchange(tape, start=tape.start_ns)
+    async with build(exchange=exchange, symbols=["ETHUSDT"], interval="1h", journal=journal) as pipeline:
+        await pipeline.run(until)
+
+
+def written(path: Path) -> int:
+    """Durable events so far, as another process sees them."""
+    if not path.exists():
+        return 0
+    db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)
+    try:
+        return int(db.execute("SELECT coalesce(max(seq), -1) + 1 FROM events").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0  # its tables are being made
+    finally:
+        db.close()
+
+
+def records(journal: SqliteJournal | MemoryJournal) -> list[tuple[bytes, list[bytes]]]:
+    """Everything told and said; the incarnation in client order ids is levelled, for each start has its own."""
+    told = ((encode(event), [encode(c) for c in commands]) for event, commands in journal.records())
+    return [(re.sub(rb"ares\d-", b"ares1-", event), commands) for event, commands in told]
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> list[tuple[bytes, list[bytes]]]:
+    journal = MemoryJournal()
+    asyncio.run(play(journal))
+    return records(journal)
+
+
+def test_p1_a_killed_session_continues_and_sends_nothing_twice(
+    tmp_path: Path, undisturbed: list[tuple[bytes, list[bytes]]]
+) -> None:
+    path = tmp_path / "paper.sqlite"
+    length = len(undisturbed)
+    kills = 0
+    for share in (0.3, 0.5, 0.8):
+        process = subprocess.Popen([sys.executable, "-c", SESSION, str(path)], cwd=Path(__file__).parents[2])
+        while written(path) < share * length and process.poll() is None:
+            time.sleep(0.005)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills > 0
+    subprocess.run([sys.executable, "-c", SESSION, str(path)], check=True, cwd=Path(__file__).parents[2])
+    journal = SqliteJournal(path, read_only=True)
+    assert records(journal) == undisturbed
+    assert len(journal.incarnations()) == kills + 1
+    sent = [c.intent.intent_id for _, commands in journal.records() for c in commands if isinstance(c, Submit)]
+    assert len(sent) > 10 and len(sent) == len(set(sent))
+    journal.close()
+
+
+def test_a_session_stopped_anywhere_continues_alike(undisturbed: list[tuple[bytes, list[bytes]]]) -> None:
+    """The same in one process, with the cut at many places: also between a decision and its fill."""
+    times = [decode_event(event).ts_seen for event, commands in undisturbed if commands][::40]
+    for moment in times[:6]:
+        journal = MemoryJournal()
+        asyncio.run(play(journal, until=moment))
+        asyncio.run(play(journal))
+        assert records(journal) == undisturbed
+
+
+def test_a_journal_of_another_tape_is_refused() -> None:
+    journal = MemoryJournal()
+    tape = Tape.synthetic("ETHUSDT", "1h", bars=400, seed=1)
+
+    async def begin() -> None:
+        exchange = SimulatedExchange(tape, start=tape.start_ns)
+        async with build(exchange=exchange, symbols=["ETHUSDT"], interval="1h", journal=journal) as pipeline:
+            await pipeline.run(until=int(tape.track("ETHUSDT").close_ns[300]))
+
+    asyncio.run(begin())
+    with pytest.raises(DataError):
+        asyncio.run(play(journal))
