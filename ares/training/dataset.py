@@ -1,0 +1,222 @@
+"""What a model is trained on: the feature rows of decisions, and what became of each after all costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from attrs import evolve, field, frozen
+from attrs.validators import ge, gt, in_, le, lt
+from numpy.typing import NDArray
+
+from ares.errors import InvalidInput, TooShort, unknown_name
+from ares.features.orchestrator import FeatureOrchestrator
+from ares.instruments import Interval
+from ares.training.labels import BarrierConfig, Labels, cusum, triple_barrier
+
+__all__ = ["Bets", "Dataset", "TrainConfig", "make_dataset"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@frozen(kw_only=True)
+class TrainConfig:
+    """How a dual model is trained. Lengths are in bars of the klines unless they say otherwise."""
+
+    barriers: BarrierConfig = field(factory=BarrierConfig)  # the bet, with its costs
+    volatility: str = "volatility.ewma_128"  # the column that scales the barriers
+    events: str = field(default="every", validator=in_(("every", "cusum")))  # which bars are decisions
+    cusum_threshold: float = field(default=1.0, validator=gt(0.0))  # deviations, of `cusum`
+    first_share: float = field(default=0.4, validator=[gt(0.0), lt(1.0)])  # of the rows before the first test block
+    folds: int = field(default=6, validator=ge(3))  # test blocks: the first serves the meta model, the next calibrate
+    window: int | None = None  # rows of a training window that moves along; None: it grows
+    timing: bool = True  # False: no timing model
+    time_to_live: int = field(default=4, validator=ge(1))  # how long an entry may wait for its moment
+    meta: bool = True  # False: no meta model
+    aggregator: str = "log_odds"
+    calibration: str = "sigmoid"  # of the confidence; overlapping labels are too few for a step function
+    bound_level: float = field(default=0.8, validator=[ge(0.5), lt(1.0)])  # one-sided, of the confidence's lower bound
+    max_missing: float = field(default=0.01, validator=[ge(0.0), lt(1.0)])  # share; a column missing more is optional
+    lifetime: int | None = None  # bars after the last label for which the model may decide; None: no end
+    resamples: int = field(default=200, validator=ge(20))  # of bootstrap intervals
+    seed: int = field(default=7, validator=ge(0))
+    threads: int | None = field(default=None)  # of the fits; None: the library's choice
+
+    @threads.validator
+    def _some(self, attribute: object, value: int | None) -> None:
+        if value is not None and value < 1:
+            raise InvalidInput(f"threads must be at least 1, not {value}", threads=value)
+
+
+@frozen(kw_only=True, eq=False)
+class Bets:
+    """What a bet on one side would have brought at each row. Arrays are (n,)."""
+
+    hit: NDArray[np.int64]  # 1: the target came before the stop and the time barrier
+    net: Floats  # fraction of notional, after all costs
+    t1: Ints  # ns, when it was over
+
+
+@frozen(kw_only=True, eq=False)
+class Dataset:
+    """One row a decision, in time order; nothing in `X` is later than `t0`. Arrays are (n,) unless noted."""
+
+    X: Floats = field(repr=False)  # (n, columns)
+    columns: tuple[str, ...] = field(repr=False)
+    required: tuple[str, ...] = field(repr=False)  # columns that no row misses
+    timing_columns: tuple[str, ...] = field(repr=False)  # of the base timeframe; empty: there is no lower timeframe
+    event: Ints = field(repr=False)  # positions of the deciding bars among the klines
+    open_ns: Ints = field(repr=False)
+    t0: Ints = field(repr=False)  # ns, the decision
+    t1: Ints = field(repr=False)  # ns, when every outcome of the row was known
+    y: NDArray[np.int64] = field(repr=False)  # -1 target down first, 0 neither, 1 target up first
+    rises: NDArray[np.int64] = field(repr=False)  # 1: the price rises within the entry's time to live
+    long: Bets = field(repr=False)
+    short: Bets = field(repr=False)
+    target_width: Floats = field(repr=False)  # log
+    stop_width: Floats = field(repr=False)
+    weight: Floats = field(repr=False)  # uniqueness, mean 1
+    uniqueness: float  # mean share of its life that a label has to itself
+    fingerprint: str  # of the features
+    interval: Interval
+    bars: int  # of the klines
+    dropped: dict[str, int]  # rows left out, by reason
+
+    def __len__(self) -> int:
+        return int(self.event.size)
+
+    def bets(self, side: NDArray[np.int64]) -> Bets:
+        """The bets on these sides; where the side is 0 there is none: hit 0, net NaN."""
+        up, down = side > 0, side < 0
+        return Bets(
+            hit=np.where(up, self.long.hit, np.where(down, self.short.hit, 0)),
+            net=np.where(up, self.long.net, np.where(down, self.short.net, np.nan)),
+            t1=np.where(up, self.long.t1, np.where(down, self.short.t1, self.t1)),
+        )
+
+    def take(self, chosen: NDArray[Any]) -> Dataset:
+        """The rows at `chosen`, a mask or increasing positions."""
+        rows = {name: getattr(self, name)[chosen] for name in _ROWS}
+        long, short = (
+            Bets(hit=b.hit[chosen], net=b.net[chosen], t1=b.t1[chosen]) for b in (self.long, self.short)
+        )
+        return evolve(self, **rows, long=long, short=short)
+
+
+_ROWS = ("X", "event", "open_ns", "t0", "t1", "y", "rises", "target_width", "stop_width", "weight")
+
+
+def klines_of(source: Any, symbol: str | None = None) -> pd.DataFrame:
+    """A klines frame from a frame, or from anything with a `frame(symbol)` such as a tape."""
+    if isinstance(source, pd.DataFrame):
+        return source
+    ask = getattr(source, "frame", None)
+    if ask is None:
+        raise InvalidInput(f"klines must be a frame or a tape, not {type(source).__name__}")
+    frame: pd.DataFrame = ask(symbol)
+    return frame
+
+
+def make_dataset(
+    klines: pd.DataFrame,
+    config: TrainConfig,
+    features: FeatureOrchestrator,
+    *,
+    interval: Interval | str | None = None,
+    funding: pd.Series | None = None,
+    table: pd.DataFrame | None = None,
+) -> Dataset:
+    """Features and outcomes of every decision in `klines` whose outcome the data hold.
+
+    funding: rates by settlement time; None: the assumed rate, charged to both sides. table: features computed before,
+    of the same klines and orchestrator. Raises: InvalidInput, TooShort, DataError.
+    """
+    made = features.compute(klines, interval=interval) if table is None else table
+    step = Interval.parse(interval) if interval is not None else Interval.of_ns(_step(klines))
+    if not made.index.equals(klines.index):
+        raise InvalidInput("features and klines must have the same open times", rows=len(made))
+    names = tuple(str(name) for name in made.columns)
+    if config.volatility not in names:
+        raise unknown_name("feature", config.volatility, names)
+    values = made.to_numpy(dtype=np.float64)
+    warm = np.arange(len(made)) >= features.warmup
+    sigma = np.where(warm, values[:, names.index(config.volatility)], np.nan)
+    kept, required = _columns(values[warm], names, config.max_missing)
+    if not kept:
+        raise TooShort(f"{len(klines)} bars leave no feature after {features.warmup} of warm-up", rows=len(klines))
+    complete = warm & np.isfinite(values[:, [names.index(n) for n in required]]).all(axis=1)
+    events = np.flatnonzero(complete & (sigma > 0))
+    if config.events == "cusum":
+        events = np.intersect1d(events, cusum(klines, config.cusum_threshold, sigma))
+    dropped = {"incomplete": int(len(made) - complete.sum())}
+    sides, long, short, timing = _labels(klines, events, sigma, config, funding)
+    rows = np.intersect1d(np.intersect1d(sides.event, long.event), np.intersect1d(short.event, timing.event))
+    dropped |= {f"label_{name}": count for name, count in long.dropped.items()}
+    if rows.size < 100:
+        raise TooShort(f"{rows.size} decisions with known outcomes are too few to train on", rows=int(rows.size))
+    sides, long, short, timing = (x.take(np.isin(x.event, rows)) for x in (sides, long, short, timing))
+    unique = sides.uniqueness()
+    base = tuple(name for name in kept if "@" not in name)
+    return Dataset(
+        X=np.ascontiguousarray(values[np.ix_(rows, [names.index(n) for n in kept])]),
+        columns=kept,
+        required=required,
+        timing_columns=base if len(base) < len(kept) else (),
+        event=rows,
+        open_ns=sides.open_ns,
+        t0=sides.t0,
+        t1=np.maximum(np.maximum(sides.t1, timing.t1), np.maximum(long.t1, short.t1)),
+        y=sides.barrier.astype(np.int64),
+        rises=(timing.gross > 0).astype(np.int64),
+        long=_bets(long),
+        short=_bets(short),
+        target_width=long.target_width,
+        stop_width=long.stop_width,
+        weight=unique / unique.mean(),
+        uniqueness=float(unique.mean()),
+        fingerprint=features.schema(step, _sources(features)).fingerprint,
+        interval=step,
+        bars=len(klines),
+        dropped=dropped,
+    )
+
+
+def _sources(features: FeatureOrchestrator) -> frozenset[str]:
+    """The data sources of the frame computed last."""
+    return features._current().sources
+
+
+def _step(klines: pd.DataFrame) -> int:
+    from ares.training.labels import interval_ns
+
+    return interval_ns(klines)
+
+
+def _columns(values: Floats, names: tuple[str, ...], allowed: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Columns worth reading (some value varies), and those of them that may not be missing."""
+    missing = np.isnan(values).mean(axis=0) if values.size else np.ones(len(names))
+    with np.errstate(invalid="ignore"):
+        varies = np.array([np.unique(c[np.isfinite(c)][:5000]).size > 1 for c in values.T])
+    kept = tuple(n for n, v in zip(names, varies, strict=True) if v)
+    required = tuple(n for n, v, m in zip(names, varies, missing, strict=True) if v and m <= allowed)
+    return kept, required
+
+
+def _labels(
+    klines: pd.DataFrame, events: Ints, sigma: Floats, config: TrainConfig, funding: pd.Series | None
+) -> tuple[Labels, Labels, Labels, Labels]:
+    """Which target comes first; a long and a short bet; and where the price goes within the time to live."""
+    bet = config.barriers
+    both = evolve(bet, stop=bet.target)
+    soon = evolve(bet, horizon=config.time_to_live, target=1.0, stop=1.0, least_width=0.0)
+
+    def labelled(side: int, barriers: BarrierConfig) -> Labels:
+        return triple_barrier(klines, events, side=side, volatility=sigma, funding=funding, config=barriers)
+
+    return labelled(0, both), labelled(1, bet), labelled(-1, bet), labelled(0, soon)
+
+
+def _bets(labels: Labels) -> Bets:
+    return Bets(hit=(labels.barrier > 0).astype(np.int64), net=labels.net, t1=labels.t1)
