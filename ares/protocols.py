@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ares.account import Account, Position
 from ares.errors import InvalidInput, unknown_name
-from ares.instruments import Instrument, Side
+from ares.instruments import Instrument, Interval, Side
 from ares.market import AggTrade, Candle, FuturesData, MarketView, OrderBook, Ticker
 from ares.orders import Order, OrderType, TimeInForce
 
@@ -100,6 +100,53 @@ class FeatureRow:
     ready: bool  # warm-up is over
     names: tuple[str, ...] = ()  # (n,) column names, shared by all rows of a stream
 
+    @classmethod
+    def from_frame(
+        cls, features: pd.DataFrame, symbol: str, interval: str, *, row: int = -1, schema_id: str = ""
+    ) -> FeatureRow:
+        """One row of a features frame, the last unless told otherwise; ready when no value is missing.
+
+        features: as from `generate_all_features`, indexed by open time. Raises: InvalidInput without such a row.
+        """
+        if not -len(features) <= row < len(features):
+            raise InvalidInput(f"there is no row {row}: the frame has {len(features)}", rows=len(features))
+        values = features.iloc[row].to_numpy(np.float64)
+        open_ns = int(features.index[[row]].as_unit("ns").asi8[0])  # type: ignore[attr-defined]
+        return cls(
+            symbol=symbol,
+            interval=interval,
+            open_ns=open_ns,
+            known_ns=open_ns + Interval.parse(interval).ns,
+            schema_id=schema_id or f"frame:{'|'.join(map(str, features.columns))}",
+            values=values,
+            ready=bool(np.isfinite(values).all()),
+            names=tuple(map(str, features.columns)),
+        )
+
+    @classmethod
+    def at(cls, features: pd.DataFrame, symbol: str, interval: str, row: int = -1) -> FeatureRow:
+        """One row of a features frame as stages take it; the last one unless `row` says otherwise.
+
+        `ready` and `schema_id` come from what `generate_all_features` noted in `features.attrs`; without the note, a
+        row without NaN is ready. Raises: InvalidInput when there is no such row.
+        """
+        if not -len(features) <= row < len(features):
+            raise InvalidInput(f"a frame of {len(features)} rows has no row {row}", row=row)
+        place = row % len(features)
+        values = features.iloc[place].to_numpy(np.float64)
+        open_ns = int(features.index[[place]].as_unit("ns").asi8[0])  # type: ignore[attr-defined]
+        warmup = features.attrs.get("warmup")
+        return cls(
+            symbol=symbol,
+            interval=interval,
+            open_ns=open_ns,
+            known_ns=open_ns + Interval.parse(interval).ns,
+            schema_id=str(features.attrs.get("schema_id", "")),
+            values=values,
+            ready=not np.isnan(values).any() if warmup is None else place >= warmup,
+            names=tuple(features.columns),
+        )
+
     def __getitem__(self, name: str) -> float:
         """The value of one feature. Raises InvalidInput naming the nearest feature there is."""
         try:
@@ -170,7 +217,7 @@ class AnalysisResult:
     p_down: float | None = field(validator=_probability)
     p_timeout: float | None = field(validator=_probability)
     side: Side | None
-    confidence: float = field(validator=[ge(0.0), le(1.0)])  # chance that the side's target comes first; 0 when abstaining
+    confidence: float = field(validator=[ge(0.0), le(1.0)])  # that the side's target comes first; 0 when abstaining
     confidence_low: float | None = field(default=None, validator=_probability)  # its lower bound; None: not estimated
     horizon: int = field(validator=ge(1))  # bars until the time barrier
     horizon_ns: int = field(validator=gt(0))  # the same in ns
