@@ -2,7 +2,7 @@
 
 from ares._lazy import lazy
 
-__all__ = ["FeatureConfig", "FeatureNode", "FeatureOrchestrator"]
+__all__ = ["FeatureConfig", "FeatureNode", "FeatureOrchestrator", "LiveSources", "warm"]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -10,5 +10,7 @@ __getattr__, __dir__ = lazy(
         "FeatureConfig": "ares.features.config",
         "FeatureNode": "ares.features.nodes",
         "FeatureOrchestrator": "ares.features.orchestrator",
+        "LiveSources": "ares.features.sources",
+        "warm": "ares.features.precompute",
     },
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +13,23 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from ares.features.config import FeatureConfig
+from ares.features.nodes import Bound, FeatureNode, NodeTail, PrecomputedTail, Tail, bind
 from ares.features.operations import kernel_version
 from ares.features.plan import Plan, make_plan
 from ares.features.registry import Feature, engine_inputs, select
 from ares.features.stream import Stream
 from ares.instruments import Interval
 from ares.kernels.engine import advance
+from ares.kernels.jit import is_compiled
+from ares.log import get_logger
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ares.features.autoencoder import Autoencoder
+    from ares.features.cache import FeatureCache
     from ares.features.frames import Bars
+    from ares.features.precompute import Frames, Precomputed
 
 __all__ = ["FeatureOrchestrator", "Schema"]
 
@@ -32,6 +38,7 @@ KLINE_SOURCES = (
 )  # fmt: skip
 _NAN = float("nan")
 _LEAST_ROWS_A_THREAD = 50_000
+log = get_logger("features")
 
 
 @frozen(eq=False)
@@ -40,24 +47,22 @@ class Schema:
 
     interval: Interval
     sources: frozenset[str]
-    features: tuple[Feature, ...] = field(repr=False)
+    sr_levels: tuple[float, ...]
+    features: tuple[Feature, ...] = field(repr=False)  # of the table
     plan: Plan = field(repr=False)
+    tails: tuple[Bound, ...] = field(repr=False)
+    names: tuple[str, ...] = field(repr=False)  # columns: of the table, of own nodes, precomputed, of the autoencoder
     fingerprint: str  # changes with names, order, parameters and kernels
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Column names, `group.name_param[@timeframe]`."""
-        return self.plan.names
 
     @cached_property
     def warmup(self) -> int:
         """Rows that are not complete yet at the beginning of the data."""
-        return int(self.plan.warmup.max())
+        return max(int(self.plan.warmup.max()), *(t.warmup for t in self.tails), 0)
 
     @cached_property
     def settle(self) -> int:
         """Rows after which every feature has forgotten where the data began, bit for bit."""
-        return int(self.plan.settle.max())
+        return max(int(self.plan.settle.max()), *(t.settle for t in self.tails), 0)
 
 
 class FeatureOrchestrator:
@@ -65,29 +70,64 @@ class FeatureOrchestrator:
 
     `compute` (and its async verb `generate_all_features`) takes a whole frame, `stream` takes bar by bar; both run the
     same machine code and give the same bits. Columns whose data source is absent are absent, not filled.
+
+    nodes: features of your own. precomputed: a frame of columns made elsewhere, indexed by open time.
     """
 
-    def __init__(self, config: FeatureConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: FeatureConfig | None = None,
+        *,
+        nodes: Sequence[FeatureNode] = (),
+        precomputed: pd.DataFrame | None = None,
+        autoencoder: Autoencoder | None = None,
+    ) -> None:
         self.config = config or FeatureConfig()
-        self._schemas: dict[tuple[str, frozenset[str]], Schema] = {}
+        self._tails: list[Tail] = [NodeTail(node) for node in nodes]
+        if precomputed is not None:
+            self._tails.append(PrecomputedTail(precomputed))
+        self.autoencoder = autoencoder  # None until fitted; used only while the configuration enables it
+        self._schemas: dict[tuple[str, frozenset[str], tuple[float, ...]], Schema] = {}
         self._last: Schema | None = None
+        self._streams: dict[tuple[str, str], Stream] = {}
+        self._missing: dict[str, int] = {}
+        self._rows = 0
+        self._cache: FeatureCache | None = None
+        cache = self.config.wavelet_cache
+        if cache.cache_enabled and cache.cache_dir is not None:
+            from ares.features.cache import FeatureCache
+
+            self._cache = FeatureCache(cache.cache_dir, cache.max_megabytes << 20)
 
     # ------------------------------------------------------------------ schema
 
-    def schema(self, interval: Interval | str = "1h", sources: Collection[str] = KLINE_SOURCES) -> Schema:
+    def schema(
+        self,
+        interval: Interval | str = "1h",
+        sources: Collection[str] = KLINE_SOURCES,
+        sr_levels: Sequence[float] = (),
+    ) -> Schema:
         """The features for bars of `interval` when `sources` are there. Raises InvalidInput when none are left."""
         interval = Interval.parse(interval)
-        key = (interval.name, frozenset(sources))
+        key = (interval.name, frozenset(sources), tuple(float(x) for x in sr_levels))
         found = self._schemas.get(key)
         if found is None:
-            features = select(self.config, interval, sources)
-            plan = make_plan([f.wanted for f in features], engine_inputs(features), interval.ns)
-            text = f"{interval.name};{plan.key};{kernel_version()}"
-            fingerprint = hashlib.sha256(text.encode()).hexdigest()[:32]
-            found = Schema(interval, key[1], tuple(features), plan, fingerprint)
+            found = self._make_schema(interval, key[1], key[2])
             self._schemas[key] = found
         self._last = found
         return found
+
+    def _make_schema(self, interval: Interval, sources: frozenset[str], sr_levels: tuple[float, ...]) -> Schema:
+        features = select(self.config, interval, sources, sr_levels)
+        plan = make_plan([f.wanted for f in features], engine_inputs(features), interval.ns)
+        tails = list(self._tails)
+        if self.autoencoder is not None and self.config.enable_autoencoder_features:
+            tails.append(self.autoencoder)
+        bound = bind(tails, plan.names, plan.inputs, plan.warmup.tolist(), plan.settle.tolist())
+        names = (*plan.names, *(name for b in bound for name in b.tail.names))
+        text = ";".join([interval.name, plan.key, kernel_version(), *(b.tail.key for b in bound)])
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()[:32]
+        return Schema(interval, sources, sr_levels, tuple(features), plan, tuple(bound), names, fingerprint)
 
     def _current(self) -> Schema:
         return self._last or self.schema()
@@ -131,63 +171,149 @@ class FeatureOrchestrator:
         futures_df: pd.DataFrame | None = None,
         sr_levels: Sequence[float] | None = None,
         *,
+        book_df: pd.DataFrame | None = None,
         interval: Interval | str | None = None,
     ) -> pd.DataFrame:
         """All features, one row a kline, indexed by open time and known at the close time; NaN until warm.
 
         klines_df: see `ares.market.KLINE_COLUMNS`; only open, high, low, close and volume are required.
-        interval: None infers it. Raises: InvalidInput, DataError (see `ares.features.frames.read_bars`).
+        agg_trades_df, futures_df, book_df: see `ares.features.sources`. sr_levels: price levels of your own.
+        interval: None infers it. Raises: InvalidInput, DataError with the first offending row; nothing is repaired.
         """
         from ares.features.frames import read_bars, write_frame
+        from ares.features.sources import book_columns, flow_columns, futures_columns
 
         bars = read_bars(klines_df, interval)
-        schema = self.schema(bars.interval, bars.sources)
-        return write_frame(self._run(schema, bars), schema.names, klines_df.index)
+        if agg_trades_df is not None:
+            bars.columns.update(flow_columns(agg_trades_df, bars))
+        if book_df is not None:
+            bars.columns.update(book_columns(book_df, bars))
+        if futures_df is not None:
+            bars.columns.update(futures_columns(futures_df, bars))
+        schema = self.schema(bars.interval, bars.sources, sr_levels or ())
+        values = self._run(schema, bars)
+        self._rows = bars.open_ns.size
+        self._missing = dict(zip(schema.names, np.isnan(values).sum(axis=1).tolist(), strict=True))
+        frame = write_frame(values, schema.names, klines_df.index)
+        frame.attrs.update(schema_id=schema.fingerprint, warmup=schema.warmup)  # for `FeatureRow.at`
+        return frame
 
     def _run(self, schema: Schema, bars: Bars) -> NDArray[np.float64]:
         plan = schema.plan
-        n = bars.open_ns.size
-        src = np.empty((len(plan.inputs), n))
+        n, width = bars.open_ns.size, len(plan.names)
+        inputs = np.empty((len(plan.inputs), n))
         for i, name in enumerate(plan.inputs):
-            src[i] = bars.columns.get(name, _NAN)
-        out = np.empty((len(plan.names), n))
-        flat_src, flat_out, numbers = src.reshape(-1), out.reshape(-1), bars.numbers
-        threads = max(1, min(self.config.parallel, n // max(_LEAST_ROWS_A_THREAD, 4 * schema.settle)))
-        cuts = [n * i // threads for i in range(threads + 1)]
+            inputs[i] = bars.columns.get(name, _NAN)
+        out = np.empty((len(schema.names), n))
+        if n:
+            self._run_table(schema, bars, inputs, out[:width])
+        for tail in schema.tails:
+            rows = slice(tail.first, tail.first + len(tail.tail.names))
+            tail.tail.batch(tail.gather(out, inputs), bars.open_ns, out[rows])
+        return out
 
-        def part(first: int, end: int) -> None:
-            engine = plan.start()
-            begin = max(0, first - schema.settle - 1)
+    def _run_table(self, schema: Schema, bars: Bars, inputs: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+        _tell_when_compiling()
+        plan = schema.plan
+        n = bars.open_ns.size
+        cache = self._cache
+        identity = f"{schema.interval.name};{plan.key};{kernel_version()}"
+        cached = cache.read(identity, plan, inputs, bars.open_ns, out) if cache else None
+        begin = cached.rows if cached else 0
+        engine = cached.engine if cached else plan.start()
+        if begin == n:
+            return
+        threads = max(1, min(self.config.parallel, (n - begin) // max(_LEAST_ROWS_A_THREAD, 4 * schema.settle)))
+        cuts = [begin + (n - begin) * i // threads for i in range(threads + 1)]
+        engines = [engine, *(plan.start() for _ in range(threads - 1))]
+        flat_inputs, flat_out, numbers = inputs.reshape(-1), out.reshape(-1), bars.numbers
+
+        def part(i: int) -> None:
+            e = engines[i]
+            first = cuts[i] if i == 0 else max(0, cuts[i] - schema.settle - 1)
             advance(
-                engine.memory, engine.table, engine.state, flat_src, numbers, flat_out, begin, end, first,
+                e.memory, e.table, e.state, flat_inputs, numbers, flat_out, first, cuts[i + 1], cuts[i],
                 0, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN,
             )  # fmt: skip
 
-        if n and threads == 1:
-            part(0, n)
-        elif n:
+        if threads == 1:
+            part(0)
+        else:
             with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(part, cuts[:-1], cuts[1:]))
-        return out
+                list(pool.map(part, range(threads)))
+        if cache:
+            cache.write(identity, inputs, bars.open_ns, out, begin, engines[-1])
+
+    # ------------------------------------------------------------------ fitting and precomputing
+
+    def fit(
+        self,
+        klines_df: pd.DataFrame,
+        agg_trades_df: pd.DataFrame | None = None,
+        futures_df: pd.DataFrame | None = None,
+        sr_levels: Sequence[float] | None = None,
+    ) -> FeatureOrchestrator:
+        """Fit the autoencoder on these bars, which must all be training data, and return self.
+
+        From then on the schema has the autoencoder's columns, and another fingerprint. Without
+        `enable_autoencoder_features` there is nothing to fit. Raises TooShort below 200 complete rows.
+        """
+        if self.config.enable_autoencoder_features:
+            from ares.features.autoencoder import fit_autoencoder
+
+            self.autoencoder = None
+            self._schemas.clear()
+            frame = self.compute(klines_df, agg_trades_df, futures_df, sr_levels)
+            self.autoencoder = fit_autoencoder(frame, self.config.autoencoder)
+            self._schemas.clear()
+            schema = self._current()
+            self.schema(schema.interval, schema.sources, schema.sr_levels)
+        return self
+
+    def precompute(
+        self,
+        klines: Mapping[str, Frames],
+        *,
+        executor: Executor | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> dict[str, Precomputed]:
+        """Fill the cache for many symbols, resuming where an earlier run stopped (see `ares.features.precompute`)."""
+        from ares.features.precompute import precompute
+
+        return precompute(self.config, klines, executor=executor, progress=progress)
 
     # ------------------------------------------------------------------ streaming
 
     def stream(
-        self, symbol: str, interval: Interval | str, *, sources: Collection[str] | None = None
+        self,
+        symbol: str,
+        interval: Interval | str,
+        *,
+        sources: Collection[str] | None = None,
+        sr_levels: Sequence[float] = (),
     ) -> Stream:
         """A fresh stream for one symbol.
 
         sources: names of the columns that its bars will carry. None: all of a kline's, until the first bar shows by its
         NaNs which of them its venue does not provide; the schema is fixed from then on.
         """
-        return Stream(self, symbol, Interval.parse(interval), sources)
+        interval = Interval.parse(interval)
+        chosen = KLINE_SOURCES if sources is None else sources
+        _tell_when_compiling()
+        stream = Stream(self, symbol, self.schema(interval, chosen, sr_levels), fixed=sources is not None)
+        self._streams[symbol, interval.name] = stream
+        return stream
+
+    # ------------------------------------------------------------------ status
 
     def get_feature_status(self) -> dict[str, Any]:
-        """The current schema in figures: features by group, warm-up, settling, fingerprint."""
+        """The schema used last, NaN counts of the last batch, cache hits, and each stream's progress."""
         schema = self._current()
         groups: dict[str, int] = {}
-        for feature in schema.features:
-            groups[feature.recipe.group] = groups.get(feature.recipe.group, 0) + 1
+        for name in schema.names:
+            group = name.partition(".")[0]
+            groups[group] = groups.get(group, 0) + 1
+        cache = self._cache
         return {
             "interval": schema.interval.name,
             "features": len(schema.names),
@@ -195,4 +321,16 @@ class FeatureOrchestrator:
             "warmup": schema.warmup,
             "settle": schema.settle,
             "fingerprint": schema.fingerprint,
-        }
+            "autoencoder": "off" if not self.config.enable_autoencoder_features
+            else ("absent" if self.autoencoder is None else "fitted"),
+            "last_batch": {"rows": self._rows, "missing": dict(self._missing)},
+            "cache": None
+            if cache is None
+            else {"hits": cache.hits, "misses": cache.misses, "extended": cache.extended, "damaged": cache.damaged},
+            "streams": {f"{symbol} {name}": stream.status() for (symbol, name), stream in self._streams.items()},
+        }  # fmt: skip
+
+
+def _tell_when_compiling() -> None:
+    if not is_compiled(advance):
+        log.info("kernels.compiling", note="the first use compiles the feature kernels; later starts load them")

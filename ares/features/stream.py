@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ares.errors import DataError, InvalidInput
-from ares.instruments import Interval
+from ares.clock import SystemClock
+from ares.errors import DataError, InvalidInput, ModelError, unknown_name
 from ares.kernels.engine import advance
+from ares.kernels.layout import BAR_INPUTS
 from ares.market import Candle
 from ares.protocols import FeatureRow
 
@@ -19,28 +20,35 @@ if TYPE_CHECKING:
 __all__ = ["Stream"]
 
 _OPTIONAL = ("quote_volume", "taker_buy_volume", "taker_buy_quote_volume", "trades")
+_INFINITY = float("inf")
+_NAN = float("nan")
+_FORMAT = 1
+_now_ns = SystemClock().now_ns
 
 
 class Stream:
     """The features of one symbol, one closed bar at a time. Bars may be missing; they may not be late or repeated."""
 
-    def __init__(
-        self, owner: FeatureOrchestrator, symbol: str, interval: Interval, sources: Collection[str] | None
-    ) -> None:
+    def __init__(self, owner: FeatureOrchestrator, symbol: str, schema: Schema, *, fixed: bool) -> None:
         self._owner = owner
         self.symbol = symbol
-        self.interval = interval
+        self.interval = schema.interval
         self.rows = 0  # bars taken so far
         self._last_ns = -(1 << 62)
-        self._bound = sources is not None
-        self._bind(owner.schema(interval, sources) if sources is not None else owner.schema(interval))
+        self._latency_ns = 0
+        self._fixed = fixed
+        self._bind(schema)
 
     def _bind(self, schema: Schema) -> None:
         self._schema = schema
-        engine = schema.plan.start()
+        plan = schema.plan
+        engine = plan.start()
         self._memory, self._table, self._state, self._inputs = engine.memory, engine.table, engine.state, engine.inputs
+        self._extra = {name: i for i, name in enumerate(plan.inputs) if i >= len(BAR_INPUTS)}
         self._number = np.zeros(1, np.int64)
         self._out = np.empty(len(schema.names))
+        self._table_out = self._out[: len(plan.names)]
+        self._tail_state = [np.zeros(t.tail.state_size) for t in schema.tails]
         self._warmup = schema.warmup
 
     @property
@@ -63,38 +71,35 @@ class Stream:
         """Identity of names, order, parameters and kernels; the `schema_id` of every row."""
         return self._schema.fingerprint
 
-    def update(self, candle: Candle) -> FeatureRow:
+    def update(self, candle: Candle, columns: Mapping[str, float] | None = None) -> FeatureRow:
         """Take one closed bar and give its row, known at the bar's close.
 
-        Raises: DataError when the bar is not newer than the last one or holds prices that cannot be; InvalidInput when
-        it belongs to another symbol or interval. A refused bar changes nothing.
+        columns: the bar's values from other sources, as `ares.features.sources.LiveSources` gathers them; what a
+        stream's schema has and this lacks is NaN. Raises: DataError when the bar is not newer than the last one or
+        holds prices that cannot be; InvalidInput when it belongs to another symbol or interval. A refused bar changes
+        nothing.
         """
-        if candle.symbol != self.symbol or candle.interval != self.interval.name:
-            raise InvalidInput(
-                f"a {candle.symbol} {candle.interval} candle in the stream of {self.symbol} {self.interval}",
-                symbol=candle.symbol,
-                interval=candle.interval,
-            )
+        begun = _now_ns()
         open_ns = candle.open_ns
-        if open_ns <= self._last_ns:
-            raise DataError(f"candle at {open_ns} is not newer than the last one at {self._last_ns}", row=self.rows)
-        low, high, volume = candle.low, candle.high, candle.volume
-        fits = 0.0 < low <= candle.open <= high and low <= candle.close <= high < float("inf")
-        if not (fits and 0.0 <= volume < float("inf")):
-            raise DataError(f"candle at {open_ns} holds prices or a volume that cannot be: {candle}", row=self.rows)
-        trades = float(candle.trades) if candle.trades >= 0 else float("nan")
-        if not self._bound:
+        trades = self._check(candle)
+        if not self._fixed:
             self._fix_sources(candle)
+        if self._extra:
+            self._take(columns or {})
         advance(
-            self._memory, self._table, self._state, self._inputs, self._number, self._out, 0, 0, 0,
-            open_ns // self.interval.ns, candle.open, high, low, candle.close, volume, candle.quote_volume,
-            candle.taker_buy_volume, candle.taker_buy_quote_volume, trades, float(open_ns // 1_000_000_000),
+            self._memory, self._table, self._state, self._inputs, self._number, self._table_out, 0, 0, 0,
+            open_ns // self.interval.ns, candle.open, candle.high, candle.low, candle.close, candle.volume,
+            candle.quote_volume, candle.taker_buy_volume, candle.taker_buy_quote_volume, trades,
+            float(open_ns // 1_000_000_000),
         )  # fmt: skip
+        for tail, state in zip(self._schema.tails, self._tail_state, strict=True):
+            part = self._out[tail.first : tail.first + len(tail.tail.names)]
+            tail.tail.step(tail.gather(self._out, self._inputs), open_ns, state, part)
         self.rows += 1
         self._last_ns = open_ns
         values = self._out.copy()
         values.setflags(write=False)
-        return FeatureRow(
+        row = FeatureRow(
             symbol=self.symbol,
             interval=self.interval.name,
             open_ns=open_ns,
@@ -104,10 +109,84 @@ class Stream:
             ready=self.rows > self._warmup,
             names=self._schema.names,
         )
+        self._latency_ns = _now_ns() - begun
+        return row
+
+    def _check(self, candle: Candle) -> float:
+        """Refuse what cannot be; gives the number of trades, NaN when unknown."""
+        if candle.symbol != self.symbol or candle.interval != self.interval.name:
+            raise InvalidInput(
+                f"a {candle.symbol} {candle.interval} candle in the stream of {self.symbol} {self.interval}",
+                symbol=candle.symbol,
+                interval=candle.interval,
+            )
+        if candle.open_ns <= self._last_ns:
+            raise DataError(
+                f"candle at {candle.open_ns} is not newer than the last one at {self._last_ns}", row=self.rows
+            )
+        low, high = candle.low, candle.high
+        fits = 0.0 < low <= candle.open <= high and low <= candle.close <= high < _INFINITY
+        if not (fits and 0.0 <= candle.volume < _INFINITY):
+            raise DataError(f"prices or a volume that cannot be: {candle}", row=self.rows)
+        return float(candle.trades) if candle.trades >= 0 else _NAN
+
+    def _take(self, columns: Mapping[str, float]) -> None:
+        for name in columns:
+            if name not in self._extra and not name.startswith(("flow_", "book_", "futures_")):
+                raise unknown_name("input column", name, self._extra)
+        for name, i in self._extra.items():
+            self._inputs[i] = columns.get(name, _NAN)
 
     def _fix_sources(self, candle: Candle) -> None:
         """Choose the schema by what the first candle carries."""
         absent = {name for name in _OPTIONAL if not getattr(candle, name) >= 0}
-        self._bound = True
+        self._fixed = True
         if absent:
-            self._bind(self._owner.schema(self.interval, self._schema.sources - absent))
+            old = self._schema
+            self._bind(self._owner.schema(self.interval, old.sources - absent, old.sr_levels))
+
+    def status(self) -> dict[str, Any]:
+        """Progress: rows taken, share of the warm-up done, NaNs in the last row, latency of the last update."""
+        return {
+            "rows": self.rows,
+            "warm": min(1.0, self.rows / (self._warmup + 1)),
+            "settled": self.rows > self._schema.settle,
+            "missing": int(np.isnan(self._out).sum()) if self.rows else len(self._out),
+            "latency_us": self._latency_ns / 1e3,
+        }
+
+    def save_state(self) -> dict[str, Any]:
+        """Everything a restart needs to continue with the same bits: numbers, strings and arrays."""
+        return {
+            "format": _FORMAT,
+            "fingerprint": self._schema.fingerprint,
+            "symbol": self.symbol,
+            "sources": sorted(self._schema.sources),
+            "sr_levels": list(self._schema.sr_levels),
+            "rows": self.rows,
+            "last_ns": self._last_ns,
+            "memory": self._memory.copy(),
+            "state": self._state.copy(),
+            "tails": [state.copy() for state in self._tail_state],
+        }
+
+    def load_state(self, saved: Mapping[str, Any]) -> None:
+        """Continue where `save_state` was called. Raises ModelError when features or symbol are not the same."""
+        if saved.get("format") != _FORMAT or saved.get("symbol") != self.symbol:
+            raise ModelError(f"the saved state is not of a {self.symbol} stream", symbol=str(saved.get("symbol")))
+        schema = self._owner.schema(self.interval, saved["sources"], saved["sr_levels"])
+        if schema.fingerprint != saved["fingerprint"]:
+            raise ModelError(
+                f"the saved state is of features {saved['fingerprint']}, these are {schema.fingerprint}: rebuild from"
+                " history",
+                saved=saved["fingerprint"],
+                current=schema.fingerprint,
+            )
+        self._bind(schema)
+        self._fixed = True
+        self.rows = int(saved["rows"])
+        self._last_ns = int(saved["last_ns"])
+        self._memory[:] = saved["memory"]
+        self._state[:] = saved["state"]
+        for state, values in zip(self._tail_state, saved["tails"], strict=True):
+            state[:] = values

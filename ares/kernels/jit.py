@@ -22,7 +22,7 @@ import numba
 from numba.core import config as numba_config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
-__all__ = ["inner", "jit", "loaded_from_cache", "source_digest", "woven"]
+__all__ = ["inner", "is_compiled", "jit", "loaded_from_cache", "source_digest", "woven"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 config: Any = numba_config
@@ -137,6 +137,12 @@ def woven(function: F) -> F:
     """
     dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=False, inline="always")(function)
     return dispatcher  # type: ignore[no-any-return]
+
+
+def is_compiled(function: Callable[..., Any]) -> bool:
+    """True when the first call will not have to compile: the machine code is in this process or on disk."""
+    kernel: Any = function
+    return bool(kernel.signatures) or bool(kernel._cache._cache_file._load_index())
 
 
 def loaded_from_cache(function: Callable[..., Any]) -> bool:

@@ -64,14 +64,16 @@ def close_location(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, f
 
 @jit
 def gather_trades(
-    time: Any, quantity: Any, buyer_is_maker: Any, open_ns: Any, interval_ns: int, large: float, out: Any
-) -> None:
+    time: Any, quantity: Any, buyer_is_maker: Any, since: int, until: int,
+    open_ns: Any, interval_ns: int, large: float, out: Any,
+) -> None:  # fmt: skip
     """Sum aggregated trades into bars, each trade into the bar in whose span it happened.
 
     time: (n,) int64 ns, not falling. quantity: (n,) base. buyer_is_maker: (n,) bool, True is a seller's aggression.
-    open_ns: (bars,). large: a print of at least this many times the bar's mean print counts as large.
-    out: (6, bars) = bought, sold (base), prints, quantity of large prints, adjacent pairs, pairs of the same side. A
-    bar without trades between others that have some is all 0; bars before the first or after the last trade are NaN.
+    since, until: ns, between which the trades are complete; a bar that begins outside is NaN. open_ns: (bars,).
+    large: a print of at least this many times the bar's mean print counts as large.
+    out: (6, bars) = bought, sold (base), prints, quantity of large prints, adjacent pairs, pairs of the same side;
+    a bar without trades is all 0.
     """
     n = time.size
     i = 0
@@ -93,8 +95,7 @@ def gather_trades(
                 same += 1.0
             j += 1
         count = j - i
-        covered = n > 0 and end > time[0] and begin <= time[n - 1]
-        if not covered:
+        if begin < since or begin > until:
             for c in range(6):
                 out[c, b] = NAN
             continue

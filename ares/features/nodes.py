@@ -1,0 +1,217 @@
+"""Features of your own, run after the built-in table in both rhythms: a step function, or a frame made elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from attrs import field, frozen
+from attrs.validators import ge
+from numpy.typing import NDArray
+
+from ares.errors import InvalidInput, unknown_name
+from ares.kernels.jit import jit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FeatureNode", "NodeTail", "PrecomputedTail", "Tail"]
+
+Array = NDArray[np.float64]
+
+
+@frozen(kw_only=True)
+class FeatureNode:
+    """A feature of your own, computed from other features or input columns of the same row.
+
+    step(x, state) -> float: x (inputs,) float64 in the order of `inputs`, state (state_size,) float64, zero before the
+    first row and yours to change. It must depend on nothing else, or batch, stream and replay will disagree. A function
+    compiled with `ares.kernels.jit.jit` or `numba.njit` runs compiled.
+    """
+
+    name: str  # "group.name"
+    step: Callable[[Array, Array], float]
+    inputs: tuple[str, ...]  # feature names or input columns such as "close"
+    state_size: int = field(default=0, validator=ge(0))
+    warmup: int = field(default=0, validator=ge(0))  # rows beyond those of its inputs
+    settle: int = field(default=0, validator=ge(0))  # rows beyond those of its inputs until it forgets where it began
+    version: str = "1"  # part of the fingerprint: change it with the code
+
+
+class Tail(Protocol):
+    """Columns that are computed after the table."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names it adds."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Feature names or input columns that it reads."""
+        ...
+
+    @property
+    def warmup(self) -> int:
+        """Rows beyond those of its inputs."""
+        ...
+
+    @property
+    def settle(self) -> int:
+        """Rows beyond those of its inputs."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Text that changes with what it computes."""
+        ...
+
+    @property
+    def state_size(self) -> int:
+        """float64 cells of state."""
+        ...
+
+    def batch(self, x: Array, open_ns: NDArray[np.int64], out: Array) -> None:
+        """x: (inputs, n). out: (names, n), to fill."""
+        ...
+
+    def step(self, x: Array, open_ns: int, state: Array, out: Array) -> None:
+        """x: (inputs,). out: (names,), to fill."""
+        ...
+
+
+@jit(cached=False)
+def _drive(step: Any, x: Any, state: Any, row: Any, out: Any) -> None:
+    for i in range(x.shape[1]):
+        for j in range(x.shape[0]):
+            row[j] = x[j, i]
+        out[i] = step(row, state)
+
+
+@frozen
+class NodeTail:
+    """Runs a FeatureNode."""
+
+    node: FeatureNode
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.node.name,)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.node.inputs
+
+    @property
+    def warmup(self) -> int:
+        return self.node.warmup
+
+    @property
+    def settle(self) -> int:
+        return self.node.settle
+
+    @property
+    def key(self) -> str:
+        node = self.node
+        return f"{node.name}:{','.join(node.inputs)}:{node.state_size}:{node.warmup}:{node.settle}:{node.version}"
+
+    @property
+    def state_size(self) -> int:
+        return self.node.state_size
+
+    def batch(self, x: Array, open_ns: NDArray[np.int64], out: Array) -> None:
+        state = np.zeros(self.node.state_size)
+        row = np.empty(x.shape[0])
+        if hasattr(self.node.step, "py_func"):
+            _drive(self.node.step, np.ascontiguousarray(x), state, row, out[0])
+            return
+        for i in range(x.shape[1]):
+            row[:] = x[:, i]
+            out[0, i] = self.node.step(row, state)
+
+    def step(self, x: Array, open_ns: int, state: Array, out: Array) -> None:
+        out[0] = self.node.step(x, state)
+
+
+class PrecomputedTail:
+    """Columns of a frame made elsewhere, taken by open time; a bar that the frame lacks is NaN.
+
+    That row t knows nothing later than the close of bar t is the maker's promise.
+    """
+
+    warmup = 0
+    settle = 0
+    state_size = 0
+    inputs: tuple[str, ...] = ()
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        from ares.features.frames import index_ns
+
+        self.names = tuple(str(name) for name in frame.columns)
+        self._open_ns = index_ns(frame.index, "the precomputed frame")
+        self._values = np.ascontiguousarray(frame.to_numpy(dtype=np.float64, na_value=np.nan).T)
+        digest = hashlib.sha256(self._values.tobytes() + self._open_ns.tobytes()).hexdigest()
+        self.key = f"precomputed:{','.join(self.names)}:{digest}"
+        self._rows: dict[int, int] | None = None
+
+    def batch(self, x: Array, open_ns: NDArray[np.int64], out: Array) -> None:
+        if not self._open_ns.size:
+            out[:] = np.nan
+            return
+        at = np.minimum(np.searchsorted(self._open_ns, open_ns), self._open_ns.size - 1)
+        out[:] = np.where(self._open_ns[at] == open_ns, self._values[:, at], np.nan)
+
+    def step(self, x: Array, open_ns: int, state: Array, out: Array) -> None:
+        if self._rows is None:
+            self._rows = {int(ns): i for i, ns in enumerate(self._open_ns)}
+        row = self._rows.get(open_ns)
+        out[:] = np.nan if row is None else self._values[:, row]
+
+
+@frozen(eq=False)
+class Bound:
+    """A tail with its inputs found: indices into the features so far, or -1 - index into the engine's inputs."""
+
+    tail: Tail
+    at: NDArray[np.int64]
+    first: int  # its first column
+    warmup: int
+    settle: int
+
+    def gather(self, features: Array, inputs: Array) -> Array:
+        """Rows or columns of its inputs, in order."""
+        parts = [features[i] if i >= 0 else inputs[-1 - i] for i in self.at]
+        return np.array(parts).reshape(len(parts), *features.shape[1:])
+
+
+def bind(
+    tails: Sequence[Tail], names: Sequence[str], inputs: Sequence[str], warmup: Sequence[int], settle: Sequence[int]
+) -> list[Bound]:
+    """Resolve the tails in order; a later one may read an earlier one's columns.
+
+    names, warmup, settle: of the table's features. inputs: of the engine. Raises InvalidInput for a name that is taken
+    or an input that does not exist.
+    """
+    known = {name: i for i, name in enumerate(names)}
+    raw = {name: -1 - i for i, name in enumerate(inputs)}
+    warm, settled = list(warmup), list(settle)
+    bound = []
+    for tail in tails:
+        at = []
+        for name in tail.inputs:
+            if name not in known and name not in raw:
+                raise unknown_name("feature or input column", name, [*known, *raw])
+            at.append(known.get(name, raw.get(name, 0)))
+        first = len(known)
+        lag = max((warm[i] for i in at if i >= 0), default=0) + tail.warmup
+        memory = max((settled[i] for i in at if i >= 0), default=0) + tail.settle
+        for name in tail.names:
+            if name in known:
+                raise InvalidInput(f"there is a feature {name!r} already", name=name)
+            known[name] = len(known)
+            warm.append(lag)
+            settled.append(memory)
+        bound.append(Bound(tail, np.array(at, np.int64), first, lag, memory))
+    return bound
