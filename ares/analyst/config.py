@@ -23,8 +23,8 @@ class RuleConfig:
     wild_above: float = field(default=1.2, validator=gt(0.0))  # the same
     prior_strength: float = field(default=20.0, validator=gt(0.0))  # outcomes that the prior counts for
     prior_win: float | None = None  # target before stop, given that one is touched; None: that of a driftless walk
-    min_matured: int = field(default=30, validator=ge(0))  # known outcomes below which the analyst abstains
-    confidence_level: float = field(default=0.8, validator=[ge(0.5), lt(1.0)])  # of the one-sided lower bound
+    min_matured: int = field(default=20, validator=ge(0))  # known outcomes below which the analyst abstains
+    confidence_level: float = field(default=0.7, validator=[ge(0.5), lt(1.0)])  # of the one-sided lower bound
     memory: float | None = None  # outcomes after which an old one counts 1/e; None: all count alike
 
     def __attrs_post_init__(self) -> None:
