@@ -1,0 +1,13 @@
+"""Conformance kits: prove that a part of your own keeps what the rest of ares counts on."""
+
+from ares._lazy import lazy
+
+__all__ = ["Report", "check_stage"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Report": "ares.testing.report",
+        "check_stage": "ares.testing.stage",
+    },
+)
