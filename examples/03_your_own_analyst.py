@@ -6,7 +6,10 @@ the lower bound of that probability pays for the costs.
 
 import asyncio
 
+import numpy as np
+
 from ares import AnalysisInput, AnalysisResult, Backtester, FeatureRow, RuleAnalyst, Side, Tape
+from ares.protocols import Reason
 from ares.testing import check_stage
 
 HOUR_NS = 3_600_000_000_000
@@ -22,7 +25,8 @@ class CoinFlip:
     """The least an analyst must do. This one claims no edge, so the tactician never lets it trade."""
 
     async def execute_analysis(self, given: AnalysisInput) -> AnalysisResult:
-        heads = given.row.ready and (given.row.open_ns // HOUR_NS) % 2 == 0
+        complete = given.row.ready and not np.isnan(given.row.values).any()
+        heads = complete and (given.row.open_ns // HOUR_NS) % 2 == 0
         return AnalysisResult(
             symbol=given.symbol,
             now_ns=given.now_ns,
@@ -37,6 +41,7 @@ class CoinFlip:
             target_width=0.02,
             valid_until_ns=given.now_ns + HOUR_NS,
             model_id="coin",
+            reasons=(Reason(code="coin.heads" if heads else "coin.tails" if complete else "row.not_complete"),),
         )
 
 
