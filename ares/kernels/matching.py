@@ -19,6 +19,7 @@ __all__ = [
     "TAKE_PROFIT",
     "direction",
     "fill_ticks",
+    "level",
     "next_leg",
     "reached",
     "slipped_ticks",
@@ -50,12 +51,18 @@ def direction(kind: int, sign: int) -> int:
 
 
 @jit
+def level(kind: int, sign: int, trigger: int, through: int) -> int:
+    """The first tick, coming from the other side, at which a resting order trades: a limit needs `through` more."""
+    return trigger + direction(kind, sign) * through if kind == LIMIT else trigger
+
+
+@jit
 def reached(kind: int, sign: int, trigger: int, price: int, through: int) -> bool:
-    """Does `price` reach the order's limit or trigger? A limit needs `through` more ticks; a market order always."""
+    """Does `price` reach the order's level? A market order is reached by every price."""
     if kind == MARKET:
         return True
-    beyond = through if kind == LIMIT else 0
-    return price >= trigger + beyond if direction(kind, sign) > 0 else price <= trigger - beyond
+    at = level(kind, sign, trigger, through)
+    return price >= at if direction(kind, sign) > 0 else price <= at
 
 
 @jit

@@ -43,8 +43,6 @@ def refuse(code: int, **facts: object) -> Rejected:
     return Rejected(f"{_WORDS[code]} ({code}){': ' if told else ''}{told}", code=code, **facts)
 
 
-
-
 def check_filters(request: OrderRequest, instrument: Instrument, reference: Decimal) -> None:
     """Raise Rejected unless the order passes every filter of `instrument`.
 

@@ -78,8 +78,7 @@ class BarPlay:
             else:
                 venue.quote(candle.symbol, candle.close, close)
         told: list[Event] = [
-            MarkPrice(ts_event=ts_ns, ts_seen=ts_ns, symbol=c.symbol, price=venue.mark_price(c.symbol))
-            for c, _ in bars
+            MarkPrice(ts_event=ts_ns, ts_seen=ts_ns, symbol=c.symbol, price=venue.mark_price(c.symbol)) for c, _ in bars
         ]
         told += [CandleClosed(ts_event=ts_ns, ts_seen=ts_ns, candle=c) for c, _ in bars]
         return told

@@ -133,9 +133,7 @@ class SimulatedExchange(VenueDesk):
             self._frames[symbol] = self.tape.frame(symbol)
         wanted = Interval.parse(interval)
         now = self.session.now_ns
-        return klines_at(
-            track, self._frames[symbol], wanted, now, limit, start=start, end=end, closed_only=closed_only
-        )
+        return klines_at(track, self._frames[symbol], wanted, now, limit, start=start, end=end, closed_only=closed_only)
 
     async def get_ticker(self, symbol: str) -> Ticker:
         """What market orders would fill at: the last price and the venue's slippage to both sides."""

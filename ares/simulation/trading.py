@@ -79,9 +79,7 @@ class VenueDesk:
         self._tell_private()
         return order
 
-    async def get_order(
-        self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None
-    ) -> Order:
+    async def get_order(self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None) -> Order:
         """An order in its present state. Raises Rejected -2013 when the venue never saw it."""
         await self._ready(symbol)
         return self._venue.get_order(symbol, order_id, client_order_id=client_order_id)

@@ -28,6 +28,7 @@ from ares.simulation.resting import MarketState, Resting, VenueConfig
 
 __all__ = ["Venue", "VenueConfig"]
 
+
 class Venue:
     """One account at a simulated venue. `now_ns` is set by whoever owns time; `events` collects private events."""
 
@@ -81,7 +82,7 @@ class Venue:
             price=request.price,
             stop_price=request.stop_price,
             reduce_only=request.reduce_only,
-            time_in_force=request.time_in_force or TimeInForce.GTC,
+            time_in_force=TimeInForce.of(request.time_in_force or TimeInForce.GTC),
             created_ns=self.now_ns,
             updated_ns=self.now_ns,
         )
@@ -347,7 +348,7 @@ class Venue:
                 continue
             if not rules.reached(r.kind, r.sign, r.trigger, end, self.config.limit_through):
                 continue
-            way = max(0, leg * (r.trigger - start))
+            way = max(0, leg * (rules.level(r.kind, r.sign, r.trigger, self.config.limit_through) - start))
             if best is None or (way, r.kind, r.number) < best:
                 best, found = (way, r.kind, r.number), r
         return None if best is None or found is None else (start + leg * best[0], found)
@@ -356,10 +357,10 @@ class Venue:
         """Ticks down and up to the nearest orders that this bar reaches and that would open a position; 0: none."""
         near = {-1: 0, 1: 0}
         for r in m.orders:
-            way = rules.direction(r.kind, r.sign)
+            way, through = rules.direction(r.kind, r.sign), self.config.limit_through
             end = low if way < 0 else high
-            if not r.reduce_only and rules.reached(r.kind, r.sign, r.trigger, end, self.config.limit_through):
-                distance = max(1, way * (r.trigger - price))
+            if not r.reduce_only and rules.reached(r.kind, r.sign, r.trigger, end, through):
+                distance = max(1, way * (rules.level(r.kind, r.sign, r.trigger, through) - price))
                 near[way] = min(near[way] or distance, distance)
         return near[-1], near[1]
 
@@ -417,9 +418,7 @@ class Venue:
         self._report(
             m,
             None,
-            order.moved(
-                OrderStatus.FILLED, filled=order.quantity, average_price=fill.price, updated_ns=self.now_ns
-            ),
+            order.moved(OrderStatus.FILLED, filled=order.quantity, average_price=fill.price, updated_ns=self.now_ns),
         )
 
     def _liquidate_at(self, m: MarketState, mark: int, price: int) -> None:

@@ -139,9 +139,7 @@ TIERS = np.array(  # quant fixture in units: cap, rate, cum
 ) * np.array([10**8, 1, 10**8])
 
 
-@given(
-    st.integers(-3000, 3000).filter(bool), st.integers(1000, 1_500_000), st.integers(1, 125), st.integers(0, 10**12)
-)
+@given(st.integers(-3000, 3000).filter(bool), st.integers(1000, 1_500_000), st.integers(1, 125), st.integers(0, 10**12))
 @settings(max_examples=200)
 def test_liquidation_is_the_first_tick_where_maintenance_margin_is_not_covered(
     lots: int, entry: int, leverage: int, extra: int
