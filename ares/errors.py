@@ -54,7 +54,7 @@ class OutcomeUnknown(AresError):
 
 
 class Rejected(AresError):
-    """The venue refused and proved that nothing was executed. `code` is the venue's own code, None when it gave none."""
+    """The venue refused and proved that nothing was executed. `code` is the venue's own, None when it gave none."""
 
     def __init__(self, message: str, *, code: int | None = None, **facts: object) -> None:
         super().__init__(message, code=code, **facts)
