@@ -10,7 +10,7 @@ import numpy as np
 from attrs import frozen
 
 from ares.analyst.config import AnalystConfig
-from ares.errors import DataError, ModelError
+from ares.errors import ModelError
 from ares.kernels.outcomes import driftless_chances, learn, recount, weigh
 
 __all__ = ["Learner", "Odds", "Prior"]
@@ -70,16 +70,12 @@ class Learner:
             recount(self._tally, self._low, slot, self._prior.target, self._prior.stop, config.rules.confidence_level)
 
     def is_new(self, open_ns: int) -> bool:
-        """False for the bar taken last. Raises DataError for an older one: its outcomes are known by now."""
-        if self.last_open_ns is None or open_ns > self.last_open_ns:
-            return True
-        if open_ns < self.last_open_ns:
-            raise DataError(
-                f"bar {open_ns} is older than the last one learned from, {self.last_open_ns}",
-                open_ns=open_ns,
-                last_open_ns=self.last_open_ns,
-            )
-        return False
+        """True for a bar that comes after the one taken last."""
+        return self.last_open_ns is None or open_ns > self.last_open_ns
+
+    def is_past(self, open_ns: int) -> bool:
+        """True for a bar before the one taken last: what became of it may be known by now."""
+        return self.last_open_ns is not None and open_ns < self.last_open_ns
 
     def learn(
         self,

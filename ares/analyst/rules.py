@@ -65,8 +65,9 @@ class RuleAnalyst:
     def analyze(self, given: AnalysisInput) -> AnalysisResult:
         """The opinion on the last closed bar: the plain twin of `execute_analysis`.
 
-        Raises: DataError when the row or the candle is from the future, or older than one seen before; InvalidInput
-        when the row lacks the rule's columns or the rule's answer is no conviction.
+        A bar before one it has learned from, as when history is played again after a restart, gets no opinion.
+        Raises: DataError when the row or the candle is from the future; InvalidInput when the row lacks the rule's
+        columns or the rule's answer is no conviction.
         """
         row, candle = given.row, given.market.candle
         if row.known_ns > given.now_ns or (candle is not None and candle.close_ns > given.now_ns):
@@ -88,7 +89,7 @@ class RuleAnalyst:
 
         klines, features: frames with the same index of open times, oldest first. warmup: rows at the beginning that
         are not read, as a stream's first rows are not ready. Returns: outcomes counted.
-        Raises: InvalidInput when the indexes differ; DataError when they begin before the last bar learned from.
+        Bars up to the last one learned from are passed over. Raises: InvalidInput when the indexes differ.
         """
         import pandas as pd
 
@@ -214,7 +215,10 @@ class RuleAnalyst:
         valid_until = row.known_ns + config.valid_bars * step
         odds = None
         reasons: tuple[Reason, ...]
-        if reading.cell < 0:
+        candle = given.market.candle
+        if learner.is_past(row.open_ns if candle is None else candle.open_ns):
+            reasons = (Reason(code="row.outdated", numbers={"seconds": (given.now_ns - row.known_ns) / 1e9}),)
+        elif reading.cell < 0:
             reasons = (self._silence(row, reading),)
         elif not config.enable_ml_predictions:
             reasons = (self._state(reading), Reason(code="predictions.off"))

@@ -229,15 +229,18 @@ def test_a_bar_counts_once_and_its_opinion_stays_the_same() -> None:
     np.testing.assert_array_equal(once.tallies("ETHUSDT"), twice.tallies("ETHUSDT"))
 
 
-def test_bars_from_the_future_or_the_past_are_refused() -> None:
+def test_bars_from_the_future_are_refused_and_those_of_the_past_get_no_opinion() -> None:
     bars = walk(3)
-    analyst = RuleAnalyst(signal)
+    analyst = RuleAnalyst(signal, config=AnalystConfig(rules=RuleConfig(prior_win=0.9, min_matured=0)))
     late = question(bars[1], (0.01, 1.0))
     with pytest.raises(DataError, match="cannot be known"):
         analyst.analyze(evolve(late, now_ns=late.now_ns - 1))
-    analyst.analyze(late)
-    with pytest.raises(DataError, match="older"):
-        analyst.analyze(question(bars[0], (0.01, 1.0)))
+    assert analyst.analyze(late).side is Side.BUY
+    before = analyst.save_state()["symbols"]["ETHUSDT"]
+    past = analyst.analyze(question(bars[0], (0.01, 1.0)))
+    assert (past.side, past.p_up, reasons(past)) == (None, None, ["row.outdated"])
+    after = analyst.save_state()["symbols"]["ETHUSDT"]
+    assert repr(before) == repr(after)
     with pytest.raises(InvalidInput, match="1h bars"):
         analyst.analyze(evolve(late, row=evolve(late.row, interval="4h")))
 
