@@ -36,6 +36,6 @@ def test_the_readme_names_files_that_exist() -> None:
 
 def test_every_extra_named_by_the_project_is_there() -> None:
     wanted = {"report", "serve", "ops", "cluster", "ccxt", "lightgbm", "bench", "docs", "test"}
-    assert wanted == set(PROJECT["project"]["optional-dependencies"])
+    assert wanted <= set(PROJECT["project"]["optional-dependencies"])
     assert PROJECT["project"]["name"] == "ares-trading"
     assert (ROOT / "ares" / "py.typed").exists()
