@@ -18,7 +18,7 @@ from ares.errors import DataError
 from ares.instruments import Instrument
 from ares.market import AggTrade, Candle
 from ares.orders import Fill, Order, OrderRequest
-from ares.protocols import AnalysisInput, AnalysisResult, TacticsInput, TacticsResult
+from ares.values import AnalysisInput, AnalysisResult, TacticsInput, TacticsResult
 
 __all__ = [
     "ALPHABET_VERSION",

@@ -21,8 +21,9 @@ FLOORS: dict[float, str] = {
     1.5: "instrument_tables",
     2: "market orders",
     3: "account",
-    4: "protocols models",
-    4.5: "events",
+    4: "values models",
+    4.3: "events",
+    4.6: "protocols",
     5: "exchange data features analyst tactician monitor",
     6: "report training simulation",
     6.5: "download",
@@ -42,11 +43,6 @@ MAY_ALSO_MEET = {
     ("log", "errors"),
     ("log", "secret"),  # keeps secrets out of log lines
     ("clock", "errors"),
-}
-
-# An import for type checkers alone that goes up, and why it may.
-TYPES_ONLY = {
-    ("protocols", "events"): "an exchange's streams yield events, and events carry the values between stages",
 }
 
 # Files that may touch what the rest of the code may not, and why.
@@ -112,16 +108,6 @@ def imports_of(module: str) -> Iterator[tuple[str, int]]:
                     yield (inner if inner in known else node.module), node.lineno
 
 
-def type_only(module: str, line: int, rooms: tuple[str, str]) -> bool:
-    """True for an import that TYPES_ONLY allows and that stands under `if TYPE_CHECKING:`."""
-    blocks = [
-        node
-        for node in ast.walk(sources()[module])
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-    ]
-    return rooms in TYPES_ONLY and any(block.lineno < line <= (block.end_lineno or 0) for block in blocks)
-
-
 def called(node: ast.Call) -> tuple[str, str]:
     """Owner and name of what is called: `time.sleep(1)` is ("time", "sleep"), `eval(x)` is ("", "eval")."""
     if isinstance(node.func, ast.Attribute):
@@ -142,7 +128,7 @@ def test_imports_only_go_down() -> None:
             continue
         for target, line in imports_of(module):
             below = room_of(target)
-            if below in {room, ""} or (room, below) in MAY_ALSO_MEET or type_only(module, line, (room, below)):
+            if below in {room, ""} or (room, below) in MAY_ALSO_MEET:
                 continue
             if FLOOR_OF[below] >= FLOOR_OF[room] and not (below == "_lazy" and room != "_lazy"):
                 wrong.append(f"{file_of(module)}:{line} ({FLOOR_OF[room]}) imports {target} ({FLOOR_OF[below]})")
@@ -155,14 +141,7 @@ def test_nobody_inside_imports_the_front_door() -> None:
 
 
 def test_files_import_each_other_without_cycles() -> None:
-    graph = {
-        module: {
-            target
-            for target, line in imports_of(module)
-            if target != module and not type_only(module, line, (room_of(module), room_of(target)))
-        }
-        for module in sources()
-    }
+    graph = {module: {target for target, _ in imports_of(module) if target != module} for module in sources()}
     done: set[str] = set()
 
     def visit(module: str, trail: tuple[str, ...]) -> None:
