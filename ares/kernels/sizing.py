@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import exp, floor, sqrt
 
-from ares.kernels.jit import inner, jit
+from ares.kernels.jit import jit
 
 __all__ = [
     "appraise",
@@ -27,7 +27,7 @@ __all__ = [
 _HALVINGS = 80  # of the bracket in which the growth-optimal size lies: its error is below 1e-20 of the bracket
 
 
-@inner
+@jit
 def gross_payoff(sign: int, target_width: float, stop_width: float) -> tuple[float, float]:
     """Gain at the target and loss at the stop before costs, both > 0, of widths given in log price."""
     if sign > 0:
@@ -35,7 +35,7 @@ def gross_payoff(sign: int, target_width: float, stop_width: float) -> tuple[flo
     return 1.0 - exp(-target_width), exp(stop_width) - 1.0
 
 
-@inner
+@jit
 def break_even(gain: float, loss: float, cost: float, p_timeout: float) -> float:
     """The chance of the target at which the bet pays nothing; `(loss + cost) / (gain + loss)` without timeouts.
 
@@ -44,13 +44,13 @@ def break_even(gain: float, loss: float, cost: float, p_timeout: float) -> float
     return ((1.0 - p_timeout) * loss + cost) / (gain + loss)
 
 
-@inner
+@jit
 def expected_value(p: float, p_timeout: float, gain: float, loss: float, cost: float) -> float:
     """Expected return after costs, a fraction of the notional."""
     return p * gain - (1.0 - p - p_timeout) * loss - cost
 
 
-@inner
+@jit
 def growth_optimal(p: float, p_timeout: float, gain: float, loss: float, cost: float) -> float:
     """Kelly's notional as a multiple of equity for three outcomes after costs; negative or zero: do not bet.
 
@@ -90,7 +90,7 @@ def liquidation_distance(sign: int, leverage: float, rate: float, cum: float, no
     return (1.0 / leverage + cum / notional - rate) / (1.0 - sign * rate)
 
 
-@inner
+@jit
 def required_distance(stop: float, slippage: float, sigma: float, sigmas: float, gap: float, stops: float) -> float:
     """The least distance to liquidation that a stop at `stop` (fraction of entry) leaves room for.
 
@@ -99,7 +99,7 @@ def required_distance(stop: float, slippage: float, sigma: float, sigmas: float,
     return max(stop + slippage, sigmas * sigma, stop / (1.0 - gap), stops * stop)
 
 
-@inner
+@jit
 def safe_leverage(sign: int, distance: float, rate: float, cum: float, notional: float, ceiling: int) -> int:
     """The highest whole leverage up to `ceiling` that keeps liquidation `distance` away; 0 when none does."""
     margin = distance * (1.0 - sign * rate) + rate - cum / notional  # initial margin, fraction of the notional
