@@ -58,8 +58,8 @@ def _rows(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 def _settings(name: str) -> str:
     """Key, type, default and the comment beside each field."""
     module_name, _, class_name = name.rpartition(".")
-    module = importlib.import_module(module_name)
-    cls = getattr(module, class_name)
+    cls = getattr(importlib.import_module(module_name), class_name)
+    module = importlib.import_module(cls.__module__)
     comments = _comments(Path(module.__file__ or ""), class_name)
     rows = []
     for field in attrs.fields(cls):
