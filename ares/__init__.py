@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ares.simulation.simulated_exchange import SimulatedExchange
     from ares.simulation.tape import Tape
     from ares.tactician.tactician import Tactician
+    from ares.testing.causality import check_causality
 
 __version__ = "0.1.0"
 
@@ -65,6 +66,7 @@ __all__ = [
     "Tape",
     "TradePlan",
     "__version__",
+    "check_causality",
     "load_config",
 ]
 
@@ -94,6 +96,7 @@ _HOMES = {
     "TacticsStage": "ares.protocols",
     "Tape": "ares.simulation.tape",
     "TradePlan": "ares.protocols",
+    "check_causality": "ares.testing.causality",
     "load_config": "ares.config",
 }
 

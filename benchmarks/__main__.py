@@ -8,7 +8,7 @@ A benchmark is a file of this folder with `run(quick: bool) -> list[dict]`. Each
 
     workload   what was done, such as "classic indicators, batch, 1,000,000 bars"
     ours       our figure
-    peer       the peer's figure in the same process, or None when there is no peer or it is not installed
+    peer       the peer's figure in the same process; None when it is not installed, "none" when there is no such peer
     ratio      how many times better ours is than the peer's (above 1 is better), None without a peer
     unit       of both figures, such as "bars/s" or "us per bar"
     note       the peer's name and version, the target, or why the peer is absent
@@ -51,10 +51,10 @@ def measure(name: str, *, quick: bool) -> list[dict[str, Any]]:
     return [{"benchmark": name, **line} for line in lines]
 
 
-def figure(value: float | None) -> str:
-    """A figure for people: three significant digits, thousands grouped."""
-    if value is None:
-        return "absent"
+def figure(value: float | str | None) -> str:
+    """A figure for people: three significant digits, thousands grouped; None is a peer that is not installed."""
+    if value is None or isinstance(value, str):
+        return value or "absent"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
