@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ares.monitor.position_monitor import PositionMonitor
     from ares.pipeline.live import LiveTradingPipeline
     from ares.protocols import (
-        AnalysisInput,
-        AnalysisResult,
         AnalysisStage,
         Assessment,
         AssessmentInput,
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from ares.simulation.tape import Tape
     from ares.tactician.tactician import Tactician
     from ares.testing.causality import check_causality
+    from ares.values import AnalysisInput, AnalysisResult
 
 __version__ = "0.1.0"
 
@@ -71,8 +70,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AnalysisInput": "ares.protocols",
-    "AnalysisResult": "ares.protocols",
+    "AnalysisInput": "ares.values",
+    "AnalysisResult": "ares.values",
     "AnalysisStage": "ares.protocols",
     "AresConfig": "ares.config",
     "Assessment": "ares.protocols",

@@ -129,28 +129,30 @@ class FeatureOrchestrator:
         fingerprint = hashlib.sha256(text.encode()).hexdigest()[:32]
         return Schema(interval, sources, sr_levels, tuple(features), plan, tuple(bound), names, fingerprint)
 
-    def _current(self) -> Schema:
+    @property
+    def current_schema(self) -> Schema:
+        """The schema used last; before any use, that of 1h klines with all their columns."""
         return self._last or self.schema()
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the schema used last; before any use, that of 1h klines with all their columns."""
-        return self._current().names
+        return self.current_schema.names
 
     @property
     def warmup(self) -> int:
         """Rows until every feature has a value, of the schema used last."""
-        return self._current().warmup
+        return self.current_schema.warmup
 
     @property
     def settle(self) -> int:
         """Rows after which values no longer depend on where the data began, of the schema used last."""
-        return self._current().settle
+        return self.current_schema.settle
 
     @property
     def fingerprint(self) -> str:
         """Identity of the schema used last: names, order, parameters, kernels."""
-        return self._current().fingerprint
+        return self.current_schema.fingerprint
 
     # ------------------------------------------------------------------ batch
 
@@ -266,7 +268,7 @@ class FeatureOrchestrator:
             frame = self.compute(klines_df, agg_trades_df, futures_df, sr_levels)
             self.autoencoder = fit_autoencoder(frame, self.config.autoencoder)
             self._schemas.clear()
-            schema = self._current()
+            schema = self.current_schema
             self.schema(schema.interval, schema.sources, schema.sr_levels)
         return self
 
@@ -308,7 +310,7 @@ class FeatureOrchestrator:
 
     def get_feature_status(self) -> dict[str, Any]:
         """The schema used last, NaN counts of the last batch, cache hits, and each stream's progress."""
-        schema = self._current()
+        schema = self.current_schema
         groups: dict[str, int] = {}
         for name in schema.names:
             group = name.partition(".")[0]

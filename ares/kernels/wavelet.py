@@ -58,7 +58,8 @@ def bands(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int
 
     Outputs: E_1 .. E_J and E_V as shares of their sum, entropy of the shares over ln(J + 1) in [0, 1],
     ln(E_{j+1} / E_j) for j < J, and the least-squares slope of log2 E_j on j as a Hurst exponent, (slope + 2) / 2.
-    All are NaN when there is no energy at all; a ratio or slope is NaN when a band it needs is empty.
+    All are NaN until every band has its window, and when there is no energy at all; a ratio or slope is NaN when a band
+    it needs is empty.
     """
     levels = t[k + N_IN] - 1
     length = t[k + LENGTH]
@@ -80,7 +81,7 @@ def bands(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int
         slope = 0.0
         for j in range(levels):
             energy = m[t[k + IN + j] + i]
-            size = log(energy) if energy > 0.0 else NAN
+            size = log(energy) if energy > 0.0 and total > 0.0 else NAN
             if j > 0:
                 m[at + j * length + i] = size - before
             slope += (j + 1 - mid) * size

@@ -1,0 +1,246 @@
+"""Proof that a feature stage, or any function of a frame, knows nothing of the future.
+
+Three experiments, each compared bit for bit. Prefix: computed on the first n rows alone, those rows come out the same.
+Future: when every row after n is changed, the rows up to n stay as they are. Start: when the data begin later, rows
+come out the same once the declared number of rows (`settle`) has passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from attrs import field, frozen
+
+from ares.errors import AresError, InvalidInput, TooShort
+from ares.features.orchestrator import FeatureOrchestrator
+
+__all__ = ["CausalityReport", "Leak", "NotCausal", "check_causality"]
+
+_PRICES = ("open", "high", "low", "close")
+_LEAST_ROWS = 50
+
+
+class NotCausal(AresError, AssertionError):
+    """Something knew the future, or did not forget where history began; `facts["features"]` names it."""
+
+
+@frozen(kw_only=True)
+class Leak:
+    """One feature that failed one experiment."""
+
+    feature: str
+    experiment: str  # "prefix", "future" or "start"
+    timestamp: object  # index of the first row that came out differently
+    row: int  # its position in the data
+    size: float  # largest absolute difference; inf when a value appeared or vanished
+    rows: int  # how many rows differed
+
+    def __str__(self) -> str:
+        where = f"first at {self.timestamp}, {self.rows} rows, by up to {self.size:.3g}"
+        return f"{self.feature}: {self.experiment}, {where}"
+
+
+@frozen(kw_only=True)
+class CausalityReport:
+    """What the experiments found."""
+
+    subject: str
+    rows: int
+    features: int
+    experiments: tuple[str, ...]  # those that were made
+    leaks: tuple[Leak, ...] = field(repr=False)  # the worst of each feature and experiment, in order of columns
+    forgets_after: int | None  # rows after which the start made no difference in the data given; None: it always did
+
+    @property
+    def passed(self) -> bool:
+        """True when no experiment found anything."""
+        return not self.leaks
+
+    def raise_for_leaks(self) -> None:
+        """Raise NotCausal (also an AssertionError) that lists every leak; nothing when there is none."""
+        if self.leaks:
+            raise NotCausal(str(self), features=tuple(dict.fromkeys(leak.feature for leak in self.leaks)))
+
+    def __str__(self) -> str:
+        verdict = "causal" if self.passed else f"{len(self.leaks)} leaks"
+        made = ", ".join(self.experiments)
+        head = f"{self.subject}: {verdict} ({self.features} features, {self.rows} rows; {made})"
+        return "\n".join([head, *(f"  {leak}" for leak in self.leaks)])
+
+
+def check_causality(
+    stage: Any,
+    data: pd.DataFrame,
+    *,
+    settle: int | None = None,
+    cuts: int = 8,
+    tolerance: float = 0.0,
+    seed: int = 7,
+    also: Mapping[str, pd.DataFrame] | None = None,
+) -> CausalityReport:
+    """Try to catch `stage` knowing the future.
+
+    stage: a feature stage (its `compute` is called) or a function from a frame to a frame, series or array with one row
+    a row. data: rows in order of time, such as klines; never changed. settle: rows after which the start of the data
+    must not matter; None takes the stage's own, feature by feature, and leaves the start experiment unjudged for a
+    function that declares none. cuts: places at which the data are cut. tolerance: differences up to it are forgiven.
+    also: more keyword frames of the stage, such as `agg_trades_df`, cut by time together with the data.
+    Raises: TooShort below 50 rows, InvalidInput when the result does not have one row a row.
+    """
+    if len(data) < _LEAST_ROWS:
+        raise TooShort(f"{len(data)} rows; a proof takes {_LEAST_ROWS}", rows=len(data))
+    subject = getattr(stage, "__name__", type(stage).__name__)
+    run = _runner(stage, also or {})
+    whole = run(data, None)
+    rng = np.random.default_rng(seed)
+    found: dict[tuple[str, str], Leak] = {}
+    for n in _places(len(data), cuts, rng):
+        end = _known_until(data, n)
+        _note(found, "prefix", data.index, whole.iloc[:n], run(data.iloc[:n], end), 0, tolerance)
+        _note(found, "future", data.index, whole.iloc[:n], run(_disturbed(data, n, rng), end).iloc[:n], 0, tolerance)
+    experiments = ["prefix", "future"]
+    limits = _settle_of(stage, whole, settle)
+    forgets, late = _later_starts(run, data, whole, limits, tolerance)
+    if limits is not None:
+        experiments.append("start")
+        found.update(late)
+    order = {str(name): i for i, name in enumerate(whole.columns)}
+    leaks = sorted(found.values(), key=lambda leak: (order[leak.feature], leak.experiment))
+    return CausalityReport(
+        subject=subject,
+        rows=len(data),
+        features=whole.shape[1],
+        experiments=tuple(experiments),
+        leaks=tuple(leaks),
+        forgets_after=forgets,
+    )
+
+
+Run = Callable[[pd.DataFrame, "pd.Timestamp | None"], pd.DataFrame]
+
+
+def _runner(stage: Any, also: Mapping[str, pd.DataFrame]) -> Run:
+    """The stage as a function of the data and of the time up to which other frames are known."""
+    compute = stage.compute if hasattr(stage, "compute") else stage
+
+    def run(frame: pd.DataFrame, end: pd.Timestamp | None) -> pd.DataFrame:
+        others = {}
+        for name, other in also.items():
+            times = pd.DatetimeIndex(other["time"]) if "time" in other.columns else other.index
+            others[name] = other if end is None else other[times <= end]
+        result = compute(frame.copy(), **others)
+        if isinstance(result, pd.Series):
+            result = result.to_frame("feature" if result.name is None else str(result.name))
+        elif not isinstance(result, pd.DataFrame):
+            array = np.asarray(result, dtype=np.float64)
+            array = array.reshape(len(array), -1)
+            result = pd.DataFrame(array, columns=[f"column_{i}" for i in range(array.shape[1])])
+        if len(result) != len(frame):
+            raise InvalidInput(f"{len(result)} rows came back for {len(frame)}; there must be one a row")
+        result.columns = [str(c) for c in result.columns]
+        return result
+
+    return run
+
+
+def _known_until(data: pd.DataFrame, n: int) -> pd.Timestamp | None:
+    """When the n-th row was known: its open time plus the commonest step."""
+    if not isinstance(data.index, pd.DatetimeIndex):
+        return None
+    steps = np.diff(data.index.as_unit("ns").asi8)
+    values, counts = np.unique(steps, return_counts=True)
+    return data.index[n - 1] + pd.Timedelta(int(values[np.argmax(counts)]), unit="ns")
+
+
+def _places(n: int, cuts: int, rng: np.random.Generator) -> Iterator[int]:
+    """Row counts at which to cut: spread over the later two thirds, so that they meet higher bars in every phase."""
+    spread = np.linspace(n * 0.35, n - 2, max(cuts, 1)).astype(int)
+    jitter = rng.integers(-3, 4, spread.size)
+    yield from np.unique(np.clip(spread + jitter, 10, n - 1)).tolist()
+
+
+def _disturbed(data: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:
+    """A copy whose rows from `n` on are other numbers; prices of a row keep their proportions."""
+    other = data.copy()
+    rows = len(data) - n
+    price = np.exp(rng.normal(0.0, 0.2, rows).cumsum() / 10.0 + rng.normal(0.0, 0.1, rows))
+    for name in other.columns:
+        kind = other[name].dtype.kind
+        if kind not in "fiu":
+            continue
+        values = other[name].to_numpy(copy=True)
+        factor = price if name in _PRICES else rng.uniform(0.2, 3.0, rows)
+        values[n:] = (values[n:] * factor).astype(values.dtype)
+        other[name] = values
+    if {"volume", "taker_buy_volume"} <= set(other.columns):
+        other["taker_buy_volume"] = np.minimum(other["taker_buy_volume"], other["volume"])
+    return other
+
+
+def _note(
+    found: dict[tuple[str, str], Leak],
+    experiment: str,
+    index: pd.Index,
+    expected: pd.DataFrame,
+    got: pd.DataFrame,
+    shift: int,
+    tolerance: float,
+) -> None:
+    """Add the columns that differ; of several findings of one kind the earliest row is kept."""
+    for name in expected.columns:
+        a = expected[name].to_numpy(dtype=np.float64, na_value=np.nan)
+        b = got[name].to_numpy(dtype=np.float64, na_value=np.nan) if name in got.columns else np.full(len(a), np.nan)
+        both = ~(np.isnan(a) | np.isnan(b))
+        gap = np.where(np.isnan(a) & np.isnan(b), 0.0, np.inf)
+        gap[both] = np.where(a[both] == b[both], 0.0, np.abs(a[both] - b[both]))
+        rows = np.flatnonzero(gap > tolerance)
+        if not rows.size:
+            continue
+        row = int(rows[0]) + shift
+        old = found.get((name, experiment))
+        if old is None or row < old.row:
+            size = float(gap[rows].max())
+            found[name, experiment] = Leak(
+                feature=name, experiment=experiment, timestamp=index[row], row=row, size=size, rows=int(rows.size)
+            )
+
+
+def _settle_of(stage: Any, whole: pd.DataFrame, settle: int | None) -> np.ndarray[Any, Any] | None:
+    """Rows to settle, one a column; None when nothing is declared."""
+    if settle is not None:
+        return np.full(whole.shape[1], settle)
+    if isinstance(stage, FeatureOrchestrator):
+        plan = stage.current_schema.plan
+        own = dict(zip(plan.names, plan.settle.tolist(), strict=True))
+        return np.array([own.get(name, stage.settle) for name in whole.columns])
+    declared = getattr(stage, "settle", None)
+    return None if declared is None else np.full(whole.shape[1], int(declared))
+
+
+def _later_starts(
+    run: Run, data: pd.DataFrame, whole: pd.DataFrame, limits: np.ndarray[Any, Any] | None, tolerance: float
+) -> tuple[int | None, dict[tuple[str, str], Leak]]:
+    """Begin the data later, by odd numbers of rows; see when values agree and whether that is in time."""
+    forgets: int | None = 0
+    found: dict[tuple[str, str], Leak] = {}
+    for begin in sorted({1, 7, len(data) // 5 + 1, len(data) // 3}):
+        part = run(data.iloc[begin:], None)
+        for j, name in enumerate(whole.columns):
+            seen: dict[tuple[str, str], Leak] = {}
+            a, b = whole[[name]].iloc[begin:], part[[name]]
+            _note(seen, "start", data.index, a, b, begin, tolerance)
+            if not seen:
+                continue
+            different = (a.to_numpy() != b.to_numpy()) & ~(np.isnan(a.to_numpy()) & np.isnan(b.to_numpy()))
+            last = int(np.flatnonzero(different.any(axis=1))[-1]) + 1
+            if last >= len(part):
+                forgets = None
+            elif forgets is not None:
+                forgets = max(forgets, last)
+            if limits is not None and last > limits[j]:
+                limit = int(limits[j])
+                _note(found, "start", data.index, a.iloc[limit:], b.iloc[limit:], begin + limit, tolerance)
+    return forgets, found
