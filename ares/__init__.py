@@ -17,24 +17,21 @@ if TYPE_CHECKING:
     from ares.instruments import Instrument, Side
     from ares.monitor.position_monitor import PositionMonitor
     from ares.pipeline.live import LiveTradingPipeline
-    from ares.protocols import (
-        AnalysisStage,
-        Assessment,
-        AssessmentInput,
-        Exchange,
-        FeatureRow,
-        FeatureStage,
-        MonitoringStage,
-        TacticsInput,
-        TacticsResult,
-        TacticsStage,
-        TradePlan,
-    )
+    from ares.protocols import AnalysisStage, Exchange, FeatureStage, MonitoringStage, TacticsStage
     from ares.simulation.simulated_exchange import SimulatedExchange
     from ares.simulation.tape import Tape
     from ares.tactician.tactician import Tactician
     from ares.testing.causality import check_causality
-    from ares.values import AnalysisInput, AnalysisResult
+    from ares.values import (
+        AnalysisInput,
+        AnalysisResult,
+        Assessment,
+        AssessmentInput,
+        FeatureRow,
+        TacticsInput,
+        TacticsResult,
+        TradePlan,
+    )
 
 __version__ = "0.1.0"
 
@@ -74,13 +71,13 @@ _HOMES = {
     "AnalysisResult": "ares.values",
     "AnalysisStage": "ares.protocols",
     "AresConfig": "ares.config",
-    "Assessment": "ares.protocols",
-    "AssessmentInput": "ares.protocols",
+    "Assessment": "ares.values",
+    "AssessmentInput": "ares.values",
     "BacktestResult": "ares.backtesting.result",
     "Backtester": "ares.backtesting.backtester",
     "Exchange": "ares.protocols",
     "FeatureOrchestrator": "ares.features.orchestrator",
-    "FeatureRow": "ares.protocols",
+    "FeatureRow": "ares.values",
     "FeatureStage": "ares.protocols",
     "Instrument": "ares.instruments",
     "LiveTradingPipeline": "ares.pipeline.live",
@@ -90,11 +87,11 @@ _HOMES = {
     "Side": "ares.instruments",
     "SimulatedExchange": "ares.simulation.simulated_exchange",
     "Tactician": "ares.tactician.tactician",
-    "TacticsInput": "ares.protocols",
-    "TacticsResult": "ares.protocols",
+    "TacticsInput": "ares.values",
+    "TacticsResult": "ares.values",
     "TacticsStage": "ares.protocols",
     "Tape": "ares.simulation.tape",
-    "TradePlan": "ares.protocols",
+    "TradePlan": "ares.values",
     "check_causality": "ares.testing.causality",
     "load_config": "ares.config",
 }
