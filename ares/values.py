@@ -203,6 +203,7 @@ class AnalysisResult:
     stop_width: float  # log distance of the stop from entry, > 0; NaN when abstaining for want of volatility
     target_width: float  # log distance of the target from entry, > 0; NaN likewise
     volatility: float | None = None  # standard deviation of the log return of one bar
+    size_factor: float = field(default=1.0, validator=[ge(0.0), le(1.0)])  # of the usual size; less under an alarm
     valid_until_ns: int
     model_id: str
     regime: RegimeView | None = None

@@ -110,6 +110,8 @@ class Tactician:
         lost, factor = drawdown(given, config)
         if config.enable_risk_management and factor < 1.0:
             caps["drawdown"] = factor * min(caps.values())
+        if given.analysis.size_factor < 1.0:
+            caps["alarm"] = given.analysis.size_factor * min(caps.values())
         name = decisive(caps)
         quantity = to_lots(given, side, caps[name], prices.entry, prices.stop)
         decided = Reason(code=f"size.capped_by_{name}", numbers=caps)

@@ -418,3 +418,12 @@ def test_the_verb_and_its_twin_agree_and_history_is_bounded() -> None:
 def test_settings_that_cannot_work_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         TacticianConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_an_alarm_of_the_analyst_cuts_the_size_and_says_so() -> None:
+    usual, alarmed = (Tactician().decide(question(analysis=analysis(size_factor=f))).plan for f in (1.0, 0.5))
+    assert usual is not None
+    assert alarmed is not None
+    assert float(alarmed.quantity) == pytest.approx(0.5 * float(usual.quantity), abs=0.001)
+    assert "alarm" in alarmed.caps
+    assert "alarm" not in usual.caps
