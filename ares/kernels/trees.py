@@ -4,7 +4,7 @@ A node sends a value x left when `x <= threshold` and right otherwise, so a miss
 written
 twice: as it is, and with missing values as minus infinity, which always goes left. A node that sends missing values
 left reads the second copy. The children of a node lie side by side, and a leaf is its own left child with threshold
-infinity, so a walk of fixed length stays in the leaf it has reached. Eight trees of similar depth walk together to
+infinity, so a walk of fixed length stays in the leaf it has reached. Sixteen trees of similar depth walk together to
 hide the latency of memory.
 """
 
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from ares.kernels.jit import jit
 
-__all__ = ["LANES", "LINKS", "NODE", "forest_batch", "link_batch"]
+__all__ = ["LANES", "LINKS", "NODE", "answer_batch", "forest_batch", "link_batch"]
 
 NODE = np.dtype([("threshold", "<f8"), ("feature", "<u4"), ("left", "<u4")])
 """feature: column of the doubled row; at or beyond the number of columns it is the copy that sends missing left."""
 
-LANES = 8
+LANES = 16
 LINKS = {"identity": 0, "expit": 1, "softmax": 2, "exp": 3}
 _BLOCK = 64  # rows that one group of trees serves while its nodes are in the nearest cache
 
@@ -88,6 +88,14 @@ def forest_batch(
                 a5 = np.uint64(root[t + 5])
                 a6 = np.uint64(root[t + 6])
                 a7 = np.uint64(root[t + 7])
+                a8 = np.uint64(root[t + 8])
+                a9 = np.uint64(root[t + 9])
+                a10 = np.uint64(root[t + 10])
+                a11 = np.uint64(root[t + 11])
+                a12 = np.uint64(root[t + 12])
+                a13 = np.uint64(root[t + 13])
+                a14 = np.uint64(root[t + 14])
+                a15 = np.uint64(root[t + 15])
                 row = doubled[r]
                 for _ in range(length):
                     a0 = _child(nodes, row, a0)
@@ -98,6 +106,14 @@ def forest_batch(
                     a5 = _child(nodes, row, a5)
                     a6 = _child(nodes, row, a6)
                     a7 = _child(nodes, row, a7)
+                    a8 = _child(nodes, row, a8)
+                    a9 = _child(nodes, row, a9)
+                    a10 = _child(nodes, row, a10)
+                    a11 = _child(nodes, row, a11)
+                    a12 = _child(nodes, row, a12)
+                    a13 = _child(nodes, row, a13)
+                    a14 = _child(nodes, row, a14)
+                    a15 = _child(nodes, row, a15)
                 total = out[start + r]
                 if width == 1:
                     total[target[t]] += value[a0, 0]
@@ -108,6 +124,14 @@ def forest_batch(
                     total[target[t + 5]] += value[a5, 0]
                     total[target[t + 6]] += value[a6, 0]
                     total[target[t + 7]] += value[a7, 0]
+                    total[target[t + 8]] += value[a8, 0]
+                    total[target[t + 9]] += value[a9, 0]
+                    total[target[t + 10]] += value[a10, 0]
+                    total[target[t + 11]] += value[a11, 0]
+                    total[target[t + 12]] += value[a12, 0]
+                    total[target[t + 13]] += value[a13, 0]
+                    total[target[t + 14]] += value[a14, 0]
+                    total[target[t + 15]] += value[a15, 0]
                 else:
                     for j in range(width):
                         total[j] += value[a0, j]
@@ -118,6 +142,14 @@ def forest_batch(
                         total[j] += value[a5, j]
                         total[j] += value[a6, j]
                         total[j] += value[a7, j]
+                        total[j] += value[a8, j]
+                        total[j] += value[a9, j]
+                        total[j] += value[a10, j]
+                        total[j] += value[a11, j]
+                        total[j] += value[a12, j]
+                        total[j] += value[a13, j]
+                        total[j] += value[a14, j]
+                        total[j] += value[a15, j]
 
 
 @jit
@@ -153,3 +185,31 @@ def link_batch(raw: F, divisor: float, gain: float, link: int, out: F) -> None:
             for j in range(k):
                 z = gain * (raw[i, j] / divisor)
                 out[i, j] = math.exp(z) if link == 3 else z
+
+
+@jit
+def answer_batch(nodes: Any, layout: I, numbers: F, value: F, X: F, out: F) -> None:
+    """`forest_batch` and `link_batch` in one call of few arguments, since a call costs more than a tree.
+
+    layout: number of trees, link, then whether single, finite_only and missing_ok, then root, steps and target.
+    numbers: divisor, gain, tiny, then base. out: as for `link_batch`.
+    """
+    trees = layout[0]
+    groups = trees // LANES
+    base = numbers[3:]
+    raw = np.empty((X.shape[0], base.size))
+    forest_batch(
+        nodes,
+        layout[5 : 5 + trees],
+        layout[5 + trees : 5 + trees + groups],
+        value,
+        layout[5 + trees + groups :],
+        base,
+        X,
+        layout[2] != 0,
+        numbers[2],
+        layout[3] != 0,
+        layout[4] != 0,
+        raw,
+    )
+    link_batch(raw, numbers[0], numbers[1], layout[1], out)

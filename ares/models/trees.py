@@ -10,7 +10,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from ares.errors import InvalidInput, ModelError
-from ares.kernels.trees import LANES, LINKS, NODE, forest_batch, link_batch
+from ares.kernels.trees import LANES, LINKS, NODE, answer_batch, forest_batch
 from ares.models import registry
 from ares.models.model import ModelSpec, Stored, matrix
 
@@ -53,9 +53,15 @@ class TreeModel:
     finite_only: bool = False  # a row with an infinite value is answered by NaN
     missing_ok: bool = True  # False: so is a row with a missing value
     _outputs: int = field(init=False)
+    _layout: Ints = field(init=False)  # for the kernel
+    _numbers: Floats = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "_outputs", 2 if self.link == "expit" else self.base.size)
+        head = [self.root.size, LINKS.get(self.link, -1), self.single, self.finite_only, self.missing_ok]
+        layout = np.concatenate([np.array(head, dtype=np.int64), self.root, self.steps, self.target])
+        object.__setattr__(self, "_layout", layout)
+        object.__setattr__(self, "_numbers", np.concatenate([[self.divisor, self.gain, self.tiny], self.base]))
 
     def raw(self, X: Any) -> Floats:
         """Sums of the trees before the link, (n, outputs)."""
@@ -90,9 +96,9 @@ class TreeModel:
         return self._answer(X)
 
     def _answer(self, X: Any) -> Floats:
-        raw = self.raw(X)
-        out = np.empty((raw.shape[0], self._outputs))
-        link_batch(raw, self.divisor, self.gain, LINKS[self.link], out)
+        rows = matrix(X, self.spec.columns)
+        out = np.empty((rows.shape[0], self._outputs))
+        answer_batch(self.nodes, self._layout, self._numbers, self.value, rows, out)
         return out
 
     def save(self, directory: Path | str) -> str:
@@ -199,9 +205,8 @@ def pack(trees: list[Tree], *, spec: ModelSpec, base: Floats, link: str, **setti
         raise InvalidInput("an ensemble without trees has nothing to say")
     columns, width = len(spec.columns), trees[0].value.shape[1]
     laid = sorted((_lay(tree, columns) for tree in trees), key=lambda parts: parts[3])
-    while len(laid) % LANES:
-        empty = np.array([(np.inf, columns, 0)], dtype=NODE)
-        laid.append((empty, np.zeros((1, width)), 0, 0))
+    empty = np.array([(np.inf, columns, 0)], dtype=NODE)
+    laid = [(empty, np.zeros((1, width)), 0, 0)] * (-len(laid) % LANES) + laid
     sizes = [nodes.size for nodes, _, _, _ in laid]
     root = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
     nodes = np.concatenate([parts[0] for parts in laid])
