@@ -26,6 +26,8 @@ from ares.protocols import Action, AnalysisResult, Assessment, AssessmentInput, 
 
 __all__ = ["judge", "next_deadline"]
 
+_EIGHTHS = 8  # steps in which the time of a trade passes when no candle tells it
+
 
 @frozen(kw_only=True)
 class _Standing:
@@ -70,6 +72,10 @@ def next_deadline(given: AssessmentInput) -> int | None:
     exit_by = given.trade.exit_by_ns
     if exit_by is not None and exit_by > given.now_ns:
         moments.append(exit_by)
+    if exit_by is not None and given.market.candle is None and given.trade.opened_ns <= given.now_ns < exit_by:
+        opened = given.trade.opened_ns
+        passed = (given.now_ns - opened) * _EIGHTHS // (exit_by - opened)
+        moments.append(opened - (-(passed + 1) * (exit_by - opened) // _EIGHTHS))
     if given.analysis is not None:
         end, bar = given.analysis.valid_until_ns, _bar_ns(given.analysis)
         ended_bars = max(0, -((end - given.now_ns) // bar))  # bars begun since the opinion ended
@@ -128,12 +134,14 @@ def _share_against(analysis: AnalysisResult, side: Side) -> tuple[float, float]:
 
 
 def _time_used(given: AssessmentInput) -> float:
-    """Share of the trade's time that had passed at the last closed candle (or opinion): it steps bar by bar."""
+    """Share of the trade's time that had passed at the last closed candle; without candles it steps by eighths."""
     trade, candle = given.trade, given.market.candle
     if trade.exit_by_ns is None or trade.exit_by_ns <= trade.opened_ns:
         return 0.0
-    seen = candle.close_ns if candle is not None else given.analysis.now_ns if given.analysis is not None else 0
-    return min(1.0, max(0.0, (seen - trade.opened_ns) / (trade.exit_by_ns - trade.opened_ns)))
+    life = trade.exit_by_ns - trade.opened_ns
+    if candle is None:
+        return min(_EIGHTHS, max(0, (given.now_ns - trade.opened_ns) * _EIGHTHS // life)) / _EIGHTHS
+    return min(1.0, max(0.0, (candle.close_ns - trade.opened_ns) / life))
 
 
 def _close(given: AssessmentInput, standing: _Standing, config: MonitorConfig) -> Assessment | None:

@@ -356,6 +356,27 @@ def test_dense_and_sparse_looks_agree(story: tuple[Side, list[float], list[float
     assert play(story, 1, stale) == play(story, 36, stale)
 
 
+@hypothesis_given(now=st.integers(0, 25 * 3600 * SECOND), life=st.integers(8, 24 * 3600 * SECOND))
+def test_without_candles_time_passes_in_eighths_and_each_is_a_deadline(now: int, life: int) -> None:
+    monitor = PositionMonitor(MonitorConfig(low_risk_threshold=0.01))
+    given = question(exit_by_ns=T0 + life, now_ns=T0 + now)
+    given = evolve(given, market=evolve(given.market, candle=None))
+    deadline = monitor.next_look(given)
+    if now >= life:
+        assert deadline is None
+        return
+    assert deadline is not None
+    used = monitor.assess_position(given).reasons[0].numbers["time_used"]
+    assert used <= now / life < used + 0.125
+
+    def at(ns: int) -> Assessment:
+        return evolve(monitor.assess_position(evolve(given, now_ns=ns)), now_ns=0)
+
+    assert T0 + now < deadline <= T0 + life
+    assert at(deadline - 1) == at(T0 + now)
+    assert at(deadline) != at(T0 + now)
+
+
 @hypothesis_given(mark=st.floats(2800, 3200), later=st.integers(0, 30 * 3600))
 def test_before_the_next_deadline_an_unchanged_input_gets_the_same_verdict(mark: float, later: int) -> None:
     monitor = PositionMonitor()
