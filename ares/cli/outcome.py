@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,13 @@ def describe(result: BacktestResult, **more: object) -> dict[str, Any]:
         first = result.equity.index[0] - timedelta(microseconds=result.interval.ns // 1000)
         values["start"] = first.isoformat()
     funding = values.pop("funding")
-    return {**values, "funding": funding or 0.0, "funding_in_data": funding is not None, **more}
+    return {
+        **values,
+        "funding": funding or 0.0,
+        "funding_in_data": funding is not None,
+        "exits": dict(Counter(trade.exit_reason for trade in result.records.trades).most_common()),
+        **more,
+    }
 
 
 def show(values: dict[str, Any], *, as_json: bool) -> None:

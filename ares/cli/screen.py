@@ -100,6 +100,8 @@ def print_summary(result: Mapping[str, Any]) -> None:
     lines.add_row("largest drawdown", _percent(0.0 - abs(result["max_drawdown"] or 0.0)))
     lines.add_row("Sharpe ratio, yearly", _number(result["sharpe"]))
     lines.add_row("orders / closed trades", f"{result['orders']:,} / {result['closed_trades']:,}")
+    for reason, count in result.get("exits", {}).items():
+        lines.add_row(f"  closed by {reason}", f"{count:,}")
     lines.add_row("fees paid", f"{_number(result['fees'])} {asset}")
     if result.get("funding_in_data", True):
         lines.add_row("funding received", f"{_number(result['funding'])} {asset}")
