@@ -37,6 +37,7 @@ from ares.events import (
 )
 from ares.instruments import Instrument, Interval
 from ares.market import FundingRate, Ticker
+from ares.orders import OrderStatus
 from ares.pipeline.custody import Custody
 from ares.pipeline.decide import Decider
 from ares.pipeline.execution import IntentBook
@@ -235,6 +236,8 @@ class Desk:
         state = self.intents.reported(event.order)
         if state is not None:
             self.records.order(event.order)
+            if state.intent.purpose is Purpose.ENTRY and state.status is OrderStatus.REJECTED:
+                self._seat(event.order.symbol).leverage = None  # perhaps it could not be set: set it again next time
             self.custody.on_order(out, state)
 
     def _on_fill(self, out: Outbox, event: FillBooked) -> None:

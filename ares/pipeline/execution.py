@@ -97,6 +97,8 @@ class IntentBook:
         if order.status is not state.status:
             if order.status not in NEXT_STATUS[state.status]:
                 return None
+            if not state.resting:
+                state.cancelling = False  # a cancel sent while nobody knew the order reached nothing
             state.status = order.status
         state.order = order
         return state

@@ -300,8 +300,17 @@ class LiveTradingPipeline:
         try:
             await self.exchange.cancel_order(command.symbol, client_order_id=client_id)
         except (Rejected, OutcomeUnknown):
+            await self._read_order(command, client_id)
+
+    async def _read_order(self, command: Cancel, client_id: str) -> None:
+        """A cancel did not work: tell the desk where the order stands. One the venue does not know is being resolved."""
+        try:
             order = await self.exchange.get_order(command.symbol, client_order_id=client_id)
-            self._merger.put(OrderUpdate(ts_event=order.updated_ns, ts_seen=self.clock.now_ns(), order=order))
+        except AresError as error:
+            facts: dict[str, str | float | int] = {"intent": command.intent_id, "reason": str(error)}
+            self._alert(Alert(code="cancel.failed", symbol=command.symbol, facts=facts))
+            return
+        self._merger.put(OrderUpdate(ts_event=order.updated_ns, ts_seen=self.clock.now_ns(), order=order))
 
     def _wake_at(self, command: WakeAt) -> None:
         """An exchange that owns time gives the wake itself, in its proper place between other events."""

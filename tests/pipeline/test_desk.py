@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from tests.pipeline.desk_bench import HOUR, SYMBOL, Bench, Scripted, cancels, submits, wakes
 
 from ares.errors import InvalidInput
 from ares.events import Alert, LinkChanged, OperatorOrder, Purpose, SetLeverage, Wake
@@ -13,6 +12,7 @@ from ares.orders import OrderStatus, OrderType
 from ares.pipeline.desk import DeskConfig
 from ares.pipeline.guard import GuardConfig, Mode
 from ares.protocols import Action
+from tests.pipeline.desk_bench import HOUR, SYMBOL, Bench, Scripted, cancels, submits, wakes
 
 
 def alerts(commands: list) -> list[str]:  # type: ignore[type-arg]

@@ -22,7 +22,7 @@ from ares.simulation.simulated_exchange import SimulatedExchange
 from ares.simulation.tape import Tape
 
 BARS, SEED = 4000, 3
-SESSION = f"""
+SESSION = """
 import asyncio, sys
 from tests.pipeline.test_kill import play
 from ares.pipeline.journal import SqliteJournal

@@ -1,0 +1,213 @@
+"""The shell: what a venue refuses, delays or leaves unanswered reaches the desk, and nothing is sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from ares.analyst.config import AnalystConfig, RuleConfig
+from ares.analyst.rules import RuleAnalyst
+from ares.assembly import Stages, build, stages
+from ares.errors import InvalidInput, OutcomeUnknown, Rejected, Retryable
+from ares.events import Alert, Command, Event, OrderUpdate, Purpose, Submit
+from ares.orders import Order, OrderStatus
+from ares.pipeline.live import LiveTradingPipeline
+from ares.protocols import Capabilities, FeatureRow
+from ares.simulation.simulated_exchange import SimulatedExchange
+from ares.simulation.tape import Tape
+
+Fate = Callable[[int, dict[str, Any]], Exception | None]
+
+
+def lively(row: FeatureRow) -> float:
+    return 1.0 if row["momentum.rsi_14"] < 50 else -1.0
+
+
+def bot() -> Stages:
+    """Stages that trade soon and often."""
+    config = AnalystConfig(horizon=6, rules=RuleConfig(min_matured=0, prior_win=0.9))
+    return evolve(stages(), analyst=RuleAnalyst(lively, config=config))
+
+
+class Moody(SimulatedExchange):
+    """A venue whose answers get lost: `before` may raise instead of taking an order, `after` after taking it."""
+
+    def __init__(self, tape: Tape, *, before: Fate | None = None, after: Fate | None = None) -> None:
+        super().__init__(tape, start=tape.start_ns)
+        self.before, self.after = before, after
+        self.asked: list[str] = []
+
+    async def create_order(self, *args: Any, **kwargs: Any) -> Order:
+        self.asked.append(kwargs["client_order_id"])
+        number = len(self.asked)
+        if self.before is not None and (error := self.before(number, kwargs)) is not None:
+            raise error
+        order = await super().create_order(*args, **kwargs)
+        if self.after is not None and (error := self.after(number, kwargs)) is not None:
+            raise error
+        return order
+
+
+@pytest.fixture(scope="module")
+def tape() -> Tape:
+    return Tape.synthetic("ETHUSDT", "1h", bars=900, seed=2)
+
+
+Story = list[tuple[Event, list[Command]]]
+
+
+def play(exchange: SimulatedExchange, **build_with: Any) -> tuple[LiveTradingPipeline, Story]:
+    said: Story = []
+
+    async def run() -> LiveTradingPipeline:
+        pipeline = build(exchange=exchange, symbols=["ETHUSDT"], interval="1h", parts=bot(), **build_with)
+        pipeline.observers.append(lambda event, commands: said.append((event, commands)))
+        async with pipeline:
+            await pipeline.run()
+        return pipeline
+
+    return asyncio.run(run()), said
+
+
+def alerts(said: Story) -> list[str]:
+    return [c.code for _, commands in said for c in commands if isinstance(c, Alert)]
+
+
+def test_an_undisturbed_session_trades(tape: Tape) -> None:
+    pipeline, _ = play(Moody(tape))
+    assert pipeline.desk.records.closed_trades > 5
+
+
+def test_n1_an_order_whose_answer_was_lost_is_found_and_not_sent_again(tape: Tape) -> None:
+    exchange = Moody(tape, after=lambda n, k: OutcomeUnknown("timeout") if n % 3 == 0 else None)
+    pipeline, said = play(exchange)
+    assert pipeline.desk.records.closed_trades > 5
+    assert len(exchange.asked) == len(set(exchange.asked))
+    unknown = [e for e, _ in said if isinstance(e, OrderUpdate) and e.order.status is OrderStatus.UNKNOWN]
+    assert unknown
+    assert pipeline.desk.intents.unresolved() == []
+    assert pipeline.desk.account() == exchange.session.venue.account()
+
+
+def test_n1_an_order_that_never_arrived_is_declared_absent(tape: Tape) -> None:
+    exchange = Moody(tape, before=lambda n, k: OutcomeUnknown("timeout") if n % 4 == 1 else None)
+    pipeline, _ = play(exchange)
+    assert len(exchange.asked) == len(set(exchange.asked))
+    assert pipeline.desk.intents.unresolved() == []
+    assert pipeline.desk.account().positions == exchange.session.venue.account().positions
+
+
+def test_a_refused_entry_is_told_and_forgotten(tape: Tape) -> None:
+    exchange = Moody(tape, before=lambda n, k: None if k["reduce_only"] else Rejected("margin", code=-2019))
+    pipeline, said = play(exchange)
+    assert "entry.rejected" in alerts(said)
+    assert pipeline.desk.records.closed_trades == 0 and pipeline.desk.custody.trades == {}
+    assert exchange.session.venue.account().positions == ()
+
+
+def test_o8_when_no_stop_can_be_placed_the_position_is_closed(tape: Tape) -> None:
+    def no_stops(number: int, order: dict[str, Any]) -> Exception | None:
+        return Rejected("no stops today", code=-4045) if order["stop_price"] is not None else None
+
+    pipeline, said = play(Moody(tape, before=no_stops))
+    assert pipeline.desk.records.closed_trades > 0
+    assert {t.exit_reason for t in pipeline.desk.records.trades} == {"stop.refused"}
+    held = [(t.closed_ns - t.opened_ns) for t in pipeline.desk.records.trades]
+    assert max(held) <= 3_000_000_000
+    assert "stop.lost" in alerts(said)
+
+
+def test_n3_a_protective_order_is_tried_again_and_an_entry_is_not(tape: Tape) -> None:
+    def busy(number: int, order: dict[str, Any]) -> Exception | None:
+        return Retryable("busy", after=0.0) if number % 2 == 1 else None
+
+    exchange = Moody(tape, before=busy)
+    pipeline, said = play(exchange)
+    intents = [c.intent for _, commands in said for c in commands if isinstance(c, Submit)]
+    tries = {i.intent_id: exchange.asked.count(f"ares1-{i.intent_id}") for i in intents}
+    assert {tries[i.intent_id] for i in intents if i.purpose is Purpose.ENTRY} == {1}
+    assert max(tries.values()) == 2
+    assert pipeline.desk.account() == exchange.session.venue.account()
+
+
+def test_an_entry_whose_leverage_cannot_be_set_is_not_sent(tape: Tape) -> None:
+    class Stubborn(Moody):
+        async def set_leverage(self, symbol: str, leverage: int) -> int:
+            raise Rejected("not now", code=-4028)
+
+    exchange = Stubborn(tape)
+    pipeline, said = play(exchange)
+    assert exchange.asked == []
+    assert "entry.rejected" in alerts(said)
+    assert any(a.code == "leverage.refused" for a in pipeline.alerts)
+
+
+def test_without_stop_orders_it_does_not_start(tape: Tape) -> None:
+    class Bare(Moody):
+        @property
+        def capabilities(self) -> Capabilities:
+            return Capabilities(name="BARE", stop_orders=False)
+
+    with pytest.raises(InvalidInput, match="stop orders"):
+        play(Bare(tape))
+
+
+def test_stopping_ends_entries_and_leaves_the_stop_at_the_venue(tape: Tape) -> None:
+    exchange = Moody(tape)
+
+    async def run() -> LiveTradingPipeline:
+        async with build(exchange=exchange, symbols=["ETHUSDT"], interval="1h", parts=bot()) as pipeline:
+
+            asked: list[asyncio.Task[None]] = []
+
+            def watch(event: Event, commands: list[Command]) -> None:
+                trade = pipeline.desk.custody.trades.get("ETHUSDT")
+                if trade is not None and trade.stop_price is not None and not asked:
+                    asked.append(asyncio.ensure_future(pipeline.stop()))
+
+            pipeline.observers.append(watch)
+            await pipeline.run()
+        return pipeline
+
+    pipeline = asyncio.run(run())
+    assert "stopped" in pipeline.desk.guard.latches
+    assert pipeline.desk.now_ns < tape.end_ns
+    assert len(exchange.session.venue.open_orders("ETHUSDT")) == 1
+
+
+def test_stopping_flat_closes_first(tape: Tape) -> None:
+    exchange = Moody(tape)
+
+    async def run() -> LiveTradingPipeline:
+        async with build(exchange=exchange, symbols=["ETHUSDT"], interval="1h", parts=bot()) as pipeline:
+            asked: list[asyncio.Task[None]] = []
+
+            def watch(event: Event, commands: list[Command]) -> None:
+                if pipeline.desk.custody.trades.get("ETHUSDT") is not None and not asked:
+                    asked.append(asyncio.ensure_future(pipeline.stop(flatten=True)))
+
+            pipeline.observers.append(watch)
+            await pipeline.run()
+        return pipeline
+
+    pipeline = asyncio.run(run())
+    assert pipeline.desk.custody.trades == {}
+    assert exchange.session.venue.account().positions == () and exchange.session.venue.open_orders("ETHUSDT") == ()
+
+
+def test_the_status_names_every_component(tape: Tape) -> None:
+    pipeline, _ = play(Moody(tape))
+    status = pipeline.get_trading_status()
+    assert {"desk", "exchange", "features", "analyst", "tactician", "journal", "alerts"} <= set(status)
+
+
+def test_history_before_the_start_is_fetched_once(tape: Tape) -> None:
+    exchange = SimulatedExchange(tape, start=int(tape.track("ETHUSDT").close_ns[799]))
+    pipeline, said = play(exchange)
+    history = [e for e, _ in said if getattr(e, "history", False)]
+    assert len(history) == 800
+    assert pipeline.desk.last_open_ns("ETHUSDT") == int(tape.track("ETHUSDT").open_ns[-1])
