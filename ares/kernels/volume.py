@@ -20,33 +20,57 @@ BOOK_COLUMNS = ("book_imbalance", "book_microprice", "book_spread", "flow_ofi", 
 
 @inner
 def obv_slope(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, fresh: int) -> None:
-    """Least-squares slope of on-balance volume over `w` rows in units of the mean volume; in [-1, 1] by construction.
+    """Least-squares slope of on-balance volume over `w` rows in units of the mean volume; NaN without volume.
 
-    Inputs: close, volume. On-balance volume is begun at 0 in each window: a slope does not depend on the level.
+    Inputs: close, volume. A slope does not depend on the level, so only the signed volumes inside the window count: the
+    one at position j (0 is the oldest, whose sign is outside) weighs j (w - j) / 2 in the covariance with time.
     """
     w = t[k + INT]
     close = m[t[k + IN] :]
     volume = m[t[k + IN + 1] :]
     y = m[oo:]
-    mid = (w - 1) / 2.0
+    s0 = m[so]
+    s1 = m[so + 1]
+    s2 = m[so + 2]
+    total = m[so + 3]
+    again = fresh != 0 or m[so + 4] == 0.0
     width = w * (w * float(w) - 1.0) / 12.0
     for i in range(lo, hi):
         if i < first + w - 1:
             y[i] = NAN
             continue
-        level = 0.0
-        covariance = 0.0
-        total = volume[i - w + 1]
-        for j in range(1, w):
-            at = i - w + 1 + j
-            step = volume[at]
-            total += step
-            if close[at] > close[at - 1]:
-                level += step
-            elif close[at] < close[at - 1]:
-                level -= step
-            covariance += (j - mid) * level
-        y[i] = covariance / width * w / total if total > 0.0 else NAN
+        if not again:
+            new = volume[i] if close[i] > close[i - 1] else (-volume[i] if close[i] < close[i - 1] else 0.0)
+            p = i - w + 1  # the row that is now the oldest: its signed volume leaves the sums
+            old = volume[p] if close[p] > close[p - 1] else (-volume[p] if close[p] < close[p - 1] else 0.0)
+            # rows at positions 1 .. w - 1 before move one to the left; the one at position 1 drops out
+            s2 += s0 - 2.0 * s1 + (w - 1.0) * (w - 1.0) * new
+            s1 += (w - 1.0) * new - s0
+            s0 += new - old
+            total += volume[i] - volume[i - w]
+            again = not volume[i - w] <= 1e4 * total
+        if again:
+            s0 = 0.0
+            s1 = 0.0
+            s2 = 0.0
+            total = volume[i - w + 1]
+            for j in range(1, w):
+                p = i - w + 1 + j
+                v = volume[p]
+                total += v
+                if close[p] == close[p - 1]:
+                    continue
+                v = v if close[p] > close[p - 1] else -v
+                s0 += v
+                s1 += j * v
+                s2 += float(j * j) * v
+            again = False
+            m[so + 4] = 1.0
+        y[i] = (w * s1 - s2) / 2.0 / width * w / total if total > 0.0 else NAN
+    m[so] = s0
+    m[so + 1] = s1
+    m[so + 2] = s2
+    m[so + 3] = total
 
 
 @inner

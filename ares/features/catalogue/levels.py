@@ -12,7 +12,7 @@ MEMORY = 1024  # bars that levels remember, at least
 
 def _pivots(wing: int, half_life: int) -> tuple[ex.Output, ...]:
     bars = (ex.HIGH, ex.LOW, ex.CLOSE, ex.atr(14))
-    return ex.many("pivots", *bars, outputs=8, ints=(wing, MEMORY), floats=(0.5 ** (1.0 / half_life),))
+    return ex.many("pivots", *bars, outputs=8, ints=(wing, MEMORY), floats=(2.0 ** (1.0 / half_life),))
 
 
 def _profile(half_life: int) -> tuple[ex.Output, ...]:
