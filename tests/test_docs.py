@@ -1,0 +1,67 @@
+"""The documentation speaks of things that exist: its settings parse, its imports work, its options are real."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ares.config import load_config
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for number, (kind, text) in enumerate(FENCE.findall(page.read_text(encoding="utf-8"))):
+            if kind == language:
+                yield f"{page.relative_to(ROOT)}-{number}", text
+
+
+def params(language: str) -> list[object]:
+    return [pytest.param(text, id=name) for name, text in blocks(language)]
+
+
+@pytest.mark.parametrize("text", params("yaml"))
+def test_settings_in_the_documentation_parse(text: str, tmp_path: Path) -> None:
+    text = re.sub(r"\s+api_(key|secret)_file: .*", "", text).replace("binance_exchange:\n", "binance_exchange: {}\n")
+    path = tmp_path / "bot.yaml"
+    path.write_text(text)
+    load_config(path, env={})
+
+
+@pytest.mark.parametrize("text", params("python"))
+def test_imports_in_the_documentation_work(text: str) -> None:
+    tree = ast.parse(text, mode="exec")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ares":
+            module = importlib.import_module(node.module or "")
+            for alias in node.names:
+                assert hasattr(module, alias.name), f"{node.module} has no {alias.name}"
+
+
+@pytest.mark.parametrize("text", params("console"))
+def test_commands_in_the_documentation_exist(text: str) -> None:
+    from ares.cli.program import program
+
+    commands = {c.callback.__name__: set(c.callback.__annotations__) for c in program.registered_commands if c.callback}
+    for command, rest in re.findall(r"\bares (\w+)([^\n#]*)", text):
+        if command not in commands:
+            continue  # a sentence, or the output of a command
+        for option in re.findall(r"--([\w-]+)", rest):
+            assert option.replace("-", "_") in commands[command], f"ares {command} has no --{option}"
+
+
+def test_every_command_is_documented() -> None:
+    from ares.cli.program import program
+
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+    for command in program.registered_commands:
+        assert command.callback is not None
+        assert f"{{{{ help {command.callback.__name__} }}}}" in page
