@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +247,15 @@ def test_records_must_be_plain_json() -> None:
         TrainingRecord(metrics={"brier": float("nan")})
     with pytest.raises(InvalidInput, match="parameters"):
         TrainingRecord(parameters={"estimator": object()})
+
+
+def test_a_live_bot_needs_neither_the_training_library_nor_pandas(saved: Path) -> None:
+    """Loading and asking a model brings in numpy and numba, and nothing that trains."""
+    program = (
+        "import sys, numpy as np\n"
+        "from ares.models import load\n"
+        f"print(load({str(saved)!r}).model.predict_proba(np.zeros((1, 3))).shape)\n"
+        "print(sorted({'sklearn', 'pandas', 'ares.training'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.splitlines() == ["(1, 2)", "[]"]
