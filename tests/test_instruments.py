@@ -31,7 +31,7 @@ def test_any_size_becomes_an_accepted_quantity_or_zero(
     quantity = instrument.order_quantity(size, reference, market=market, reduce_only=reduce_only)
     if quantity == 0:
         return
-    assert quantity <= Decimal(size)  # never rounded up into a larger risk
+    assert quantity <= Decimal(str(size))  # never rounded up into a larger risk
     assert not instrument.violations(
         quantity=quantity, market=market, reduce_only=reduce_only, reference=reference, side=Side.BUY
     )

@@ -14,7 +14,7 @@ from ares.simulation.track import Track
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["klines_at", "moment_ns"]
+__all__ = ["klines_at", "moment_ns", "ns_of"]
 
 _MONDAY = 4 * 86_400 * 10**9  # the epoch was a Thursday; weeks open on Mondays
 _HOW = {"open": "first", "high": "max", "low": "min", "close": "last"}  # every other column is summed
@@ -50,11 +50,11 @@ def klines_at(
         base = _with_forming(base, frame.iloc[known : known + 1])
     made = base.copy() if interval.ns == track.interval.ns else _joined(base, interval)
     if closed_only:
-        made = made[_ns_of(made["close_time"]) <= now_ns]
+        made = made[ns_of(made["close_time"]) <= now_ns]
     if start is not None:
-        made = made[_ns_of(made.index) >= moment_ns(start)]
+        made = made[ns_of(made.index) >= moment_ns(start)]
     if end is not None:
-        made = made[_ns_of(made.index) <= moment_ns(end)]
+        made = made[ns_of(made.index) <= moment_ns(end)]
     return made.head(limit) if start is not None else made.tail(limit)
 
 
@@ -65,7 +65,7 @@ def moment_ns(moment: dt.datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
 
 
-def _ns_of(times: Any) -> Any:
+def ns_of(times: Any) -> Any:
     """int64 nanoseconds of an index or a column of time stamps."""
     return np.asarray(times, dtype="datetime64[ns]").astype(np.int64)
 
@@ -87,7 +87,7 @@ def _joined(base: pd.DataFrame, interval: Interval) -> pd.DataFrame:
     import pandas as pd
 
     offset = _MONDAY if interval.ns % (7 * 86_400 * 10**9) == 0 else 0
-    opens = _ns_of(base.index)
+    opens = ns_of(base.index)
     opens = (opens - offset) // interval.ns * interval.ns + offset
     values = base.drop(columns="close_time")
     made = values.groupby(opens).agg({c: _HOW.get(c, "sum") for c in values.columns})

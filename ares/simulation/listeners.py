@@ -45,6 +45,15 @@ def is_private(event: Event) -> bool:
     )
 
 
+def _current() -> weakref.ref[asyncio.Task[object]] | None:
+    """The running task, held weakly; None outside any."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return None
+    return None if task is None else weakref.ref(task)
+
+
 class Listener(AsyncIterator[Event]):
     """One subscriber's stream; an async iterator. Dropping it or `aclose` ends the subscription."""
 
@@ -55,13 +64,16 @@ class Listener(AsyncIterator[Event]):
         private: bool,
         symbols: Collection[str] = (),
         first: Callable[[], Awaitable[Event]] | None = None,
+        ready: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.private = private
         self._theatre = theatre
         self._symbols = frozenset(symbols)
         self._first = first  # makes the event that every stream of this kind begins with
+        self._ready = ready  # awaited once, before the first read
         self._queue: deque[Event] = deque()
         self._waiting = False  # somebody is in __anext__ and has nothing to read
+        self._maker = _current()  # who subscribed
         self._task: weakref.ref[asyncio.Task[object]] | None = None  # who read last
         self._closed = False
 
@@ -87,6 +99,10 @@ class Listener(AsyncIterator[Event]):
         task = self._task() if self._task is not None else None
         return None if task is None or task.done() else task
 
+    def made_by(self, task: asyncio.Task[object] | None) -> bool:
+        """Did this task subscribe?"""
+        return task is not None and self._maker is not None and self._maker() is task
+
     @property
     def unread(self) -> bool:
         """True until somebody reads for the first time."""
@@ -101,11 +117,14 @@ class Listener(AsyncIterator[Event]):
         return self
 
     async def __anext__(self) -> Event:
-        task = asyncio.current_task()
-        self._task = None if task is None else weakref.ref(task)
+        self._task = _current()
+        if self._ready is not None:
+            await self._ready()
+            self._ready = None
         if self._first is not None:
-            first, self._first = self._first, None
-            return await first()
+            event = await self._first()
+            self._first = None
+            return event
         self._waiting = True
         self._theatre.stir()
         try:
@@ -221,11 +240,12 @@ class Theatre:
             if listener is mover or listener.at_rest:
                 continue
             reader = listener.reader()
-            if reader is not None and reader is current:
-                continue  # whoever moves time cannot wait for himself
-            if reader is None and (listener.unread or mover is None or not listener.private):
-                continue  # nobody reads yet, or a finished task did: its owner is the one who moves time now
-            return listener
+            if reader is not None and reader is not current:
+                return listener
+            if reader is None and listener.private and mover is not None and not listener.unread:
+                if not listener.made_by(current):  # read by tasks that end with each event: the answer is on its way
+                    return listener
+            # nobody reads yet, or whoever does is the one who moves time now and cannot wait for himself
         return None
 
     async def _silence(self, mover: Listener | None) -> None:

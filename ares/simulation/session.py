@@ -34,7 +34,7 @@ from ares.simulation.venue import Venue, VenueConfig
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["NO_MARKS", "BarPlay", "Marks", "Session", "instruments_of", "settled_rate"]
+__all__ = ["NO_MARKS", "Alarms", "BarPlay", "Marks", "Session", "instruments_of", "settled_rate"]
 
 Marks = tuple[float, float, float, float]  # mark price at open, high, low, close; NaN where unknown
 _NAN = float("nan")
@@ -51,6 +51,33 @@ def settled_rate(track: Track, row: int) -> Decimal:
     return from_units(to_units(Decimal(repr(float(track.funding_rate[row])))))
 
 
+class Alarms:
+    """Moments at which somebody wants to be woken, by key; a later wish with the same key replaces the earlier one."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, str]] = []
+        self._latest: dict[str, tuple[int, int]] = {}
+        self._count = 0
+
+    def set(self, ts_ns: int, key: str) -> None:
+        """Wish to be woken at this time."""
+        self._count += 1
+        self._latest[key] = (ts_ns, self._count)
+        heapq.heappush(self._heap, (ts_ns, self._count, key))
+
+    def first(self) -> int | None:
+        """The earliest moment; None without any."""
+        while self._heap and self._latest.get(self._heap[0][2]) != self._heap[0][:2]:
+            heapq.heappop(self._heap)  # replaced by a later wish
+        return self._heap[0][0] if self._heap else None
+
+    def pop(self, now_ns: int) -> Wake:
+        """The earliest one's wake, told at `now_ns`."""
+        _, _, key = heapq.heappop(self._heap)
+        del self._latest[key]
+        return Wake(ts_event=now_ns, ts_seen=now_ns, key=key)
+
+
 class BarPlay:
     """The phases of bars at one moment, for all symbols whose bars open or close then."""
 
@@ -58,37 +85,40 @@ class BarPlay:
         self.venue = venue
         self._open: dict[str, int] = {}  # symbol -> open_ns of the bar whose open was played
 
-    def open(self, ts_ns: int, opens: Sequence[tuple[str, float, float]]) -> None:
-        """Phase a without funding: symbol, open and mark price (NaN: the open) of the bars that begin now."""
-        self.venue.now_ns = ts_ns
+    def open(self, ts_ns: int, opens: Sequence[tuple[str, float, float]], now_ns: int | None = None) -> None:
+        """Phase a without funding: symbol, open and mark price (NaN: the open) of the bars that begin at `ts_ns`.
+
+        now_ns: when we hear of it; None: at `ts_ns`.
+        """
+        self.venue.now_ns = ts_ns if now_ns is None else now_ns
         for symbol, price, mark in opens:
             self._open[symbol] = ts_ns
             self.venue.trade(symbol, price, mark)
 
-    def close(self, ts_ns: int, bars: Sequence[tuple[Candle, Marks]]) -> list[Event]:
-        """Phases b and c of the bars that end now; the public events to tell after the private ones.
+    def close(self, ts_ns: int, bars: Sequence[tuple[Candle, Marks]], now_ns: int | None = None) -> list[Event]:
+        """Phases b and c of the bars that end at `ts_ns`; the public events to tell after the private ones.
 
         A bar whose open nobody played is told but not traded: no order may meet prices from before it was sent.
         """
         venue = self.venue
-        venue.now_ns = ts_ns
+        seen = venue.now_ns = ts_ns if now_ns is None else now_ns
         for candle, (_, high, low, close) in bars:
             if self._open.get(candle.symbol) == candle.open_ns:
                 venue.walk(candle.symbol, candle.low, candle.high, candle.close, low, high, close)
             else:
                 venue.quote(candle.symbol, candle.close, close)
         told: list[Event] = [
-            MarkPrice(ts_event=ts_ns, ts_seen=ts_ns, symbol=c.symbol, price=venue.mark_price(c.symbol)) for c, _ in bars
+            MarkPrice(ts_event=ts_ns, ts_seen=seen, symbol=c.symbol, price=venue.mark_price(c.symbol)) for c, _ in bars
         ]
-        told += [CandleClosed(ts_event=ts_ns, ts_seen=ts_ns, candle=c) for c, _ in bars]
+        told += [CandleClosed(ts_event=ts_ns, ts_seen=seen, candle=c) for c, _ in bars]
         return told
 
-    def fund(self, ts_ns: int, symbol: str, rate: Decimal, mark: float) -> Funding:
+    def fund(self, ts_ns: int, symbol: str, rate: Decimal, mark: float, now_ns: int | None = None) -> Funding:
         """Settle funding on what is held now. mark: NaN takes the venue's present mark price."""
-        self.venue.now_ns = ts_ns
+        seen = self.venue.now_ns = ts_ns if now_ns is None else now_ns
         price = mark if mark > 0 else self.venue.mark_price(symbol)
         amount = self.venue.fund(symbol, rate, price)
-        return Funding(ts_event=ts_ns, ts_seen=ts_ns, symbol=symbol, rate=rate, mark_price=price, amount=amount)
+        return Funding(ts_event=ts_ns, ts_seen=seen, symbol=symbol, rate=rate, mark_price=price, amount=amount)
 
 
 class Session:
@@ -125,9 +155,7 @@ class Session:
         self._queue: deque[Event] = deque()
         self._steps: Iterator[tuple[int, int, int, int]] = tape.steps(self.start_ns)
         self._step = next(self._steps, None)
-        self._wakes: list[tuple[int, int, str]] = []
-        self._wake_of: dict[str, tuple[int, int]] = {}
-        self._wake_count = 0
+        self._alarms = Alarms()
         self._more = True  # the tape has not ended
         self._marks = [
             list(zip(*(a.tolist() for a in (t.mark_open, t.mark_high, t.mark_low, t.mark_close)), strict=True))
@@ -160,10 +188,10 @@ class Session:
         """When the next event happens; now while events wait to be told, None at the tape's end."""
         if self.venue.events or self._queue:
             return self.now_ns
-        wake = self._next_wake()
+        wake = self._alarms.first()
         if self._step is None:
-            return self.now_ns if wake is not None and wake[0] <= self.now_ns else None
-        return max(self.now_ns, self._step[0] if wake is None else min(wake[0], self._step[0]))
+            return self.now_ns if wake is not None and wake <= self.now_ns else None
+        return max(self.now_ns, self._step[0] if wake is None else min(wake, self._step[0]))
 
     @property
     def has_told_not_all(self) -> bool:
@@ -199,9 +227,7 @@ class Session:
 
     def wake_at(self, ts_ns: int, key: str) -> None:
         """Have `Wake(key)` told at this time, before the tape's events of that time. A later wish replaces it."""
-        self._wake_count += 1
-        self._wake_of[key] = (ts_ns, self._wake_count)
-        heapq.heappush(self._wakes, (ts_ns, self._wake_count, key))
+        self._alarms.set(ts_ns, key)
 
     # ------------------------------------------------------------ trading
 
@@ -239,20 +265,13 @@ class Session:
         self.venue.now_ns = ts_ns
         self.clock.set_to(ts_ns)
 
-    def _next_wake(self) -> tuple[int, int, str] | None:
-        while self._wakes and self._wake_of.get(self._wakes[0][2]) != self._wakes[0][:2]:
-            heapq.heappop(self._wakes)  # replaced by a later wish
-        return self._wakes[0] if self._wakes else None
-
     def _advance(self) -> bool:
         """Make the next thing happen. False at the tape's end."""
         step = self._step
-        wake = self._next_wake() if self._wakes else None
-        if wake is not None and wake[0] <= (self.now_ns if step is None else max(step[0], self.now_ns)):
-            heapq.heappop(self._wakes)
-            del self._wake_of[wake[2]]
-            self._move(max(wake[0], self.now_ns))
-            self._queue.append(Wake(ts_event=self.now_ns, ts_seen=self.now_ns, key=wake[2]))
+        wake = self._alarms.first()
+        if wake is not None and wake <= (self.now_ns if step is None else max(step[0], self.now_ns)):
+            self._move(max(wake, self.now_ns))
+            self._queue.append(self._alarms.pop(self.now_ns))
             return True
         if step is None:
             return False

@@ -39,6 +39,7 @@ class Venue:
         self.instruments: dict[str, Instrument] = {}
         self.ledger = Ledger(known[0].quote_asset if known else self.config.asset, self.config.start_balance)
         self.now_ns = 0
+        self.cutoff_ns: int | None = None  # orders placed later than this meet no price yet; None: all do
         self.events: deque[Event] = deque()
         self._slippage = to_units(self.config.slippage)
         self._markets: dict[str, MarketState] = {}
@@ -206,8 +207,8 @@ class Venue:
         bid = m.instrument.nearest_ticks(price)
         offered = bid if ask is None else m.instrument.nearest_ticks(ask)
         for resting in sorted(m.orders, key=lambda r: (r.kind, r.number)):
-            if resting not in m.orders:
-                continue  # it expired with the position
+            if resting not in m.orders or self._too_new(resting):
+                continue  # it expired with the position, or this price is older than the order
             ticks = offered if resting.sign > 0 else bid
             if resting.arriving and resting.kind in (rules.MARKET, rules.LIMIT):
                 self._arrive(m, resting, ticks)
@@ -344,7 +345,7 @@ class Venue:
         best: tuple[int, int, int] | None = None
         found: Resting | None = None
         for r in m.orders:
-            if rules.direction(r.kind, r.sign) != leg:
+            if rules.direction(r.kind, r.sign) != leg or self._too_new(r):
                 continue
             if not rules.reached(r.kind, r.sign, r.trigger, end, self.config.limit_through):
                 continue
@@ -359,10 +360,15 @@ class Venue:
         for r in m.orders:
             way, through = rules.direction(r.kind, r.sign), self.config.limit_through
             end = low if way < 0 else high
-            if not r.reduce_only and rules.reached(r.kind, r.sign, r.trigger, end, through):
+            if r.reduce_only or self._too_new(r):
+                continue
+            if rules.reached(r.kind, r.sign, r.trigger, end, through):
                 distance = max(1, way * (rules.level(r.kind, r.sign, r.trigger, through) - price))
                 near[way] = min(near[way] or distance, distance)
         return near[-1], near[1]
+
+    def _too_new(self, r: Resting) -> bool:
+        return self.cutoff_ns is not None and r.order.created_ns > self.cutoff_ns
 
     # ------------------------------------------------------------ trading
 

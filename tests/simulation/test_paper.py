@@ -1,0 +1,287 @@
+"""Paper trading: over a simulated source it is that source; over ticks it fills at the next of them."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator, Sequence
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ares.clock import VirtualClock
+from ares.errors import AresError, InvalidInput, Rejected
+from ares.events import AggTrades, BookTop, CandleClosed, Event, FillBooked, MarkPrice, VenueSnapshot, encode
+from ares.instrument_tables import default_instrument
+from ares.instruments import Instrument
+from ares.market import AggTrade, Candle, FuturesData, OrderBook, Ticker
+from ares.orders import OrderStatus
+from ares.protocols import Capabilities, Exchange
+from ares.simulation.paper import PaperExchange
+from ares.simulation.simulated_exchange import SimulatedExchange
+from ares.simulation.tape import Tape
+from ares.simulation.venue import VenueConfig
+from tests.simulation.market import HOUR, T0, D, flat, random_bars, tape
+
+CONFIG = VenueConfig(leverage=5, start_balance=D(5_000))
+
+
+async def trade(exchange: SimulatedExchange | PaperExchange, symbols: Sequence[str]) -> list[bytes]:
+    """A trader with replies to candles, fills and wakes; every event it was told, in order."""
+    told: list[bytes] = []
+
+    async def reply(event: Event) -> None:
+        turn = len(told)
+        try:
+            if isinstance(event, CandleClosed):
+                candle = event.candle
+                side = "BUY" if turn % 3 else "SELL"
+                if turn % 4 == 0:
+                    await exchange.create_order(candle.symbol, side, "MARKET", 0.3)
+                elif turn % 4 == 1:
+                    away = 0.995 if side == "BUY" else 1.005
+                    await exchange.create_order(candle.symbol, side, "LIMIT", 0.2, price=candle.close * away)
+                elif turn % 7 == 0:
+                    exchange.wake_at(candle.close_ns + HOUR // 3, "look")
+                elif turn % 5 == 0:
+                    await exchange.set_leverage(candle.symbol, 1 + turn % 9)
+            elif isinstance(event, FillBooked) and not event.fill.liquidation:
+                fill = event.fill
+                away = 0.99 if fill.side.value == "BUY" else 1.01
+                stop = float(fill.price) * away
+                await exchange.create_order(
+                    fill.symbol, fill.side.opposite, "STOP_MARKET", fill.quantity, stop_price=stop, reduce_only=True
+                )
+        except Rejected as refused:
+            told.append(str(refused).encode())
+
+    async def listen(stream: AsyncIterator[Event]) -> None:
+        async for event in stream:
+            told.append(encode(event))
+            await asyncio.sleep(0)
+            await reply(event)
+
+    account = asyncio.create_task(listen(exchange.stream_account()))
+    while not told:  # the snapshot first, as every shell does
+        await asyncio.sleep(0)
+    await listen(exchange.stream_market(symbols, "1h"))
+    await account
+    return told
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_paper_over_a_simulated_exchange_is_that_exchange(seed: int) -> None:
+    market = tape(random_bars(seed, 80, swing=0.03), funding={8: 0.001, 16: -0.002, 24: 0.001, 48: 0.001})
+    async with SimulatedExchange(market, T0 + 5 * HOUR, config=CONFIG) as sim:
+        expected = await trade(sim, ["ETHUSDT"])
+    source = SimulatedExchange(market, T0 + 5 * HOUR)
+    async with PaperExchange(source, symbols=market.symbols, config=CONFIG) as paper:
+        assert isinstance(paper, Exchange)
+        told = await trade(paper, ["ETHUSDT"])
+    assert told == expected
+    assert sum(b"FillBooked" in e for e in told) > 15
+    assert sum(b"Wake" in e for e in told) > 0
+
+
+async def test_the_same_with_several_symbols_and_gaps() -> None:
+    eth = tape(random_bars(1, 60, swing=0.02), funding={8: 0.001, 16: 0.001})
+    btc = tape(random_bars(2, 60, price=60_000.0, swing=0.02), symbol="BTCUSDT", skip=(9, 10, 30), funding={8: 0.002})
+    market = Tape.merge(eth, btc)
+    config = VenueConfig(leverage=5, start_balance=D(50_000))
+    expected = await trade(SimulatedExchange(market, T0 + 5 * HOUR, config=config), market.symbols)
+    source = SimulatedExchange(market, T0 + 5 * HOUR)
+    told = await trade(PaperExchange(source, symbols=market.symbols, config=config), market.symbols)
+    assert told == expected
+    assert sum(b"FillBooked" in e for e in told) > 15
+
+
+async def test_klines_of_paper_do_not_run_ahead_with_its_source() -> None:
+    paper = PaperExchange(SimulatedExchange(tape(random_bars(4, 30)), T0 + 10 * HOUR), config=CONFIG)
+    assert isinstance(paper.clock, VirtualClock)
+    async for event in paper.stream_market(["ETHUSDT"], "1h"):
+        frame = await paper.get_klines("ETHUSDT", "1h", 5)
+        assert len(frame) == 5
+        closes = np.asarray(frame["close_time"], dtype="datetime64[ns]").astype(np.int64)
+        assert closes[-1] == event.ts_event == paper.clock.now_ns()
+        assert (await paper.get_ticker("ETHUSDT")).last == frame["close"].iloc[-1]
+
+
+async def test_sleep_and_wait_filled_move_paper_time() -> None:
+    source = SimulatedExchange(tape(random_bars(4, 30)), T0 + 10 * HOUR)
+    paper = PaperExchange(source, symbols=["ETHUSDT"], interval="1h", config=CONFIG)
+    await paper.clock.sleep(5400)
+    assert paper.clock.now_ns() == T0 + 11 * HOUR + HOUR // 2
+    order = await paper.create_order("ETHUSDT", "BUY", "MARKET", 0.5)
+    assert (await paper.wait_filled(order)).quantity == D("0.5")
+    bare = PaperExchange(SimulatedExchange(tape(random_bars(4, 30))))
+    with pytest.raises(InvalidInput, match="name symbols"):
+        await bare.clock.sleep(1)
+
+
+# ---------------------------------------------------------------- real time, ticks
+
+
+class Feed:
+    """Market data of somebody else: what is put into `events` is streamed."""
+
+    def __init__(self, streams: set[str]) -> None:
+        self.events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self.capabilities = Capabilities(name="FEED", trading=False, streams=frozenset(streams))
+
+    async def get_instrument(self, symbol: str) -> Instrument:
+        return default_instrument(symbol)
+
+    async def get_ticker(self, symbol: str) -> Ticker:
+        return Ticker(symbol=symbol, ts_ns=T0, bid=1999, ask=2001, bid_quantity=1, ask_quantity=1, last=2000)
+
+    async def get_klines(self, symbol: str, interval: str, limit: int = 500, **_: object) -> pd.DataFrame:
+        raise AresError("not here")
+
+    async def get_order_book(self, symbol: str, limit: int = 20) -> OrderBook:
+        return OrderBook(symbol=symbol, ts_ns=T0, last_update_id=1, bids=[(1999, 1)], asks=[(2001, 1)])
+
+    async def get_agg_trades(self, symbol: str, limit: int = 500, **_: object) -> tuple[AggTrade, ...]:
+        return ()
+
+    async def get_futures_data(self, symbol: str, limit: int = 100) -> FuturesData:
+        return FuturesData(symbol=symbol)
+
+    async def stream_market(self, symbols: Sequence[str], interval: str) -> AsyncIterator[Event]:
+        while (event := await self.events.get()) is not None:
+            yield event
+
+
+class Hands:
+    """A clock that a test sets; it does not own time, so nobody waits for anybody."""
+
+    def __init__(self, now_ns: int) -> None:
+        self.now = now_ns
+
+    def now_ns(self) -> int:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += round(seconds * 1e9)
+
+    async def wait_until(self, ts_ns: int) -> None:
+        self.now = max(self.now, ts_ns)
+
+
+def quote(bid: float, ask: float, at: int) -> BookTop:
+    return BookTop(ts_event=at, ts_seen=at, symbol="ETHUSDT", bid=bid, bid_quantity=1, ask=ask, ask_quantity=1)
+
+
+async def test_over_quotes_market_orders_fill_at_the_next_one() -> None:
+    feed, clock = Feed({"book_top", "candles", "mark_price"}), Hands(T0)
+    config = VenueConfig(slippage=D(0), taker_fee=D(0), leverage=5)
+    async with PaperExchange(feed, config=config, clock=clock) as paper:
+        with pytest.raises(AttributeError):
+            _ = paper.wake_at
+        assert not hasattr(paper, "wake_at")
+        stream, account = paper.stream_market(["ETHUSDT"], "1m"), paper.stream_account()
+        first = await anext(account)
+        assert isinstance(first, VenueSnapshot)
+        assert [i.symbol for i in first.instruments] == ["ETHUSDT"]
+        order = await paper.create_order("ETHUSDT", "BUY", "MARKET", 1)
+        assert order.status is OrderStatus.NEW
+        clock.now = T0 + 5
+        feed.events.put_nowait(quote(1990, 1992, T0 + 3))
+        told = await anext(stream)
+        assert (told.ts_event, told.ts_seen) == (T0 + 3, T0 + 5)
+        filled = await paper.get_order("ETHUSDT", order.order_id)
+        assert (filled.average_price, filled.updated_ns) == (D(1992), T0 + 5)
+        stop = await paper.create_order("ETHUSDT", "SELL", "STOP_MARKET", 1, stop_price=1985, reduce_only=True)
+        feed.events.put_nowait(quote(1984, 1986, T0 + 9))
+        await anext(stream)
+        assert (await paper.get_order("ETHUSDT", stop.order_id)).average_price == D(1984)
+        kinds = [type(await anext(account)).__name__ for _ in range(6)]
+        assert kinds == ["OrderUpdate", "FillBooked", "OrderUpdate", "OrderUpdate", "FillBooked", "OrderUpdate"]
+        feed.events.put_nowait(None)
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+
+
+async def test_over_trades_and_marks() -> None:
+    feed, clock = Feed({"agg_trades", "mark_price"}), Hands(T0)
+    paper = PaperExchange(feed, config=VenueConfig(slippage=D(0), taker_fee=D(0), leverage=10), clock=clock)
+    stream = paper.stream_market(["ETHUSDT"], "1m")
+    await paper.create_order("ETHUSDT", "BUY", "MARKET", 1)
+    trade_ = AggTrade(symbol="ETHUSDT", agg_id=1, ts_ns=T0, price=2000.0, quantity=1.0, buyer_is_maker=False)
+    feed.events.put_nowait(AggTrades(ts_event=T0, ts_seen=T0, symbol="ETHUSDT", trades=(trade_,)))
+    await anext(stream)
+    assert (await paper.get_positions())[0].entry_price == D(2000)
+    feed.events.put_nowait(MarkPrice(ts_event=T0, ts_seen=T0, symbol="ETHUSDT", price=1800.0))
+    await anext(stream)
+    account = await paper.get_account()
+    assert account.positions == ()
+    assert account.wallet >= D(9_800)
+
+
+async def test_in_real_time_an_order_never_meets_prices_older_than_itself() -> None:
+    feed, clock = Feed({"candles"}), Hands(T0)
+    paper = PaperExchange(feed, config=CONFIG, clock=clock)
+    stream = paper.stream_market(["ETHUSDT"], "1h")
+
+    def candle(number: int, low: float) -> CandleClosed:
+        opens = T0 + number * HOUR
+        made = Candle(
+            symbol="ETHUSDT", interval="1h", open_ns=opens, close_ns=opens + HOUR,
+            open=2000.0, high=2000.0, low=low, close=2000.0, volume=1.0,
+        )  # fmt: skip
+        return CandleClosed(ts_event=opens + HOUR, ts_seen=opens + HOUR, candle=made)
+
+    early = await paper.create_order("ETHUSDT", "BUY", "LIMIT", 0.1, price=1950)
+    clock.now = T0 + HOUR // 2
+    late = await paper.create_order("ETHUSDT", "BUY", "LIMIT", 0.1, price=1951)
+    for number, expected in ((0, OrderStatus.NEW), (1, OrderStatus.FILLED)):
+        clock.now = T0 + (number + 1) * HOUR + 10**9
+        feed.events.put_nowait(candle(number, 1900.0))
+        assert isinstance(await anext(stream), MarkPrice)
+        event = await anext(stream)
+        assert (event.ts_event, event.ts_seen) == (T0 + (number + 1) * HOUR, clock.now)
+        assert (await paper.get_order("ETHUSDT", early.order_id)).status is OrderStatus.FILLED
+        assert (await paper.get_order("ETHUSDT", late.order_id)).status is expected
+
+
+class Polled:
+    """Market data that cannot stream, on a clock of its own: the least that paper trading needs."""
+
+    def __init__(self) -> None:
+        self.inner = SimulatedExchange(tape(random_bars(9, 30)), T0 + 10 * HOUR)
+        self.clock = self.inner.clock
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("get_") and name != "get_exchange_status":
+            return getattr(self.inner, name)
+        raise AttributeError(name)
+
+
+async def test_market_data_alone_is_enough() -> None:
+    paper = PaperExchange(Polled(), config=CONFIG)  # type: ignore[arg-type]
+    told = []
+    async for event in paper.stream_market(["ETHUSDT"], "1h"):
+        told.append(event)
+        if len(told) == 2:
+            await paper.create_order("ETHUSDT", "BUY", "MARKET", 0.1)
+    candles = [e.candle.open_ns for e in told if isinstance(e, CandleClosed)]
+    assert candles == [T0 + i * HOUR for i in range(10, 30)]
+    (position,) = await paper.get_positions()
+    assert position.quantity == D("0.1")
+
+
+async def test_one_market_for_all_streams() -> None:
+    paper = PaperExchange(SimulatedExchange(tape(flat(2000, 20))), config=CONFIG)
+    paper.stream_market(["ETHUSDT"], "1h")
+    with pytest.raises(InvalidInput, match="all symbols at once"):
+        paper.stream_market(["BTCUSDT"], "1h")
+    with pytest.raises(InvalidInput, match="not 4h"):
+        paper.stream_market(["ETHUSDT"], "4h")
+    with pytest.raises(InvalidInput, match="did you mean"):
+        await paper.get_instrument("ETHUSD")
+    assert paper.get_exchange_status()["source"]
+    assert paper.capabilities.name == "PAPER on SIM"
+    start = dt.datetime(2024, 1, 1, 2, tzinfo=dt.UTC)
+    assert len(await paper.get_klines("ETHUSDT", "1h", 3, start=start)) == 3
+    assert (await paper.get_account()).wallet == Decimal(5_000)
