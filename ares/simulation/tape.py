@@ -113,7 +113,8 @@ class Tape:
         from ares.data.synthetic import SyntheticConfig, synthetic_market
 
         market = synthetic_market(seed, bars, interval, SyntheticConfig.for_symbol(symbol, **config))
-        return cls.from_frame(market.klines, symbol=symbol, interval=interval, funding=market.funding, mark=market.mark)
+        funding = market.funding if len(market.funding) else None  # too short for a settlement
+        return cls.from_frame(market.klines, symbol=symbol, interval=interval, funding=funding, mark=market.mark)
 
     @classmethod
     def merge(cls, *tapes: Tape) -> Tape:
