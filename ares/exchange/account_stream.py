@@ -1,0 +1,374 @@
+"""The account's live events: venue truth first, then every report and every fill once, whatever the connection does.
+
+Nothing private is ever dropped or merged. After a broken connection, an expired key, or an audit that finds a position
+our fills do not explain, the trades in between are read by REST and told as if they had been heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Protocol
+
+from attrs import evolve
+
+from ares.account import Account
+from ares.clock import Clock
+from ares.errors import AresError, DataError, Rejected
+from ares.events import Event, FillBooked, Funding, LinkChanged, OrderUpdate, VenueSnapshot
+from ares.exchange.conditionals import Conditionals
+from ares.exchange.link import Connect, Link
+from ares.exchange.rest import RestClient
+from ares.exchange.wire.account import Income, ListenKey
+from ares.exchange.wire.market import FundingRow
+from ares.exchange.wire.requests import listen_key, read
+from ares.exchange.wire.trade import UserTrade, fill_of_trade
+from ares.exchange.wire.user import (
+    AccountUpdate,
+    AlgoUpdate,
+    ListenKeyExpired,
+    OrderTradeUpdate,
+    commission_of,
+    decode_user,
+    fill_of,
+    order_of_update,
+)
+from ares.log import get_logger
+from ares.orders import Fill, Order, OrderStatus
+
+__all__ = ["AccountStream", "Venue"]
+
+_log = get_logger("ares.exchange")
+_RENEW = 25 * 60.0  # seconds between two extensions of the listen key, which lasts 60 minutes
+_AUDIT_EXPOSED, _AUDIT_FLAT = 10.0, 60.0  # seconds between two looks at venue truth
+_PARKED = 2.0  # seconds that an order of unknown origin waits for the algo report that explains it
+_RANK = {
+    OrderStatus.PENDING: 0,
+    OrderStatus.UNKNOWN: 0,
+    OrderStatus.NEW: 1,
+    OrderStatus.PARTIALLY_FILLED: 2,
+}
+
+
+class Venue(Protocol):
+    """What this stream asks of the exchange it belongs to."""
+
+    async def venue_snapshot(self) -> VenueSnapshot: ...
+    async def get_order(
+        self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None
+    ) -> Order: ...
+    async def fee_in_quote(self, asset: str, amount: Decimal) -> Decimal: ...
+
+
+class AccountStream(AsyncIterator[Event]):
+    """Private events, in order. The first is a `VenueSnapshot`."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        rest: RestClient,
+        conditionals: Conditionals,
+        ours: set[str],
+        *,
+        base: str,
+        connect: Connect,
+        clock: Clock,
+    ) -> None:
+        """ours: client ids of the orders that this exchange has placed; shared with it."""
+        self._venue, self._rest, self._clock = venue, rest, clock
+        self._conditionals, self._ours, self._base = conditionals, ours, base
+        self._events: deque[Event] = deque()
+        self._there = asyncio.Event()
+        self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()  # None: the connection came back
+        self._told: set[tuple[str, str]] = set()  # fills by (symbol, trade id)
+        self._last_trade: dict[str, int] = {}  # highest trade id by symbol
+        self._states: dict[str, tuple[int, int]] = {}  # (time, rank) of the newest report told, by client id
+        self._open: dict[str, Order] = {}  # orders that may still trade, by client id
+        self._held: dict[str, Decimal] = {}  # position by our fills
+        self._parked: list[tuple[float, OrderTradeUpdate]] = []
+        self._funded: set[int] = set()
+        self._since_ms = 0  # fills before this are not ours to tell
+        self._broken = False  # the link was down since the last snapshot
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closed = False
+        self._failure: AresError | None = None
+        self.bad: Counter[str] = Counter()
+        self.link = Link(
+            "private",
+            self._url,
+            self._frames.put_nowait,
+            connect=connect,
+            clock=clock,
+            changed=self._changed,
+            up_when_open=True,
+            stall=None,  # a quiet account is no stall: the audit looks after it
+        )
+
+    def __aiter__(self) -> AccountStream:
+        return self
+
+    async def __anext__(self) -> Event:
+        if not self._tasks and not self._closed:
+            self._since_ms = self._rest.time.venue_ms(self._clock.now_ns())
+            self.link.start()
+            self._tasks = [asyncio.ensure_future(self._work()), asyncio.ensure_future(self._keep_key())]
+        while not self._events:
+            if self._failure is not None:
+                raise self._failure
+            if self._closed:
+                raise StopAsyncIteration
+            self._there.clear()
+            await self._there.wait()
+        return self._events.popleft()
+
+    async def aclose(self) -> None:
+        """End the stream; a pending read ends too."""
+        self._closed = True
+        self._there.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, self.link.close(), return_exceptions=True)
+
+    def status(self) -> dict[str, object]:
+        """For people."""
+        return {"link": self.link.status(), "unusable_frames": dict(self.bad), "waiting": len(self._events)}
+
+    # ------------------------------------------------------------ the connection
+
+    async def _url(self) -> str:
+        key = await self._rest.read(listen_key("POST"), ListenKey)
+        return f"{self._base}/private/ws?listenKey={key.listen_key}"
+
+    def _changed(self, up: bool) -> None:
+        now = self._clock.now_ns()
+        if up:
+            self._frames.put_nowait(None)
+        else:
+            self._broken = True
+            self._put(LinkChanged(ts_event=now, ts_seen=now, link="account", up=False))
+
+    async def _keep_key(self) -> None:
+        """Extend the listen key; two failures in a row, or an unknown key, make a new connection with a new one."""
+        failures = 0
+        while True:
+            await asyncio.sleep(_RENEW if failures == 0 else 30.0)
+            try:
+                await self._rest.send(listen_key("PUT"))
+                failures = 0
+            except Rejected:
+                failures = 2
+            except AresError:
+                failures += 1
+            if failures >= 2:
+                failures = 0
+                self.link.renew()
+
+    # ------------------------------------------------------------ the worker: one after the other
+
+    async def _work(self) -> None:
+        """Venue truth, then frames as they come; looks at the venue in between."""
+        try:
+            await self._connected()
+            await self._truth(first=True)
+        except AresError as error:
+            self._failure = error
+            self._there.set()
+            return
+        loop = asyncio.get_running_loop()
+        audit_at = loop.time() + self._audit_every()
+        while True:
+            wait = min(audit_at, min((t for t, _ in self._parked), default=audit_at)) - loop.time()
+            try:
+                async with asyncio.timeout(max(0.0, wait)):
+                    frame = await self._frames.get()
+                if frame is None:
+                    if self._broken:
+                        await self._truth()
+                else:
+                    await self._frame(frame)
+            except TimeoutError:
+                await self._unpark(loop.time())
+                if loop.time() >= audit_at:
+                    await self._audit()
+                    audit_at = loop.time() + self._audit_every()
+            except AresError as error:
+                self.bad[type(error).__name__] += 1
+                _log.warning("private.not_handled", error=str(error))
+
+    async def _connected(self) -> None:
+        """Wait for the link before the first look, so that nothing falls between the look and the stream."""
+        for _ in range(3000):
+            if self.link.connects:
+                return
+            await asyncio.sleep(0.01)
+        raise DataError("the private stream cannot be opened: see the log for why")
+
+    def _audit_every(self) -> float:
+        exposed = bool(self._open) or any(self._held.values())
+        return _AUDIT_EXPOSED if exposed else _AUDIT_FLAT
+
+    async def _audit(self) -> None:
+        try:
+            await self._truth()
+        except AresError as error:
+            _log.warning("audit.not_made", error=str(error))
+
+    async def _truth(self, *, first: bool = False) -> None:
+        """Read the venue; tell the trades and orders that were missed, then the snapshot."""
+        snapshot = await self._venue.venue_snapshot()
+        if first:
+            for position in snapshot.account.positions:
+                self._held[position.symbol] = position.quantity
+        else:
+            await self._catch_up(snapshot.account)
+        self._open = {o.client_order_id: o for o in snapshot.open_orders}
+        self._ours.update(self._open)
+        if self._broken and self.link.up:
+            self._broken = False
+            now = self._clock.now_ns()
+            self._put(LinkChanged(ts_event=now, ts_seen=now, link="account", up=True))
+        self._put(snapshot)
+
+    async def _catch_up(self, account: Account) -> None:
+        """Trades of every symbol whose position our fills do not explain, or that may have been missed."""
+        venue = {p.symbol: p.quantity for p in account.positions}
+        differing = {s for s in {*venue, *self._held} if venue.get(s, Decimal(0)) != self._held.get(s, Decimal(0))}
+        symbols = differing | ({o.symbol for o in self._open.values()} | set(self._held) if self._broken else set())
+        for symbol in sorted(symbols):
+            await self._missed_trades(symbol)
+        if self._broken or differing:
+            for order in list(self._open.values()):
+                fresh = await self._venue.get_order(order.symbol, client_order_id=order.client_order_id)
+                self._tell_order(fresh)
+
+    async def _missed_trades(self, symbol: str) -> None:
+        last = self._last_trade.get(symbol)
+        window = {"fromId": last + 1} if last is not None else {"startTime": self._since_ms}
+        request = read("/fapi/v1/userTrades", signed=True, protective=True, symbol=symbol, limit=1000, **window)
+        for row in await self._rest.read(request, list[UserTrade]):
+            if (row.symbol, str(row.id)) in self._told:
+                continue
+            order = await self._order_behind(row)
+            fee = await self._venue.fee_in_quote(row.commission_asset, Decimal(row.commission))
+            self._tell_fill(fill_of_trade(row, order.order_id, order.client_order_id, fee))
+            self._tell_order(order)
+
+    async def _order_behind(self, row: UserTrade) -> Order:
+        engine = await self._venue.get_order(row.symbol, str(row.order_id))
+        conditional = self._conditionals.behind(engine.order_id, engine.client_order_id)
+        return engine if conditional is None else self._conditionals.joined(conditional, engine)
+
+    # ------------------------------------------------------------ frames
+
+    async def _frame(self, data: bytes) -> None:
+        try:
+            found = decode_user(data)
+        except DataError:
+            self.bad["frame"] += 1
+            _log.warning("private.unreadable", size=len(data))
+            await self._truth()
+            return
+        frame = found.frame
+        if found.fill_only is not None:
+            fill = fill_of(found.fill_only, await self._venue.fee_in_quote(*commission_of(found.fill_only)))
+            if fill is not None:
+                self._tell_fill(self._renamed(fill))
+            await self._truth()
+        elif isinstance(frame, OrderTradeUpdate):
+            await self._order_frame(frame)
+        elif isinstance(frame, AlgoUpdate):
+            order = frame.order()
+            self._conditionals.saw(order, frame.o.ai)
+            if frame.o.X != "FINISHED":  # its fills come with the order that the trigger made
+                self._tell_order(order)
+            await self._unpark(float("inf"))
+        elif isinstance(frame, AccountUpdate) and frame.a.m == "FUNDING_FEE":
+            await self._funding(frame)
+        elif isinstance(frame, ListenKeyExpired):
+            self.link.renew()
+
+    async def _order_frame(self, frame: OrderTradeUpdate) -> None:
+        body = frame.o
+        known = body.c in self._ours or self._conditionals.behind(str(body.i), body.c) is not None
+        if not known and self._conditionals.waiting(body.s):
+            self._parked.append((asyncio.get_running_loop().time() + _PARKED, frame))
+            return
+        await self._tell_frame(frame)
+
+    async def _unpark(self, now: float) -> None:
+        """Tell parked reports that are explained now, or have waited long enough."""
+        parked, self._parked = self._parked, []
+        for until, frame in parked:
+            body = frame.o
+            explained = self._conditionals.behind(str(body.i), body.c) is not None
+            if explained or (now >= until and now != float("inf")):
+                await self._tell_frame(frame)
+            else:
+                self._parked.append((until, frame))
+
+    async def _tell_frame(self, frame: OrderTradeUpdate) -> None:
+        """First the fill, which is never lost, then the order's state."""
+        fill = fill_of(frame.o, await self._venue.fee_in_quote(*commission_of(frame.o)))
+        if fill is not None:
+            self._tell_fill(self._renamed(fill))
+        order = order_of_update(frame)
+        conditional = self._conditionals.behind(order.order_id, order.client_order_id)
+        self._tell_order(order if conditional is None else self._conditionals.joined(conditional, order))
+
+    def _renamed(self, fill: Fill) -> Fill:
+        conditional = self._conditionals.behind(fill.order_id, fill.client_order_id)
+        if conditional is None:
+            return fill
+        return evolve(fill, order_id=conditional.order_id, client_order_id=conditional.client_order_id)
+
+    async def _funding(self, frame: AccountUpdate) -> None:
+        """Which position was paid how much stands in the income, not in the event."""
+        request = read("/fapi/v1/income", signed=True, incomeType="FUNDING_FEE", startTime=frame.T - 60_000, limit=100)
+        for row in await self._rest.read(request, list[Income]):
+            if row.tran_id in self._funded:
+                continue
+            self._funded.add(row.tran_id)
+            rates = await self._rest.read(read("/fapi/v1/fundingRate", symbol=row.symbol, limit=1), list[FundingRow])
+            now = self._clock.now_ns()
+            last = rates[-1] if rates else None
+            self._put(
+                Funding(
+                    ts_event=row.time * 1_000_000,
+                    ts_seen=now,
+                    symbol=row.symbol,
+                    rate=Decimal(last.funding_rate) if last is not None else Decimal(0),
+                    mark_price=float(last.mark_price or "nan") if last is not None else float("nan"),
+                    amount=Decimal(row.income),
+                )
+            )
+
+    # ------------------------------------------------------------ telling, once and in order
+
+    def _tell_fill(self, fill: Fill) -> None:
+        identity = (fill.symbol, fill.trade_id)
+        if identity in self._told:
+            return
+        self._told.add(identity)
+        if fill.trade_id.isdigit():
+            self._last_trade[fill.symbol] = max(self._last_trade.get(fill.symbol, 0), int(fill.trade_id))
+        self._held[fill.symbol] = self._held.get(fill.symbol, Decimal(0)) + fill.side.sign * fill.quantity
+        self._put(FillBooked(ts_event=fill.ts_ns, ts_seen=self._clock.now_ns(), fill=fill))
+
+    def _tell_order(self, order: Order) -> None:
+        """Tell a state that is newer than the one told before; older never overwrites newer."""
+        state = (order.updated_ns, _RANK.get(order.status, 3))
+        before = self._states.get(order.client_order_id)
+        if before is not None and (before[1] == 3 or state <= before):
+            return
+        self._states[order.client_order_id] = state
+        if order.status.open:
+            self._open[order.client_order_id] = order
+        else:
+            self._open.pop(order.client_order_id, None)
+        self._put(OrderUpdate(ts_event=order.updated_ns, ts_seen=self._clock.now_ns(), order=order))
+
+    def _put(self, event: Event) -> None:
+        self._events.append(event)
+        self._there.set()

@@ -1,0 +1,504 @@
+"""Binance USDS-M futures as an `Exchange`: one-way mode, one quote asset, conditional orders by the algo service."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ares.account import Account, Position
+from ares.clock import Clock, SystemClock
+from ares.errors import InvalidInput, NotAuthorized, Rejected, Retryable, unknown_name
+from ares.events import VenueSnapshot
+from ares.exchange.account_stream import AccountStream
+from ares.exchange.conditionals import Conditionals
+from ares.exchange.config import BinanceConfig
+from ares.exchange.contracts import Contracts
+from ares.exchange.http import HttpxWire, LeanWire, Wire
+from ares.exchange.link import Connect, open_socket
+from ares.exchange.reads import MarketReads
+from ares.exchange.rest import RestClient
+from ares.exchange.streams import MarketStream
+from ares.exchange.wire import requests
+from ares.exchange.wire.account import (
+    AccountConfig,
+    AccountV3,
+    LeverageAnswer,
+    PositionV3,
+    Reply,
+    SymbolConfig,
+    account_of,
+    position_of,
+)
+from ares.exchange.wire.market import PremiumIndex
+from ares.exchange.wire.refusals import ALREADY_SO, DUPLICATE_ID, NO_SUCH_ORDER
+from ares.exchange.wire.requests import read
+from ares.exchange.wire.trade import AlgoAck, AlgoReport, OrderReport, algo_id_of, order_of, order_of_algo
+from ares.exchange.wishes import Number, check, wish
+from ares.instruments import Instrument, Interval, Side
+from ares.market import AggTrade, FuturesData, OrderBook, Ticker
+from ares.orders import Order, OrderRequest, OrderStatus, OrderType, TimeInForce
+from ares.protocols import Capabilities
+
+if TYPE_CHECKING:
+    import httpx
+    import pandas as pd
+
+__all__ = ["BinanceExchange"]
+
+_MARK_AGE_NS = 60_000_000_000  # a mark price older than this is read anew before an order is checked with it
+_MANY = 20  # above so many symbols one read of all open orders is cheaper
+_MODES = {"isolated": "ISOLATED", "cross": "CROSSED"}
+
+
+class BinanceExchange:
+    """A client of Binance's USDS-M futures. Without keys it reads public data, which is enough for paper trading.
+
+    Use it as an async context manager: entering measures the clock, reads the contracts and, with keys, refuses an
+    account in hedge mode. An order is sent exactly once; `OutcomeUnknown` says that its fate must be asked for.
+    """
+
+    def __init__(
+        self,
+        config: BinanceConfig | None = None,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        connect: Connect | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """transport: None speaks HTTP over own kept connections. connect: None opens WebSockets itself.
+
+        clock: None is the machine's.
+        """
+        self.config = config or BinanceConfig()
+        self.clock: Clock = clock or SystemClock()
+        wire: Wire = LeanWire(self.config.rest) if transport is None else HttpxWire(self.config.rest, transport)
+        self._rest = RestClient(self.config, wire, self.clock)
+        self._contracts = Contracts(self._rest, self.clock)
+        self._reads = MarketReads(self._rest, self.clock)
+        self._connect: Connect = connect or open_socket
+        self._conditionals = Conditionals()
+        self._ours: set[str] = set()  # client ids we have sent
+        self._algo_ids: set[str] = set()  # those of conditional orders
+        self._symbols: set[str] = set()  # those that streams and orders use
+        self._marks: dict[str, tuple[int, Decimal]] = {}  # when read, mark price
+        self._fees: dict[str, tuple[int, Decimal]] = {}  # price of a fee asset in the quote asset
+        self._prepared: set[str] = set()  # symbols whose margin mode was checked
+        self._made = 0
+        self._market_streams: list[MarketStream] = []
+        self._account_streams: list[AccountStream] = []
+        self._entered = self._closed = False
+
+    # ------------------------------------------------------------ life
+
+    async def __aenter__(self) -> BinanceExchange:
+        if self._entered:
+            return self
+        await self._rest.sync_time()
+        await self._contracts.load()
+        if self._rest.has_keys:
+            account = await self.account_config()
+            if account.dual_side_position:
+                raise InvalidInput("the account is in hedge mode: ares trades in one-way mode only, so switch it first")
+        self._entered = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all streams and connections. Orders at the venue stay."""
+        self._closed = True
+        streams: list[MarketStream | AccountStream] = [*self._market_streams, *self._account_streams]
+        await asyncio.gather(*(stream.aclose() for stream in streams))
+        await self._rest.close()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What can be done with the keys and streams that were configured."""
+        return Capabilities(
+            name="BINANCE",
+            trading=self._rest.has_keys,
+            stop_orders=self._rest.has_keys,
+            streams=frozenset({*self.config.streams, *(("account", "funding") if self._rest.has_keys else ())}),
+            real_money=self.config.real_money and self._rest.has_keys,
+        )
+
+    def get_exchange_status(self) -> Mapping[str, object]:
+        """What is used, what is up, what went wrong; never a key."""
+        now = self.clock.now_ns()
+        return {
+            "name": "BINANCE",
+            "environment": self.config.where.name,
+            "rest": self.config.rest,
+            "signed": self._rest.has_keys,
+            "clock_offset_ms": self._rest.time.offset_ns / 1e6,
+            "last_answer_ns": self._rest.last_ok_ns,
+            "limits": self._rest.limits.status(now),
+            "errors": dict(self._rest.errors),
+            "throttled": self._rest.throttled,
+            "unknown_fields": dict(self._rest.unknown.counts),
+            "contracts": len(self._contracts.symbols),
+            "market_streams": [s.status() for s in self._market_streams],
+            "account_streams": [s.status() for s in self._account_streams],
+        }
+
+    # ------------------------------------------------------------ market data
+
+    async def get_klines(
+        self,
+        symbol: str,
+        interval: str,
+        limit: int = 500,
+        *,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+        closed_only: bool = True,
+    ) -> pd.DataFrame:
+        """The last `limit` klines, or the first from `start`, oldest first; the forming one only if asked for."""
+        await self.get_instrument(symbol)
+        return await self._reads.klines(symbol, Interval.parse(interval), limit, start, end, closed_only)
+
+    async def get_ticker(self, symbol: str) -> Ticker:
+        """Best quotes and the last price, read together."""
+        await self.get_instrument(symbol)
+        return await self._reads.ticker(symbol)
+
+    async def get_order_book(self, symbol: str, limit: int = 20) -> OrderBook:
+        """The best `limit` levels, at most 1000."""
+        await self.get_instrument(symbol)
+        return await self._reads.order_book(symbol, limit)
+
+    async def get_agg_trades(
+        self, symbol: str, limit: int = 500, *, start: dt.datetime | None = None, end: dt.datetime | None = None
+    ) -> tuple[AggTrade, ...]:
+        """Aggregate trades, oldest first: the newest, or the first from `start`. The venue keeps two days."""
+        await self.get_instrument(symbol)
+        return await self._reads.agg_trades(symbol, limit, start, end)
+
+    async def get_futures_data(self, symbol: str, limit: int = 100) -> FuturesData:
+        """Settled funding, mark and index price, open interest."""
+        await self.get_instrument(symbol)
+        return await self._reads.futures_data(symbol, limit)
+
+    async def get_instrument(self, symbol: str) -> Instrument:
+        """The contract with its filters, margin tiers and our fees."""
+        return await self._contracts.get(symbol)
+
+    # ------------------------------------------------------------ orders
+
+    async def create_order(
+        self,
+        symbol: str,
+        side: Side | str,
+        order_type: OrderType | str,
+        quantity: Number,
+        *,
+        price: Number | None = None,
+        stop_price: Number | None = None,
+        reduce_only: bool = False,
+        time_in_force: TimeInForce | str | None = None,
+        client_order_id: str | None = None,
+    ) -> Order:
+        """Check and send an order, once. The answer is an acknowledgement: fills come by the stream or `get_order`.
+
+        Floats are rounded to the grid, decimals and text are taken as they stand.
+        Raises: Rejected when it was certainly not executed; Retryable when it never left or the venue asks to wait;
+        OutcomeUnknown when nobody can say: ask by its client order id, never send it again.
+        """
+        instrument = await self.get_instrument(symbol)
+        client_id = client_order_id or self._new_id()
+        request = wish(
+            instrument,
+            side,
+            order_type,
+            quantity,
+            price=price,
+            stop_price=stop_price,
+            reduce_only=reduce_only,
+            time_in_force=time_in_force,
+            client_order_id=client_id,
+        )
+        check(request, instrument, None if reduce_only else await self._mark(symbol))
+        if not reduce_only:
+            await self._prepare(symbol)
+        self._symbols.add(symbol)
+        self._ours.add(client_id)
+        try:
+            return await self._place(request, client_id)
+        except Rejected as error:
+            if error.code in DUPLICATE_ID:
+                return await self.get_order(symbol, client_order_id=client_id)
+            raise
+
+    async def cancel_order(
+        self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None
+    ) -> Order:
+        """Cancel an open order of either kind; its last state. Raises Rejected -2011 when it is not open (any more)."""
+        engine, algo, client_id = self._which(order_id, client_order_id)
+        if engine:
+            try:
+                number = int(order_id) if order_id is not None else None
+                report = await self._rest.call(requests.cancel_order(symbol, number, client_id), OrderReport)
+                return order_of(report)
+            except Rejected as error:
+                if error.code not in NO_SUCH_ORDER or not algo:
+                    raise
+        number = algo_id_of(order_id) if order_id is not None else None
+        await self._rest.call(requests.cancel_algo(number, client_id), AlgoAck)
+        return await self._get_algo(number, client_id)
+
+    async def get_order(
+        self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None
+    ) -> Order:
+        """An order of either kind in its present state. Raises Rejected -2013 when the venue knows none (now)."""
+        engine, algo, client_id = self._which(order_id, client_order_id)
+        if engine:
+            try:
+                number = int(order_id) if order_id is not None else None
+                return order_of(await self._rest.read(requests.query_order(symbol, number, client_id), OrderReport))
+            except Rejected as error:
+                if error.code not in NO_SUCH_ORDER or not algo:
+                    raise
+        return await self._get_algo(algo_id_of(order_id) if order_id is not None else None, client_id)
+
+    async def wait_filled(self, order: Order, timeout: float | None = None) -> Position:
+        """Wait until the order has filled; the position it left.
+
+        Raises: Rejected when it ends unfilled; Retryable when `timeout` seconds pass before.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        pause = 0.05
+        while True:
+            try:
+                now = await self.get_order(order.symbol, order.order_id)
+            except Rejected as error:  # so soon after sending, "no such order" is no proof
+                if error.code not in NO_SUCH_ORDER:
+                    raise
+                now = order
+            if now.status is OrderStatus.FILLED:
+                return await self._position(order.symbol)
+            if now.status.terminal:
+                raise Rejected(
+                    f"order {now.order_id} ended {now.status.value}: {now.reason}",
+                    order_id=now.order_id,
+                    status=now.status.value,
+                )
+            if deadline is not None and loop.time() + pause > deadline:
+                raise Retryable(f"order {now.order_id} has not filled in {timeout:g} s", order_id=now.order_id)
+            await asyncio.sleep(pause)
+            pause = min(1.0, pause * 1.6)
+
+    async def get_open_orders(self, symbol: str | None = None) -> tuple[Order, ...]:
+        """Normal and conditional orders, oldest first."""
+        engine = read("/fapi/v1/openOrders", signed=True, protective=True, symbol=symbol)
+        service = read("/fapi/v1/openAlgoOrders", signed=True, protective=True, symbol=symbol)
+        normal, algo = await asyncio.gather(
+            self._rest.read(engine, list[OrderReport]), self._rest.read(service, list[AlgoReport])
+        )
+        found = [order_of(r) for r in normal]
+        for report in algo:
+            order = order_of_algo(report)
+            self._conditionals.saw(order, report.actual_order_id)
+            self._algo_ids.add(order.client_order_id)
+            found.append(order)
+        return tuple(sorted(found, key=lambda o: (o.created_ns, o.order_id)))
+
+    # ------------------------------------------------------------ account
+
+    async def get_account(self) -> Account:
+        """Money and open positions in the quote asset, as the venue sees them."""
+        money, rows = await asyncio.gather(
+            self._rest.read(read("/fapi/v3/account", signed=True, protective=True), AccountV3),
+            self._rest.read(read("/fapi/v3/positionRisk", signed=True, protective=True), list[PositionV3]),
+        )
+        held = [row.symbol for row in rows if Decimal(row.position_amt) != 0]
+        leverage = {symbol: (await self._symbol_config(symbol)).leverage for symbol in held}
+        now = self.clock.now_ns()
+        return account_of(money, rows, leverage, self.config.quote_asset, now)
+
+    async def get_positions(self, symbol: str | None = None) -> tuple[Position, ...]:
+        """Positions that are not flat."""
+        request = read("/fapi/v3/positionRisk", signed=True, protective=True, symbol=symbol)
+        rows = [r for r in await self._rest.read(request, list[PositionV3]) if Decimal(r.position_amt) != 0]
+        return tuple([position_of(row, (await self._symbol_config(row.symbol)).leverage) for row in rows])
+
+    async def set_leverage(self, symbol: str, leverage: int) -> int:
+        """Set the symbol's leverage; what the venue confirms. Raises Rejected."""
+        answer = await self._rest.call(requests.set_leverage(symbol, leverage), LeverageAnswer)
+        return answer.leverage
+
+    async def set_margin_mode(self, symbol: str, mode: str) -> str:
+        """Set "isolated" or "cross"; having it already is no error. Raises Rejected while orders or positions exist."""
+        if mode.lower() not in _MODES:
+            raise unknown_name("margin mode", mode, _MODES)
+        try:
+            await self._rest.call(requests.set_margin_type(symbol, _MODES[mode.lower()]), Reply)
+        except Rejected as error:
+            if error.code not in ALREADY_SO:
+                raise
+        return mode.lower()
+
+    async def account_config(self) -> AccountConfig:
+        """What the key and the account may do: trade, withdraw, hedge mode."""
+        return await self._rest.read(read("/fapi/v1/accountConfig", signed=True), AccountConfig)
+
+    # ------------------------------------------------------------ streams
+
+    def stream_market(self, symbols: Sequence[str], interval: str) -> MarketStream:
+        """Closed candles, mark prices and what else `config.streams` names, from now on."""
+        self._symbols.update(symbols)
+        stream = MarketStream(
+            tuple(symbols),
+            Interval.parse(interval),
+            frozenset(self.config.streams),
+            base=self.config.stream_base,
+            connect=self._connect,
+            clock=self.clock,
+            klines=self.get_klines,
+        )
+        self._market_streams.append(stream)
+        return stream
+
+    def stream_account(self) -> AccountStream:
+        """Venue truth first, then every report and fill of the account. Raises NotAuthorized without keys."""
+        if not self._rest.has_keys:
+            raise NotAuthorized("the account stream needs an API key and its secret")
+        stream = AccountStream(
+            self,
+            self._rest,
+            self._conditionals,
+            self._ours,
+            base=self.config.stream_base,
+            connect=self._connect,
+            clock=self.clock,
+        )
+        self._account_streams.append(stream)
+        return stream
+
+    async def venue_snapshot(self) -> VenueSnapshot:
+        """Venue truth now: account, open orders of both kinds, instruments of the symbols in use."""
+        await self._contracts.refresh()
+        account, orders = await asyncio.gather(self.get_account(), self._all_open_orders())
+        symbols = {*self._symbols, *(p.symbol for p in account.positions)}
+        now = self.clock.now_ns()
+        return VenueSnapshot(
+            ts_event=account.updated_ns,
+            ts_seen=now,
+            account=account,
+            open_orders=orders,
+            instruments=await self._contracts.get_all(sorted(symbols)),
+        )
+
+    async def fee_in_quote(self, asset: str, amount: Decimal) -> Decimal:
+        """A commission valued in the quote asset, at a mark price not older than a minute. Raises Retryable."""
+        if amount == 0 or asset in ("", self.config.quote_asset):
+            return amount
+        now = self.clock.now_ns()
+        known = self._fees.get(asset)
+        if known is None or now - known[0] > _MARK_AGE_NS:
+            index = await self._rest.read(
+                read("/fapi/v1/premiumIndex", symbol=f"{asset}{self.config.quote_asset}"), PremiumIndex
+            )
+            known = self._fees[asset] = (now, Decimal(index.mark_price))
+        return (amount * known[1]).quantize(Decimal("1e-8"))
+
+    # ------------------------------------------------------------ inside
+
+    async def _place(self, request: OrderRequest, client_id: str) -> Order:
+        if not request.order_type.conditional:
+            return order_of(await self._rest.call(requests.new_order(request, client_id), OrderReport))
+        trigger = None if self.config.stop_trigger == "CONTRACT_PRICE" else self.config.stop_trigger
+        self._algo_ids.add(client_id)
+        report = await self._rest.call(requests.algo_order(request, client_id, trigger), AlgoReport)
+        order = order_of_algo(report)
+        self._conditionals.saw(order, report.actual_order_id)
+        return order
+
+    def _which(self, order_id: str | None, client_id: str | None) -> tuple[bool, bool, str | None]:
+        """Whether to ask the engine, whether to ask the algo service, and the client id when it decides."""
+        if order_id is not None:
+            algo = algo_id_of(order_id) is not None
+            if not algo and not order_id.isdigit():
+                raise InvalidInput(f"{order_id!r} is no order id of this venue")
+            return not algo, algo, None
+        if client_id is None:
+            raise InvalidInput("say which order: by order_id or by client_order_id")
+        if client_id in self._algo_ids:
+            return False, True, client_id
+        return True, client_id not in self._ours, client_id
+
+    async def _get_algo(self, algo_id: int | None, client_id: str | None) -> Order:
+        report = await self._rest.read(requests.query_algo(algo_id, client_id), AlgoReport)
+        actual = None
+        if report.actual_order_id not in ("", "0") and report.actual_order_id.isdigit():
+            query = requests.query_order(report.symbol, int(report.actual_order_id), None)
+            actual = order_of(await self._rest.read(query, OrderReport))
+        order = order_of_algo(report, actual)
+        self._conditionals.saw(order, report.actual_order_id)
+        return order
+
+    async def _all_open_orders(self) -> tuple[Order, ...]:
+        if not self._symbols or len(self._symbols) > _MANY:
+            return await self.get_open_orders()
+        each = await asyncio.gather(*(self.get_open_orders(symbol) for symbol in sorted(self._symbols)))
+        return tuple(order for orders in each for order in orders)
+
+    async def _position(self, symbol: str) -> Position:
+        request = read("/fapi/v3/positionRisk", signed=True, protective=True, symbol=symbol)
+        rows = await self._rest.read(request, list[PositionV3])
+        leverage = (await self._symbol_config(symbol)).leverage
+        row = next((r for r in rows if r.symbol == symbol), None)
+        if row is not None:
+            return position_of(row, leverage)
+        zero = Decimal(0)
+        return Position(
+            symbol=symbol,
+            quantity=zero,
+            entry_price=zero,
+            mark_price=await self._mark(symbol),
+            leverage=leverage,
+            margin=zero,
+            maintenance_margin=zero,
+            unrealised=zero,
+            realised=zero,
+            liquidation_price=None,
+            updated_ns=self.clock.now_ns(),
+        )
+
+    async def _symbol_config(self, symbol: str) -> SymbolConfig:
+        request = read("/fapi/v1/symbolConfig", signed=True, symbol=symbol)
+        for row in await self._rest.read(request, list[SymbolConfig]):
+            if row.symbol == symbol:
+                return row
+        raise Retryable(f"{symbol}: the venue did not tell its margin mode and leverage", symbol=symbol)
+
+    async def _prepare(self, symbol: str) -> None:
+        """Before a symbol's first entry: its margin mode is the configured one, or is made so while it is flat."""
+        if symbol in self._prepared:
+            return
+        config = await self._symbol_config(symbol)
+        if config.margin_type.upper() != self.config.margin_mode:
+            mode = next(name for name, wire in _MODES.items() if wire == self.config.margin_mode)
+            await self.set_margin_mode(symbol, mode)
+        self._prepared.add(symbol)
+
+    async def _mark(self, symbol: str) -> Decimal:
+        """A mark price for filters, not older than a minute."""
+        now = self.clock.now_ns()
+        known = self._marks.get(symbol)
+        if known is None or now - known[0] > _MARK_AGE_NS:
+            index = await self._rest.read(read("/fapi/v1/premiumIndex", symbol=symbol), PremiumIndex)
+            known = self._marks[symbol] = (now, Decimal(index.mark_price))
+        return known[1]
+
+    def _new_id(self) -> str:
+        """A client order id that does not repeat: the time and a count."""
+        self._made += 1
+        return f"ares-{self.clock.now_ns() // 1_000_000:x}-{self._made:x}"

@@ -1,0 +1,107 @@
+"""How to reach Binance: which environment, with which keys, how patiently."""
+
+from __future__ import annotations
+
+from enum import Enum
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+from attrs.validators import ge, gt, in_, le, lt
+
+from ares.errors import InvalidInput
+from ares.secret import Secret
+
+__all__ = ["BinanceConfig", "Environment"]
+
+
+class Environment(Enum):
+    """The venue's own environments: address of the REST interface, address of the streams."""
+
+    PRODUCTION = ("https://fapi.binance.com", "wss://fstream.binance.com")
+    TESTNET = ("https://testnet.binancefuture.com", "wss://fstream.binancefuture.com")
+    DEMO = ("https://demo-fapi.binance.com", "wss://fstream.binancefuture.com")
+
+    @property
+    def rest(self) -> str:
+        """Base URL of REST."""
+        return self.value[0]
+
+    @property
+    def streams(self) -> str:
+        """Base URL of the streams; the paths /market, /public and /private follow."""
+        return self.value[1]
+
+
+def _environment(value: Environment | str | None) -> Environment | None:
+    if value is None or isinstance(value, Environment):
+        return value
+    if value.upper() not in Environment.__members__:
+        raise InvalidInput(f"unknown environment {value!r}: {', '.join(Environment.__members__)}")
+    return Environment[value.upper()]
+
+
+def _safe_url(_: object, attribute: object, url: str | None) -> None:
+    """Encrypted addresses only; plain ones only on this machine."""
+    if url is None:
+        return
+    parts = urlsplit(url)
+    name = getattr(attribute, "name", "url")
+    if parts.scheme not in ("https", "wss", "http", "ws") or not parts.hostname or parts.username or parts.query:
+        raise InvalidInput(f"{name} must be an address such as https://host or wss://host, without user or query")
+    if parts.scheme in ("http", "ws") and not _loopback(parts.hostname):
+        raise InvalidInput(f"{name} must be encrypted (https, wss) unless it points to this machine: {parts.hostname}")
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@frozen(kw_only=True)
+class BinanceConfig:
+    """How to reach Binance. Keys come from the environment or from a file only its owner can read; None: none given.
+
+    The addresses are those of `environment`; `rest_url` and `stream_url` replace them one by one.
+    """
+
+    api_key: Secret | None = None
+    api_secret: Secret | None = None  # an HMAC secret, or a PEM private key (RSA, Ed25519)
+    use_testnet: bool = True  # when `environment` is None: DEMO, which is the test network since 2025, or PRODUCTION
+    environment: Environment | None = field(default=None, converter=_environment)
+    rest_url: str | None = field(default=None, validator=_safe_url)
+    stream_url: str | None = field(default=None, validator=_safe_url)
+    timeout: float = field(default=30.0, validator=gt(0.0))  # seconds per request
+    max_retries: int = field(default=3, validator=ge(0))  # of idempotent reads; an order is never sent twice
+    recv_window: int = field(default=5000, validator=[gt(0), le(60_000)])  # ms a signed request stays valid
+    margin_mode: str = field(default="ISOLATED", validator=in_(("ISOLATED", "CROSSED")))  # checked at start
+    stop_trigger: str = field(default="CONTRACT_PRICE", validator=in_(("CONTRACT_PRICE", "MARK_PRICE")))
+    quote_asset: str = "USDT"
+    reserve: float = field(default=0.2, validator=[ge(0.0), lt(1.0)])  # of weight and order count, for protection
+    streams: tuple[str, ...] = ("candles", "mark_price")  # of these and agg_trades, book_top
+
+    @property
+    def where(self) -> Environment:
+        """The environment that is used."""
+        if self.environment is not None:
+            return self.environment
+        return Environment.DEMO if self.use_testnet else Environment.PRODUCTION
+
+    @property
+    def rest(self) -> str:
+        """Base URL of REST that is used."""
+        return (self.rest_url or self.where.rest).rstrip("/")
+
+    @property
+    def stream_base(self) -> str:
+        """Base URL of the streams that is used."""
+        return (self.stream_url or self.where.streams).rstrip("/")
+
+    @property
+    def real_money(self) -> bool:
+        """True when orders would trade real money: the production host, however it was named."""
+        return urlsplit(self.rest).hostname == urlsplit(Environment.PRODUCTION.rest).hostname

@@ -1,0 +1,210 @@
+"""The REST client: counts, signs, sends, reads. Reads are tried again; whatever places something is sent once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+
+from ares.clock import Clock
+from ares.errors import AresError, DataError, NotAuthorized, OutcomeUnknown, Retryable
+from ares.exchange.config import BinanceConfig
+from ares.exchange.http import Answer, Wire
+from ares.exchange.limits import Limits, ServerClock
+from ares.exchange.signing import Signer, signer_for
+from ares.exchange.wire.decode import UnknownFields, decode
+from ares.exchange.wire.market import ServerTime
+from ares.exchange.wire.refusals import BAD_TIME, refusal
+from ares.exchange.wire.requests import Request, Security, encode_params, read
+from ares.log import get_logger
+
+__all__ = ["RestClient"]
+
+T = TypeVar("T")
+
+_log = get_logger("ares.exchange")
+_PROBES = 5
+_RESYNC_NS = 600_000_000_000  # the clock's offset is measured anew every ten minutes
+_LONGEST_WAIT = 20.0  # seconds a read waits for the venue before the caller is told instead
+
+
+class RestClient:
+    """One account at one venue over one wire."""
+
+    def __init__(self, config: BinanceConfig, wire: Wire, clock: Clock) -> None:
+        self.config = config
+        self.clock = clock
+        self.limits = Limits(reserve=config.reserve)
+        self.time = ServerClock()
+        self.unknown = UnknownFields()
+        self.errors: Counter[str] = Counter()  # by class
+        self.last_ok_ns = 0  # the last answer that was a success
+        self.throttled = 0  # -1008 so far
+        self._wire = wire
+        self._signer: Signer | None = signer_for(config.api_secret) if config.api_secret is not None else None
+        self._plain_headers = {"Accept": "application/json", "User-Agent": "ares"}
+        key = {} if config.api_key is None else {"X-MBX-APIKEY": config.api_key.reveal()}
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        self._key_headers = {**self._plain_headers, **key}
+        self._form_headers = {**self._key_headers, **form}
+        self._syncing: asyncio.Task[None] | None = None
+
+    @property
+    def has_keys(self) -> bool:
+        """True when signed requests can be made."""
+        return self._signer is not None and self.config.api_key is not None
+
+    async def call(self, request: Request, kind: type[T]) -> T:
+        """Send once and read the answer as `kind`.
+
+        Raises: Retryable, Rejected, NotAuthorized, and OutcomeUnknown or DataError for an answer that cannot be read:
+        the former when the request placed something.
+        """
+        body = await self.send(request)
+        try:
+            value = decode(body, kind, request.what)
+        except DataError as error:
+            self._count(error)
+            if request.places:
+                raise OutcomeUnknown(f"the answer cannot be read: {error}") from None
+            raise
+        self.unknown.look(body, kind, request.path)
+        return value
+
+    async def read(self, request: Request, kind: type[T]) -> T:
+        """The same for an idempotent read: tried again after `Retryable`, up to `max_retries` times."""
+        value: T = await self._retrying(lambda: self.call(request, kind))
+        return value
+
+    async def read_bytes(self, request: Request) -> bytes:
+        """The body of an idempotent read, undecoded."""
+        body: bytes = await self._retrying(lambda: self.send(request))
+        return body
+
+    async def send(self, request: Request) -> bytes:
+        """Send once; the body of a success. A refusal for the clock alone is signed anew and sent a second time."""
+        try:
+            return await self._send(request)
+        except Retryable as error:
+            if error.facts.get("code") not in BAD_TIME:
+                raise
+            self.time.forget()
+            await self.sync_time()
+            return await self._send(request)
+
+    async def sync_time(self, probes: int = _PROBES) -> None:
+        """Measure how far the venue's clock is ahead of ours."""
+        for _ in range(probes):
+            sent = self.clock.now_ns()
+            answer = await self.read(read("/fapi/v1/time"), ServerTime)
+            self.time.heard(sent, self.clock.now_ns(), answer.server_time * 1_000_000)
+
+    async def close(self) -> None:
+        """Close the wire."""
+        if self._syncing is not None:
+            self._syncing.cancel()
+        await self._wire.close()
+
+    # ------------------------------------------------------------ inside
+
+    async def _send(self, request: Request) -> bytes:
+        now = self.clock.now_ns()
+        self.limits.take(request, now)
+        try:
+            answer = await self._exchange(request, now)
+        except AresError as error:
+            self._count(error)
+            if isinstance(error, OutcomeUnknown) and not request.places:
+                raise Retryable(error.message, path=request.path) from None
+            raise
+        now = self.clock.now_ns()
+        self.limits.heard(answer.headers, now)
+        if 200 <= answer.status < 300 and not answer.body.startswith(b'{"code":-'):
+            self.last_ok_ns = now
+            return answer.body
+        raise self._refused(request, answer, now)
+
+    async def _exchange(self, request: Request, now: int) -> Answer:
+        query = encode_params(request.params)
+        if request.security is Security.NONE:
+            headers = self._plain_headers
+        else:
+            if self.config.api_key is None or (request.security is Security.SIGNED and self._signer is None):
+                raise NotAuthorized(f"{request.what} needs an API key and its secret", path=request.path)
+            headers = self._form_headers if request.method == "POST" else self._key_headers
+        if request.security is Security.SIGNED:
+            assert self._signer is not None
+            self._keep_time(now)
+            stamp = f"recvWindow={self.config.recv_window}&timestamp={self.time.venue_ms(now)}"
+            query = f"{query}&{stamp}" if query else stamp
+            query = f"{query}&signature={self._signer.sign(query.encode())}"
+        if request.method == "POST" and request.security is not Security.NONE:
+            return await self._wire.send("POST", request.path, headers, query.encode(), self.config.timeout)
+        target = f"{request.path}?{query}" if query else request.path
+        return await self._wire.send(request.method, target, headers, b"", self.config.timeout)
+
+    def _refused(self, request: Request, answer: Answer, now: int) -> AresError:
+        if 300 <= answer.status < 400:
+            error: AresError = NotAuthorized(f"{request.what}: the venue redirects elsewhere; never followed")
+            self._count(error)
+            return error
+        error = refusal(
+            request,
+            answer.status,
+            answer.body,
+            retry_after=_seconds(answer.headers.get("retry-after")),
+            now_ms=self.time.venue_ms(now),
+        )
+        if answer.status in (418, 429) and isinstance(error, Retryable):
+            self.limits.told_to_wait(error.after or 1.0, now, banned=answer.status == 418)
+        self.throttled += error.facts.get("code") == -1008
+        self._count(error)
+        return error
+
+    def _count(self, error: AresError) -> None:
+        self.errors[type(error).__name__] += 1
+        _log.warning("request.refused", error=type(error).__name__, text=error.message)
+
+    def _keep_time(self, now: int) -> None:
+        """Measure the offset again, beside the work, when the last look is old."""
+        if now - self.time.measured_ns > _RESYNC_NS > 0 and self.time.measured_ns and self._syncing is None:
+            self._syncing = asyncio.ensure_future(self._resync())
+
+    async def _resync(self) -> None:
+        try:
+            await self.sync_time()
+        except AresError as error:
+            _log.warning("clock.not_measured", text=error.message)
+        finally:
+            self._syncing = None
+
+    async def _retrying(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(_worth_waiting),
+            stop=stop_after_attempt(self.config.max_retries + 1),
+            wait=_wait,
+            sleep=self.clock.sleep,
+            reraise=True,
+        ):
+            with attempt:
+                return await work()
+        raise AssertionError("unreachable")
+
+
+def _worth_waiting(error: BaseException) -> bool:
+    return isinstance(error, Retryable) and (error.after or 0.0) <= _LONGEST_WAIT and not error.facts.get("banned")
+
+
+def _wait(state: RetryCallState) -> float:
+    """What the venue asked for, else 0.2 s doubling."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    if isinstance(error, Retryable) and error.after is not None:
+        return error.after
+    return 0.2 * 2.0 ** (state.attempt_number - 1)
+
+
+def _seconds(text: str | None) -> float | None:
+    return float(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 8 else None
