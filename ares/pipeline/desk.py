@@ -302,9 +302,9 @@ class Desk:
             self.custody.overdue(out, trade)
         elif kind == "entry" and out.now_ns >= trade.plan.valid_until_ns:
             self.custody.cancel_entries(out, trade)
-        elif kind in ("look", "exit"):
+        elif kind in ("look", "stale", "exit"):
             seat = self._seats[symbol]
-            seat.dirty = seat.dirty or kind == "exit"
+            seat.dirty = seat.dirty or kind != "look"  # for the other two, time itself is the news
             self._looks.look(out, seat, self._ledger())
 
     def _on_stage_done(self, out: Outbox, event: StageDone) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import define
 
 from ares.account import Ledger
@@ -51,6 +53,15 @@ class Looks:
         verdict = self.monitor.assess_position(given)
         self.records.assessments.append(verdict)
         self._act(out, trade, verdict)
+        if verdict.action is Action.HOLD:
+            self._look_again(out, given)
+
+    def _look_again(self, out: Outbox, given: AssessmentInput) -> None:
+        """Ask to be woken when time alone could change the verdict: an opinion goes stale though no candle comes."""
+        ask: Callable[[AssessmentInput], int | None] | None = getattr(self.monitor, "next_look", None)
+        moment = ask(given) if ask is not None else None
+        if moment is not None:
+            out.wake_at(moment, f"stale:{given.trade.symbol}")
 
     def _act(self, out: Outbox, trade: Trade, verdict: Assessment) -> None:
         """Turn a verdict into orders; what the desk does not do is said, not dropped."""
