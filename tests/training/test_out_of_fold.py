@@ -132,7 +132,7 @@ def skill(
     X, y = X[labels.event], labels.barrier.astype(int)
     if shuffle is not None:
         y = np.random.default_rng(shuffle).permutation(y)
-    model = HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=8, random_state=0)
+    model = HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=8, max_bins=31, random_state=0)
     splitter = WalkForward(t1=labels.t1, t0=labels.t0, train=len(y) // 3, test=len(y) // 3)
     with threadpool_limits(1):
         found = out_of_fold(model, X, y, splitter, sample_weight=labels.uniqueness())

@@ -44,7 +44,9 @@ def test_calibration_on_real_hours(symbol: str, real_data: Path, record_property
     X, y = features(klines).to_numpy()[labels.event], (labels.barrier == 1).astype(int)
     year = round(HOURS_A_YEAR / (labels.t0[-1] - labels.t0[0]) * 3600e9 * len(y))
     splitter = WalkForward(t1=labels.t1, t0=labels.t0, train=year, test=year // 2)
-    model = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=15, min_samples_leaf=60, random_state=0)
+    model = HistGradientBoostingClassifier(
+        max_iter=60, max_leaf_nodes=15, min_samples_leaf=60, max_bins=31, random_state=0
+    )
     with threadpool_limits(1):
         found = out_of_fold(model, X, y, splitter, sample_weight=labels.uniqueness())
     assert found.strictly_before
