@@ -8,6 +8,7 @@ A page asks for one with a line of its own:
     {{ exit codes }}                                         of the command line
     {{ help backtest }}                                      what a command says about itself
     {{ front door }}                                         the names of `ares` and their homes
+    {{ room tactician }}                                     every module of a room that has public names
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ def _table(asked: str) -> str:
         return _rows(("code", "error"), [(str(code), f"`{error.__name__}`") for error, code in EXIT_CODES.items()])
     if asked == "front door":
         return _front_door()
+    if kind == "room":
+        return _room(rest)
     if kind == "help":
         return _help(rest)
     raise ValueError(f"no table is called {asked!r}")
@@ -146,3 +149,14 @@ def _front_door() -> str:
         summary = (getattr(ares, name).__doc__ or "").strip().splitlines()[0]
         rows.append((f"[`{name}`][{home}.{name}]", f"`{home}`", summary))
     return _rows(("name", "home", "what it is"), rows)
+
+
+def _room(room: str) -> str:
+    """A heading and the API of each module of the room that lists public names."""
+    parts = []
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        text = path.read_text(encoding="utf-8")
+        if path.stem != "__init__" and "\n__all__ = [" in text:
+            parts.append(f"## {module}\n\n::: {module}\n")
+    return "\n".join(parts)
