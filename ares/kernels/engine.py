@@ -344,7 +344,7 @@ def block(
         deliver(m, t, s, base, n, out, out_stride, at_out)
 
 
-@jit
+@jit(allocates=False)
 def advance(
     m: Any, t: Any, s: Any, src: Any, numbers: Any, out: Any, begin: int, end: int, skip: int,
     number: int, open_: float, high: float, low: float, close: float, volume: float, quote_volume: float,

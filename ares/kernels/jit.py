@@ -106,16 +106,17 @@ def _writable_folder(py_file: str) -> str:
 @overload
 def jit(function: F) -> F: ...
 @overload
-def jit(*, cached: bool = True) -> Callable[[F], F]: ...
-def jit(function: F | None = None, *, cached: bool = True) -> F | Callable[[F], F]:
+def jit(*, cached: bool = True, allocates: bool = True) -> Callable[[F], F]: ...
+def jit(function: F | None = None, *, cached: bool = True, allocates: bool = True) -> F | Callable[[F], F]:
     """Compile a kernel: no Python objects, GIL released, IEEE arithmetic in the written order, division by zero is inf.
 
-    cached: keep the machine code on disk, stamped with all kernel sources.
+    cached: keep the machine code on disk, stamped with all kernel sources. allocates: False for a kernel that makes no
+    arrays of its own: its views are then not counted, which is most of the cost of a call that does little.
     Compilation happens at the first call. A kernel that cannot be compiled raises numba's own error there.
     """
 
     def compile_(f: F) -> F:
-        dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=False)(f)
+        dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=False, _nrt=allocates)(f)
         if cached:
             dispatcher._cache = kernel_cache(f)
         return dispatcher  # type: ignore[no-any-return]
@@ -124,8 +125,11 @@ def jit(function: F | None = None, *, cached: bool = True) -> F | Callable[[F], 
 
 
 def inner(function: F) -> F:
-    """Compile a kernel that only other kernels call: it becomes part of them and has no cache entry of its own."""
-    options = {"no_cfunc_wrapper": True, "no_cpython_wrapper": True}
+    """Compile a kernel that only other kernels call: it becomes part of them and has no cache entry of its own.
+
+    It must not make arrays; views of the arrays it was given are free.
+    """
+    options = {"no_cfunc_wrapper": True, "no_cpython_wrapper": True, "_nrt": False}
     dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=False, **options)(function)
     return dispatcher  # type: ignore[no-any-return]
 
@@ -135,7 +139,7 @@ def woven(function: F) -> F:
 
     Each level of calls between compiled functions optimises everything below it once more; a woven level does not.
     """
-    dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=False, inline="always")(function)
+    dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=False, inline="always", _nrt=False)(function)
     return dispatcher  # type: ignore[no-any-return]
 
 
