@@ -1,0 +1,71 @@
+"""Which request is answered by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ares.simulation.server import account, orders, public
+from ares.simulation.server.calls import Call
+from ares.simulation.server.local_venue import LocalVenue
+
+__all__ = ["ROUTES"]
+
+_Handler = Callable[[LocalVenue, Call], Any]
+_PUBLIC: dict[str, _Handler] = {
+    "/fapi/v1/ping": public.ping,
+    "/fapi/v1/time": public.time,
+    "/fapi/v1/exchangeInfo": public.exchange_info,
+    "/fapi/v1/klines": public.klines,
+    "/fapi/v1/depth": public.depth,
+    "/fapi/v1/aggTrades": public.agg_trades,
+    "/fapi/v1/trades": public.trades,
+    "/fapi/v1/premiumIndex": public.premium_index,
+    "/fapi/v1/fundingRate": public.funding_rate,
+    "/fapi/v1/fundingInfo": public.funding_info,
+    "/fapi/v1/openInterest": public.open_interest,
+    "/fapi/v1/ticker/bookTicker": public.book_ticker,
+    "/fapi/v1/ticker/price": public.price_ticker,
+    "/fapi/v2/ticker/price": public.price_ticker,
+    "/fapi/v1/ticker/24hr": public.day_ticker,
+}
+_SIGNED: dict[tuple[str, str], _Handler] = {
+    ("POST", "/fapi/v1/order"): orders.new_order,
+    ("POST", "/fapi/v1/order/test"): orders.test_order,
+    ("GET", "/fapi/v1/order"): orders.get_order,
+    ("GET", "/fapi/v1/openOrder"): orders.open_order,
+    ("DELETE", "/fapi/v1/order"): orders.cancel_order,
+    ("POST", "/fapi/v1/batchOrders"): orders.batch_orders,
+    ("DELETE", "/fapi/v1/allOpenOrders"): orders.cancel_all,
+    ("GET", "/fapi/v1/openOrders"): orders.open_orders,
+    ("GET", "/fapi/v1/allOrders"): orders.all_orders,
+    ("POST", "/fapi/v1/algoOrder"): orders.algo_order,
+    ("GET", "/fapi/v1/algoOrder"): orders.get_algo,
+    ("DELETE", "/fapi/v1/algoOrder"): orders.cancel_algo,
+    ("DELETE", "/fapi/v1/algoOpenOrders"): orders.cancel_all_algo,
+    ("GET", "/fapi/v1/openAlgoOrders"): orders.open_algo_orders,
+    ("GET", "/fapi/v1/allAlgoOrders"): orders.all_algo_orders,
+    ("GET", "/fapi/v1/userTrades"): orders.user_trades,
+    ("GET", "/fapi/v2/account"): account.account,
+    ("GET", "/fapi/v3/account"): account.account,
+    ("GET", "/fapi/v2/balance"): account.balance,
+    ("GET", "/fapi/v3/balance"): account.balance,
+    ("GET", "/fapi/v2/positionRisk"): account.positions_v2,
+    ("GET", "/fapi/v3/positionRisk"): account.positions,
+    ("GET", "/fapi/v1/accountConfig"): account.account_config,
+    ("GET", "/fapi/v1/symbolConfig"): account.symbol_config,
+    ("GET", "/fapi/v1/positionSide/dual"): account.dual_side,
+    ("POST", "/fapi/v1/positionSide/dual"): account.set_dual_side,
+    ("GET", "/fapi/v1/multiAssetsMargin"): account.multi_assets,
+    ("POST", "/fapi/v1/leverage"): account.set_leverage,
+    ("POST", "/fapi/v1/marginType"): account.set_margin_type,
+    ("GET", "/fapi/v1/leverageBracket"): account.leverage_bracket,
+    ("GET", "/fapi/v1/commissionRate"): account.commission_rate,
+    ("GET", "/fapi/v1/income"): account.income,
+}
+ROUTES: dict[tuple[str, str], tuple[str, _Handler]] = {
+    **{("GET", path): ("none", handler) for path, handler in _PUBLIC.items()},
+    **{where: ("signed", handler) for where, handler in _SIGNED.items()},
+    **{(method, "/fapi/v1/listenKey"): ("key", account.listen_key) for method in ("POST", "PUT", "DELETE")},
+}
+"""Method and path to what the request must carry ("none", "key", "signed") and who answers it."""

@@ -1,0 +1,136 @@
+"""The local venue: accounts over one market. It knows no requests and no sockets: `front` and `app` bring those."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from hashlib import sha256
+
+from attrs import evolve
+
+from ares.clock import Clock, SystemClock
+from ares.instruments import Instrument
+from ares.secret import Secret
+from ares.simulation.faults import FaultPlan
+from ares.simulation.server.frames import market_frames
+from ares.simulation.server.limits import RequestLimits
+from ares.simulation.server.market import Market, Pace, SymbolState, Tick
+from ares.simulation.server.trader import Trader
+from ares.simulation.session import instruments_of
+from ares.simulation.tape import Tape
+from ares.simulation.venue import Venue, VenueConfig
+
+__all__ = ["LocalVenue"]
+
+_LISTEN_NS = 3_600_000_000_000
+
+
+class LocalVenue:
+    """A venue with one market and any number of accounts.
+
+    Subscribers of frames are called with (stream name, frame bytes); a private stream's name is "private:" and the
+    listen key.
+    """
+
+    def __init__(
+        self,
+        tape: Tape,
+        *,
+        accounts: Mapping[str, tuple[Secret, Decimal]],
+        clock: Clock | None = None,
+        pace: Pace | None = None,
+        history: int | None = None,
+        faults: FaultPlan | None = None,
+        limits: RequestLimits | None = None,
+        config: VenueConfig | None = None,
+    ) -> None:
+        """accounts: API key to its secret (or PEM private key) and balance. clock: None is the machine's.
+
+        history: bars of the tape that are past at the start; None: up to 1000, at most half.
+        """
+        self.clock: Clock = clock or SystemClock()
+        self.config = config or VenueConfig()
+        self.instruments: dict[str, Instrument] = {i.symbol: i for i in instruments_of(tape)}
+        self.market = Market(tape, self.instruments, self.clock.now_ns(), pace or Pace(), history)
+        self.faults = faults or FaultPlan()
+        self.limits = limits or RequestLimits()
+        self.subscribers: dict[object, Callable[[str, bytes], None]] = {}
+        self.traders: dict[str, Trader] = {}
+        self.orders_taken = 0
+        self.drift_ns = 0  # of a fault: how far the venue's clock is ahead
+        self.closed_until_ns = 0  # maintenance
+        self._busy = False
+        for key, (secret, balance) in accounts.items():
+            self._add(key, secret, balance)
+        self.market.on_tick = self._tick
+
+    # ------------------------------------------------------------ time
+
+    def now_ns(self) -> int:
+        """The venue's time: the clock, and the drift of a fault."""
+        return self.clock.now_ns() + self.drift_ns
+
+    def play(self) -> None:
+        """Bring the market to the present. Frames and fills come out on the way."""
+        if not self._busy:
+            self._busy = True
+            try:
+                self.market.play(self.clock.now_ns())
+            finally:
+                self._busy = False
+
+    # ------------------------------------------------------------ listen keys
+
+    def listen_key(self, trader: Trader) -> str:
+        """The account's key for its private stream, made or extended."""
+        now = self.clock.now_ns()
+        if not trader.listen_key or now > trader.listen_until_ns:
+            trader.listen_keys += 1
+            trader.listen_key = sha256(f"{trader.key} {trader.listen_keys}".encode()).hexdigest()
+        trader.listen_until_ns = now + _LISTEN_NS
+        return trader.listen_key
+
+    def owner_of(self, listen_key: str) -> Trader | None:
+        """Whose private stream a key opens; None when it is unknown or has expired."""
+        now = self.clock.now_ns()
+        for trader in self.traders.values():
+            if trader.listen_key and trader.listen_key == listen_key and now <= trader.listen_until_ns:
+                return trader
+        return None
+
+    # ------------------------------------------------------------ what happens
+
+    def _add(self, key: str, secret: Secret, balance: Decimal) -> None:
+        venue = Venue(self.instruments.values(), evolve(self.config, start_balance=balance))
+
+        def tell(frame: bytes) -> None:
+            if trader.listen_key:
+                self._publish(f"private:{trader.listen_key}", frame)
+
+        trader = Trader.open(key, secret, venue, tell)
+        self.traders[key] = trader
+        for symbol, state in self.market.symbols.items():
+            venue.now_ns = self.now_ns()
+            venue.trade(symbol, state.last, state.mark)
+        venue.events.clear()
+
+    def _tick(self, tick: Tick, state: SymbolState) -> None:
+        now = self.now_ns()
+        for trader in self.traders.values():
+            venue = trader.venue
+            venue.now_ns = now
+            if tick.kind == "funding":
+                _, rate, mark = self.market.settled(state)[-1]
+                paid = venue.fund(tick.symbol, rate, mark if mark > 0 else state.mark)
+                if paid is not None:
+                    trader.funded(tick.symbol, paid)
+            else:
+                venue.trade(tick.symbol, state.last, state.mark)
+            trader.report()
+        if self.subscribers:
+            for stream, frame in market_frames(self.market, self.config.slippage, now, tick, state):
+                self._publish(stream, frame)
+
+    def _publish(self, stream: str, frame: bytes) -> None:
+        for take in list(self.subscribers.values()):
+            take(stream, frame)

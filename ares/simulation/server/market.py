@@ -1,0 +1,290 @@
+"""The market of the local venue: a tape brought to the present, played tick by tick.
+
+A bar knows no path, so each is walked from its open to both extremes and to its close in equal steps; the volume is
+spread evenly. Everything else follows from the last price: quotes a slippage apart, a ladder of levels around them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+
+import numpy as np
+from attrs import define, field, frozen
+
+from ares.errors import InvalidInput
+from ares.exchange.wire.numbers import MS
+from ares.instruments import Instrument
+from ares.simulation.session import settled_rate
+from ares.simulation.tape import Tape
+from ares.simulation.track import Track
+
+__all__ = ["Market", "Pace", "SymbolState", "Tick"]
+
+_MOST_STEPS, _LEAST_STEPS = 60, 4
+_TRADES_KEPT = 1000
+
+
+@frozen(kw_only=True)
+class Pace:
+    """How the tape's time runs. speed 1 is real time: stamps equal the clock.
+
+    Faster, the market lies in the past and reaches the present when the tape ends, so no stamp is of the future.
+    """
+
+    speed: float = 1.0
+
+    @classmethod
+    def parse(cls, text: str) -> Pace:
+        """From "realtime" or a number such as 60. Raises InvalidInput."""
+        if text == "realtime":
+            return cls()
+        try:
+            speed = float(text)
+        except ValueError:
+            raise InvalidInput(f"pace is realtime or a number, not {text!r}") from None
+        if not 0.01 <= speed <= 1e6:
+            raise InvalidInput(f"a pace lies between 0.01 and 1000000, not {text}")
+        return cls(speed=speed)
+
+
+@frozen
+class Tick:
+    """One step of one symbol. kind: "price", "close" (the bar is complete) or "funding"."""
+
+    market_ns: int
+    order: int
+    kind: str
+    symbol: str
+    row: int
+    step: int
+    price: float
+
+
+@define
+class SymbolState:
+    """What the market knows of one symbol now."""
+
+    track: Track
+    instrument: Instrument
+    last: float
+    mark: float
+    row: int  # the bar that is forming; len(track) when the tape has ended
+    seen_high: float = 0.0
+    seen_low: float = math.inf
+    part: float = 0.0  # of the forming bar that has passed, in [0, 1]
+    agg_id: int = 1000
+    update_id: int = 10_000
+    before_id: int = 9_999
+    trades: list[tuple[int, float, float, int, bool]] = field(factory=list)  # id, price, quantity, ms, buyer makes
+    funding_done: int = 0
+    book: tuple[dict[str, str], dict[str, str]] = field(factory=lambda: ({}, {}))  # as last told: price to quantity
+
+
+class Market:
+    """Plays a tape on a clock of its own. `play(now)` performs every tick that is due and tells each to `on_tick`."""
+
+    def __init__(
+        self, tape: Tape, instruments: dict[str, Instrument], now_ns: int, pace: Pace, history: int | None
+    ) -> None:
+        """now_ns: the clock's time at the start. history: bars that are past by then; None: up to 1000, at most half.
+
+        Raises: InvalidInput when the tape is too short.
+        """
+        bars = min(len(t) for t in tape.tracks)
+        past = min(1000, bars // 2) if history is None else history
+        if not 1 <= past < bars:
+            raise InvalidInput(f"a tape of {bars} bars cannot begin after {past} bars of history")
+        self.tape, self.pace, self.interval = tape, pace, tape.interval
+        self.instruments = instruments
+        begin = max(int(t.open_ns[past]) for t in tape.tracks)
+        left = tape.end_ns - begin
+        real_start = now_ns - left + round(left / pace.speed) if pace.speed > 1 else now_ns
+        self.shift_ns = (real_start - begin) // self.interval.ns * self.interval.ns  # tape time + shift = market time
+        self._start_clock, self._start_market = now_ns, begin + self.shift_ns if pace.speed > 1 else now_ns
+        self.on_tick: Callable[[Tick, SymbolState], None] = lambda tick, state: None
+        self.symbols = {t.symbol: self._state(t) for t in tape.tracks}
+        self._ticks: Iterator[Tick] = heapq.merge(
+            *(self._walk(s, number) for number, s in enumerate(self.symbols.values())),
+            key=lambda t: (t.market_ns, t.order),
+        )
+        self._next: Tick | None = None
+        self._skip_past()
+
+    def market_ns(self, now_ns: int) -> int:
+        """The market's time when the clock shows `now_ns`."""
+        return self._start_market + round((now_ns - self._start_clock) * self.pace.speed)
+
+    def play(self, now_ns: int) -> None:
+        """Perform everything due by now."""
+        due = self.market_ns(now_ns)
+        while self._next is not None and self._next.market_ns <= due:
+            tick, self._next = self._next, next(self._ticks, None)
+            self._perform(tick)
+
+    def next_clock_ns(self) -> int | None:
+        """When, by the clock, the next tick is due; None at the tape's end."""
+        if self._next is None:
+            return None
+        ahead = self._next.market_ns - self._start_market
+        return self._start_clock + math.ceil(ahead / self.pace.speed)
+
+    @property
+    def ended(self) -> bool:
+        """True once the tape is over; prices then stand still."""
+        return self._next is None
+
+    def klines(
+        self, symbol: str, interval_ns: int, limit: int, start_ms: int | None, end_ms: int | None, *, forming: bool
+    ) -> list[list[object]]:
+        """Rows as the venue sends them, oldest first, made of the tape's bars."""
+        state = self.symbols[symbol]
+        track = state.track
+        opens = track.open_ns + self.shift_ns
+        stop = state.row + (1 if forming and state.row < len(track) and state.part > 0 else 0)
+        bucket = opens[:stop] // interval_ns * interval_ns
+        heads = np.flatnonzero(np.diff(bucket, prepend=-1))
+        longer_forms = stop < len(track) and heads.size and int(opens[stop]) // interval_ns * interval_ns == bucket[-1]
+        if not forming and longer_forms:
+            heads, stop = heads[:-1], int(heads[-1])
+        keys = bucket[heads]
+        first = 0 if start_ms is None else int(np.searchsorted(keys, start_ms * MS))
+        last = keys.size if end_ms is None else int(np.searchsorted(keys, end_ms * MS, side="right"))
+        if start_ms is not None:
+            last = min(last, first + limit)
+        first = max(first, last - limit)
+        ends = [*heads[1:].tolist(), stop]
+        return [self._row(state, int(heads[i]), ends[i], int(keys[i]), interval_ns) for i in range(first, last)]
+
+    def ladder(self, symbol: str, slippage: Decimal, levels: int) -> tuple[list[list[str]], list[list[str]]]:
+        """Bids and asks around the last price, best first."""
+        state = self.symbols[symbol]
+        i = state.instrument
+        away = Decimal(repr(state.last)) * slippage
+        last = Decimal(repr(state.last))
+        bid = i.price(last - away, "down")
+        ask = max(i.price(last + away, "up"), bid + i.tick_size)
+        size = max(i.min_quantity, i.quantity(Decimal(20_000) / last, market=False)) or i.lot_step
+        bids = [[str(bid - n * i.tick_size), str(size * (n + 1))] for n in range(levels) if bid > n * i.tick_size]
+        asks = [[str(ask + n * i.tick_size), str(size * (n + 1))] for n in range(levels)]
+        return bids, asks
+
+    # ------------------------------------------------------------ inside
+
+    def _state(self, track: Track) -> SymbolState:
+        row = int(np.searchsorted(track.open_ns + self.shift_ns, self._start_market, side="right")) - 1
+        row = max(0, min(row, len(track) - 1))
+        mark = float(track.mark_open[row]) if track.mark_open[row] > 0 else float(track.open[row])
+        return SymbolState(
+            track=track,
+            instrument=self.instruments[track.symbol],
+            last=float(track.open[row]),
+            mark=mark,
+            row=row,
+            funding_done=int(np.searchsorted(track.funding_ns + self.shift_ns, self._start_market, side="right")),
+        )
+
+    def _walk(self, state: SymbolState, number: int) -> Iterator[Tick]:
+        track, symbol = state.track, state.track.symbol
+        funding = state.funding_done
+        seconds = self.interval.ns / 1e9 / self.pace.speed
+        steps = max(_LEAST_STEPS, min(_MOST_STEPS, int(seconds)))
+        for row in range(state.row, len(track)):
+            opened = int(track.open_ns[row]) + self.shift_ns
+            while funding < track.funding_ns.size and int(track.funding_ns[funding]) + self.shift_ns <= opened:
+                yield Tick(int(track.funding_ns[funding]) + self.shift_ns, number, "funding", symbol, funding, 0, 0.0)
+                funding += 1
+            for step, price in enumerate(_path(track, row, steps)):
+                at = opened + self.interval.ns * step // steps
+                yield Tick(at, number, "price", symbol, row, step, price)
+            yield Tick(opened + self.interval.ns, number - len(self.symbols), "close", symbol, row, steps, 0.0)
+
+    def _skip_past(self) -> None:
+        """Perform what lies before the start silently, so that the market begins in the middle of things."""
+        self._next = next(self._ticks, None)
+        told, self.on_tick = self.on_tick, lambda tick, state: None
+        while self._next is not None and self._next.market_ns <= self._start_market:
+            tick, self._next = self._next, next(self._ticks, None)
+            self._perform(tick)
+        self.on_tick = told
+
+    def _perform(self, tick: Tick) -> None:
+        state = self.symbols[tick.symbol]
+        track = state.track
+        if tick.kind == "price":
+            self._price(state, tick)
+        elif tick.kind == "close":
+            state.last = float(track.close[tick.row])
+            state.mark = float(track.mark_close[tick.row]) if track.mark_close[tick.row] > 0 else state.last
+            state.row, state.part = tick.row + 1, 0.0
+            state.seen_high, state.seen_low = 0.0, math.inf
+        else:
+            state.funding_done = tick.row + 1
+        self.on_tick(tick, state)
+
+    def _price(self, state: SymbolState, tick: Tick) -> None:
+        track, row = state.track, tick.row
+        up = tick.price >= state.last
+        state.last = tick.price
+        state.mark = float(track.mark_open[row]) if tick.step == 0 and track.mark_open[row] > 0 else tick.price
+        state.row = row
+        state.seen_high, state.seen_low = max(state.seen_high, tick.price), min(state.seen_low, tick.price)
+        steps = max(1, self.interval.ns)
+        state.part = max(1e-9, (tick.market_ns - int(track.open_ns[row]) - self.shift_ns) / steps)
+        state.agg_id += 1
+        quantity = state.instrument.quantity(float(track.volume[row]) / _MOST_STEPS, market=False)
+        size = float(quantity or state.instrument.lot_step)
+        state.trades.append((state.agg_id, tick.price, size, tick.market_ns // MS, not up))
+        del state.trades[:-_TRADES_KEPT]
+        state.before_id, state.update_id = state.update_id, state.update_id + 3
+
+    def _row(self, state: SymbolState, first: int, stop: int, opened: int, span: int) -> list[object]:
+        track, i = state.track, state.instrument
+        part = slice(first, stop)
+        opening, high = float(track.open[first]), float(track.high[part].max())
+        low, close = float(track.low[part].min()), float(track.close[stop - 1])
+        volume, share = float(track.volume[part].sum()), 1.0
+        if stop - 1 == state.row:  # the bar still forms: only what was seen of it
+            close = state.last
+            done = slice(first, stop - 1)
+            high = max([state.seen_high, *track.high[done].tolist()])
+            low = min([state.seen_low, *track.low[done].tolist()])
+            share = min(1.0, state.part)
+            volume = float(track.volume[done].sum()) + share * float(track.volume[stop - 1])
+        sums = (track.quote_volume, track.taker_buy_volume, track.taker_buy_quote_volume)
+        quote, taker, taker_quote = (_known(a[part].sum() * share) for a in sums)
+        count = max(0, int(track.trades[part].sum() * share))
+        prices = [str(i.price(p)) for p in (opening, high, low, close)]
+        return [
+            opened // MS, *prices, _text(volume), (opened + span) // MS - 1, _text(quote), count,
+            _text(taker), _text(taker_quote), "0",
+        ]  # fmt: skip
+
+    def settled(self, state: SymbolState) -> Sequence[tuple[int, Decimal, float]]:
+        """Funding settled so far: market time (ns), rate, mark price."""
+        track = state.track
+        return [
+            (int(track.funding_ns[row]) + self.shift_ns, settled_rate(track, row), float(track.funding_mark[row]))
+            for row in range(state.funding_done)
+        ]
+
+
+def _path(track: Track, row: int, steps: int) -> list[float]:
+    """Prices of a bar in `steps` equal steps: to the extreme away from the close first, then to the other one."""
+    opening, high, low, close = (float(a[row]) for a in (track.open, track.high, track.low, track.close))
+    corners = [opening, low, high, close] if close >= opening else [opening, high, low, close]
+    at = np.linspace(0.0, 3.0, steps, endpoint=False)
+    path: list[float] = np.interp(at, [0.0, 1.0, 2.0, 3.0], corners).tolist()
+    for corner in (1, 2):  # the extremes are reached exactly
+        path[int(np.argmin(np.abs(at - corner)))] = corners[corner]
+    return path
+
+
+def _known(value: float) -> float:
+    return 0.0 if math.isnan(value) else float(value)
+
+
+def _text(value: float) -> str:
+    return format(Decimal(repr(round(value, 8))), "f")

@@ -1,0 +1,222 @@
+"""Orders at the local venue: of the engine, and conditional ones of the algo service."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from ares.errors import Rejected
+from ares.exchange.wire.account import Reply
+from ares.exchange.wire.trade import AlgoAck
+from ares.instruments import Side
+from ares.orders import Order, OrderRequest, OrderType, TimeInForce
+from ares.simulation.server.asked import decimal_of, is_true, symbol_of
+from ares.simulation.server.calls import Call
+from ares.simulation.server.local_venue import LocalVenue
+
+__all__ = [
+    "algo_order",
+    "all_algo_orders",
+    "all_orders",
+    "batch_orders",
+    "cancel_algo",
+    "cancel_all",
+    "cancel_all_algo",
+    "cancel_order",
+    "get_algo",
+    "get_order",
+    "new_order",
+    "open_algo_orders",
+    "open_order",
+    "open_orders",
+    "test_order",
+    "user_trades",
+]
+
+_CONDITIONAL = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
+
+
+def new_order(venue: LocalVenue, call: Call) -> Any:
+    kind = call.need("type").upper()
+    if kind in _CONDITIONAL:
+        raise Rejected(
+            "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.", code=-4120
+        )
+    return _engine_order(venue, call)
+
+
+def _engine_order(venue: LocalVenue, call: Call) -> Any:
+    request = _request(venue, call, call.need("type").upper(), stop=None)
+    order = call.account.place(request, call.params.get("newClientOrderId") or None)
+    full = call.params.get("newOrderRespType", "ACK").upper() == "RESULT"
+    if full:
+        order = call.account.venue.get_order(order.symbol, order.order_id)
+    return call.account.order_report(order, full=full)
+
+
+def test_order(venue: LocalVenue, call: Call) -> Any:
+    _request(venue, call, call.need("type").upper(), stop=None)
+    return {}
+
+
+def batch_orders(venue: LocalVenue, call: Call) -> Any:
+    try:
+        wishes = msgspec.json.decode(call.need("batchOrders"), type=list[dict[str, Any]])
+    except msgspec.MsgspecError:
+        raise Rejected("Illegal characters found in parameter 'batchOrders'", code=-1100) from None
+    if not 1 <= len(wishes) <= 5:
+        raise Rejected("Invalid batch size.", code=-4082)
+    answers: list[Any] = []
+    for one in wishes:
+        params = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in one.items()}
+        each = Call(call.method, call.path, params, call.now_ns, call.trader)
+        try:
+            answers.append(new_order(venue, each))
+        except Rejected as error:
+            answers.append({"code": error.code or -1000, "msg": error.message})
+    return answers
+
+
+def algo_order(venue: LocalVenue, call: Call) -> Any:
+    if call.need("algoType") != "CONDITIONAL":
+        raise Rejected("Unsupported algoType.", code=-1130)
+    stop = decimal_of(call, "triggerPrice")
+    if stop is None:
+        raise Rejected("Mandatory parameter 'triggerPrice' was not sent, was empty/null, or malformed.", code=-1102)
+    kind = call.need("type").upper()
+    request = _request(venue, call, kind, stop=stop)
+    own_id = call.params.get("clientAlgoId") or call.params.get("newClientOrderId") or None
+    return call.account.algo_report(call.account.place(request, own_id))
+
+
+def _request(venue: LocalVenue, call: Call, kind: str, *, stop: Decimal | None) -> OrderRequest:
+    """The order that the parameters describe. Raises Rejected with the venue's code."""
+    symbol, quantity = symbol_of(venue, call), decimal_of(call, "quantity")
+    if kind not in OrderType.__members__:
+        raise Rejected("Invalid orderType.", code=-1116)
+    if call.params.get("positionSide", "BOTH").upper() != "BOTH":
+        raise Rejected("Order's position side does not match user's setting.", code=-4061)
+    closing = is_true(call, "closePosition")
+    if closing and quantity is None:
+        quantity = abs(call.account.venue.position(symbol).quantity)
+    if not quantity:
+        raise Rejected("Quantity less than or equal to zero.", code=-4003)
+    side = call.need("side").upper()
+    if side not in ("BUY", "SELL"):
+        raise Rejected("Invalid side.", code=-1117)
+    price = decimal_of(call, "price") if kind == "LIMIT" else None
+    force = call.params.get("timeInForce", "").upper()
+    if kind == "LIMIT" and (price is None or not price):
+        raise Rejected("Mandatory parameter 'price' was not sent, was empty/null, or malformed.", code=-1102)
+    if kind == "LIMIT" and force not in TimeInForce.__members__:
+        raise Rejected("Invalid or missing parameter 'timeInForce'.", code=-1115 if force else -1102)
+    own_id = call.params.get("newClientOrderId") or call.params.get("clientAlgoId") or ""
+    if len(own_id) > 36:
+        raise Rejected("Client order id length should be less than 36 chars", code=-4015)
+    return OrderRequest(
+        symbol=symbol,
+        side=Side(side),
+        order_type=OrderType(kind),
+        quantity=quantity,
+        price=price,
+        stop_price=stop,
+        reduce_only=is_true(call, "reduceOnly") or closing,
+        time_in_force=TimeInForce(force) if kind == "LIMIT" else None,
+    )
+
+
+def _found(venue: LocalVenue, call: Call) -> Order:
+    symbol = symbol_of(venue, call)
+    order_id, own_id = call.params.get("orderId") or None, call.params.get("origClientOrderId") or None
+    if order_id is None and own_id is None:
+        raise Rejected("Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!", code=-1102)
+    return call.account.find(symbol, order_id, own_id if order_id is None else None, algo=False)
+
+
+def _found_algo(venue: LocalVenue, call: Call) -> Order:
+    algo_id, own_id = call.params.get("algoId") or None, call.params.get("clientAlgoId") or None
+    if algo_id is None and own_id is None:
+        raise Rejected("Param 'algoId' or 'clientAlgoId' must be sent, but both were empty/null!", code=-1102)
+    return call.account.find_algo(algo_id, own_id if algo_id is None else None)
+
+
+def get_order(venue: LocalVenue, call: Call) -> Any:
+    return call.account.order_report(_found(venue, call), full=True)
+
+
+def open_order(venue: LocalVenue, call: Call) -> Any:
+    order = _found(venue, call)
+    if not order.status.open:
+        raise Rejected("Order does not exist.", code=-2013)
+    return call.account.order_report(order, full=True)
+
+
+def cancel_order(venue: LocalVenue, call: Call) -> Any:
+    try:
+        order = _found(venue, call)
+    except Rejected as error:
+        raise Rejected("Unknown order sent.", code=-2011 if error.code == -2013 else error.code) from None
+    return call.account.order_report(call.account.cancel(order), full=False)
+
+
+def cancel_all(venue: LocalVenue, call: Call) -> Reply:
+    for order in call.account.open_orders(symbol_of(venue, call), algo=False):
+        call.account.cancel(order)
+    return Reply(code=200, msg="The operation of cancel all open order is done.")
+
+
+def get_algo(venue: LocalVenue, call: Call) -> Any:
+    return call.account.algo_report(_found_algo(venue, call))
+
+
+def cancel_algo(venue: LocalVenue, call: Call) -> AlgoAck:
+    try:
+        order = _found_algo(venue, call)
+    except Rejected as error:
+        raise Rejected("Unknown order sent.", code=-2011 if error.code == -2013 else error.code) from None
+    call.account.cancel(order)
+    return AlgoAck(algo_id=int(order.order_id), client_algo_id=order.client_order_id)
+
+
+def cancel_all_algo(venue: LocalVenue, call: Call) -> Reply:
+    for order in call.account.open_orders(symbol_of(venue, call), algo=True):
+        call.account.cancel(order)
+    return Reply(code=200, msg="The operation of cancel all open order is done.")
+
+
+def open_orders(venue: LocalVenue, call: Call) -> Any:
+    orders = call.account.open_orders(call.params.get("symbol") or None, algo=False)
+    return [call.account.order_report(o, full=True) for o in orders]
+
+
+def all_orders(venue: LocalVenue, call: Call) -> Any:
+    orders = call.account.all_orders(symbol_of(venue, call), algo=False)
+    return [call.account.order_report(o, full=True) for o in orders[-(call.number("limit", 500) or 500) :]]
+
+
+def open_algo_orders(venue: LocalVenue, call: Call) -> Any:
+    orders = call.account.open_orders(call.params.get("symbol") or None, algo=True)
+    return [call.account.algo_report(o) for o in orders]
+
+
+def all_algo_orders(venue: LocalVenue, call: Call) -> Any:
+    orders = call.account.all_orders(symbol_of(venue, call), algo=True)
+    return [call.account.algo_report(o) for o in orders[-(call.number("limit", 500) or 500) :]]
+
+
+def user_trades(venue: LocalVenue, call: Call) -> Any:
+    symbol, first, start = symbol_of(venue, call), call.number("fromId"), call.number("startTime")
+    end, order = call.number("endTime"), call.number("orderId")
+    rows = [
+        t
+        for t in call.account.trades
+        if t.symbol == symbol
+        and (first is None or t.id >= first)
+        and (start is None or t.time >= start)
+        and (end is None or t.time <= end)
+        and (order is None or t.order_id == order)
+    ]
+    limit = min(1000, call.number("limit", 500) or 500)
+    return rows[:limit] if first is not None or start is not None else rows[-limit:]

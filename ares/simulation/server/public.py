@@ -1,0 +1,277 @@
+"""Public market data of the local venue."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from ares.errors import InvalidInput, Rejected
+from ares.exchange.wire.market import (
+    AggTradeRow,
+    BookTicker,
+    ExchangeInfo,
+    Filter,
+    FundingRow,
+    OpenInterest,
+    PremiumIndex,
+    PriceTicker,
+    RateLimit,
+    ServerTime,
+    SymbolInfo,
+)
+from ares.exchange.wire.numbers import MS
+from ares.instruments import Instrument, Interval
+from ares.orders import TimeInForce
+from ares.simulation.server.asked import chosen, ms_of, state_of, symbol_of
+from ares.simulation.server.calls import Call
+from ares.simulation.server.frames import LADDER
+from ares.simulation.server.local_venue import LocalVenue
+
+__all__ = [
+    "agg_trades",
+    "book_ticker",
+    "day_ticker",
+    "depth",
+    "exchange_info",
+    "funding_info",
+    "funding_rate",
+    "klines",
+    "open_interest",
+    "ping",
+    "premium_index",
+    "price_ticker",
+    "time",
+    "trades",
+]
+
+_CONDITIONAL = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
+
+
+def ping(venue: LocalVenue, call: Call) -> Any:
+    return {}
+
+
+def time(venue: LocalVenue, call: Call) -> ServerTime:
+    return ServerTime(server_time=call.now_ns // MS)
+
+
+def exchange_info(venue: LocalVenue, call: Call) -> ExchangeInfo:
+    limits = venue.limits
+    return ExchangeInfo(
+        server_time=call.now_ns // MS,
+        rate_limits=[
+            RateLimit(
+                rate_limit_type="REQUEST_WEIGHT", interval="MINUTE", interval_num=1, limit=limits.weight_per_minute
+            ),
+            RateLimit(rate_limit_type="ORDERS", interval="MINUTE", interval_num=1, limit=limits.orders_per_minute),
+            RateLimit(rate_limit_type="ORDERS", interval="SECOND", interval_num=10, limit=limits.orders_per_10s),
+        ],
+        assets=[{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
+        symbols=[_info(i) for i in venue.instruments.values()],
+    )
+
+
+def _info(i: Instrument) -> SymbolInfo:
+    least, step = str(i.min_quantity), str(i.lot_step)
+    return SymbolInfo(
+        symbol=i.symbol,
+        pair=i.symbol,
+        status="TRADING" if i.trading else "SETTLING",
+        base_asset=i.base_asset,
+        quote_asset=i.quote_asset,
+        margin_asset=i.quote_asset,
+        liquidation_fee=str(i.liquidation_fee),
+        price_precision=_places(i.tick_size),
+        quantity_precision=_places(i.lot_step),
+        order_types=["LIMIT", "MARKET", *_CONDITIONAL],
+        time_in_force=[t.value for t in TimeInForce],
+        filters=[
+            Filter(
+                filter_type="PRICE_FILTER",
+                tick_size=str(i.tick_size),
+                min_price=str(i.min_price or i.tick_size),
+                max_price=str(i.max_price if i.max_price is not None else 10_000_000),
+            ),
+            Filter(filter_type="LOT_SIZE", max_qty=str(i.max_quantity), min_qty=least, step_size=step),
+            Filter(
+                filter_type="MARKET_LOT_SIZE", max_qty=str(i.max_market_quantity), min_qty=least, step_size=step
+            ),
+            Filter(filter_type="MAX_NUM_ORDERS", limit=200),
+            Filter(filter_type="MAX_NUM_ALGO_ORDERS", limit=10),
+            Filter(filter_type="MIN_NOTIONAL", notional=str(i.min_notional)),
+            Filter(
+                filter_type="PERCENT_PRICE",
+                multiplier_up=str(i.band_up),
+                multiplier_down=str(i.band_down),
+                multiplier_decimal="4",
+            ),
+        ],
+    )
+
+
+def _places(step: Decimal) -> int:
+    exponent = step.normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def klines(venue: LocalVenue, call: Call) -> Any:
+    symbol = symbol_of(venue, call)
+    try:
+        interval = Interval.parse(call.need("interval"))
+    except InvalidInput:
+        raise Rejected("Invalid interval.", code=-1120) from None
+    if interval.ns % venue.market.interval.ns:
+        raise Rejected("Invalid interval.", code=-1120)
+    limit = call.number("limit", 500) or 500
+    if not 1 <= limit <= 1500:
+        raise Rejected("Parameter 'limit' is out of range.", code=-1130)
+    start, end = call.number("startTime"), call.number("endTime")
+    forming = venue.market.pace.speed <= 1  # a faster market lies in the past: its forming bar would look complete
+    return venue.market.klines(symbol, interval.ns, limit, start, end, forming=forming)
+
+
+def depth(venue: LocalVenue, call: Call) -> Any:
+    state = state_of(venue, call)
+    limit = call.number("limit", 500) or 500
+    if limit not in (5, 10, 20, 50, 100, 500, 1000):
+        raise Rejected(f"{limit} is not valid depth limit", code=-4021)
+    bids, asks = venue.market.ladder(call.params["symbol"], venue.config.slippage, min(limit, LADDER))
+    ms = call.now_ns // MS
+    return {"lastUpdateId": state.update_id, "E": ms, "T": ms, "bids": bids, "asks": asks}
+
+
+def agg_trades(venue: LocalVenue, call: Call) -> Any:
+    state = state_of(venue, call)
+    limit = min(1000, call.number("limit", 500) or 500)
+    start, end, first = call.number("startTime"), call.number("endTime"), call.number("fromId")
+    rows = [
+        t
+        for t in state.trades
+        if (start is None or t[3] >= start) and (end is None or t[3] <= end) and (first is None or t[0] >= first)
+    ]
+    rows = rows[:limit] if first is not None or start is not None else rows[-limit:]
+    i = state.instrument
+    return [
+        AggTradeRow(
+            agg_id=number,
+            price=str(i.price(price)),
+            quantity=str(i.quantity(size, market=False) or i.lot_step),
+            normal_quantity="0",
+            first_id=number,
+            last_id=number,
+            time_ms=ms,
+            buyer_is_maker=maker,
+        )
+        for number, price, size, ms, maker in rows
+    ]
+
+
+def trades(venue: LocalVenue, call: Call) -> Any:
+    return [
+        {"id": t.agg_id, "price": t.price, "qty": t.quantity, "quoteQty": t.quantity, "time": t.time_ms,
+         "isBuyerMaker": t.buyer_is_maker, "isRPITrade": False}
+        for t in agg_trades(venue, call)
+    ]  # fmt: skip
+
+
+def premium_index(venue: LocalVenue, call: Call) -> Any:
+    symbols, one = chosen(venue, call)
+    ms = call.now_ns // MS
+    rows = []
+    for symbol in symbols:
+        state = venue.market.symbols[symbol]
+        price = str(state.instrument.price(state.mark))
+        settled = venue.market.settled(state)
+        rate = settled[-1][1] if settled else Decimal("0.0001")
+        rows.append(
+            PremiumIndex(
+                symbol=symbol,
+                mark_price=price,
+                index_price=price,
+                estimated_settle_price=price,
+                last_funding_rate=format(rate, "f"),
+                interest_rate="0.00010000",
+                next_funding_time=(ms // 28_800_000 + 1) * 28_800_000,
+                time=ms,
+            )
+        )
+    return rows[0] if one else rows
+
+
+def funding_rate(venue: LocalVenue, call: Call) -> Any:
+    state = state_of(venue, call)
+    limit = min(1000, call.number("limit", 100) or 100)
+    start, end = call.number("startTime"), call.number("endTime")
+    rows = [
+        FundingRow(
+            symbol=call.params["symbol"],
+            funding_rate=format(rate, "f"),
+            funding_time=at // MS,
+            mark_price=str(state.instrument.price(mark)) if mark > 0 else "",
+        )
+        for at, rate, mark in venue.market.settled(state)
+        if (start is None or at // MS >= start) and (end is None or at // MS <= end)
+    ]
+    return rows[:limit] if start is not None else rows[-limit:]
+
+
+def funding_info(venue: LocalVenue, call: Call) -> Any:
+    return []
+
+
+def open_interest(venue: LocalVenue, call: Call) -> OpenInterest:
+    state = state_of(venue, call)
+    held = max(0.0, float(state.track.volume[min(state.row, len(state.track) - 1)]))
+    return OpenInterest(symbol=call.params["symbol"], open_interest=format(Decimal(repr(held)), "f"), time=ms_of(call))
+
+
+def book_ticker(venue: LocalVenue, call: Call) -> Any:
+    symbols, one = chosen(venue, call)
+    rows = []
+    for symbol in symbols:
+        bids, asks = venue.market.ladder(symbol, venue.config.slippage, 1)
+        rows.append(
+            BookTicker(
+                symbol=symbol,
+                bid_price=bids[0][0],
+                bid_qty=bids[0][1],
+                ask_price=asks[0][0],
+                ask_qty=asks[0][1],
+                time=ms_of(call),
+            )
+        )
+    return rows[0] if one else rows
+
+
+def price_ticker(venue: LocalVenue, call: Call) -> Any:
+    symbols, one = chosen(venue, call)
+    rows = [
+        PriceTicker(symbol=s, price=str(state.instrument.price(state.last)), time=ms_of(call))
+        for s, state in ((s, venue.market.symbols[s]) for s in symbols)
+    ]
+    return rows[0] if one else rows
+
+
+def day_ticker(venue: LocalVenue, call: Call) -> Any:
+    symbols, one = chosen(venue, call)
+    rows = []
+    for symbol in symbols:
+        state = venue.market.symbols[symbol]
+        span = venue.market.interval.ns
+        bars: list[Any] = venue.market.klines(
+            symbol, span, max(1, 86_400_000_000_000 // span), None, None, forming=True
+        )
+        last = str(state.instrument.price(state.last))
+        change = Decimal(last) - Decimal(bars[0][1])
+        volume = sum((Decimal(b[5]) for b in bars), Decimal(0))
+        value = sum((Decimal(b[7]) for b in bars), Decimal(0))
+        rows.append(
+            {"symbol": symbol, "priceChange": str(change),
+             "priceChangePercent": format(change / Decimal(bars[0][1]) * 100, ".3f"),
+             "weightedAvgPrice": format(value / volume if volume and value else Decimal(last), ".8f"),
+             "lastPrice": last, "lastQty": str(state.instrument.lot_step), "openPrice": bars[0][1],
+             "highPrice": str(max(Decimal(b[2]) for b in bars)), "lowPrice": str(min(Decimal(b[3]) for b in bars)),
+             "volume": format(volume, "f"), "quoteVolume": format(value, "f"), "openTime": bars[0][0],
+             "closeTime": ms_of(call), "firstId": 0, "lastId": state.agg_id, "count": sum(b[8] for b in bars)}
+        )  # fmt: skip
+    return rows[0] if one else rows

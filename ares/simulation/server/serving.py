@@ -1,0 +1,67 @@
+"""The local venue over real sockets: uvicorn on loopback, ready when it says so."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from ares.errors import InvalidInput
+from ares.simulation.server.local_venue import LocalVenue
+
+__all__ = ["serve"]
+
+
+async def serve(
+    venue: LocalVenue,
+    *,
+    port: int = 0,
+    host: str = "127.0.0.1",
+    ready: Callable[[str, str], None] | None = None,
+    until: asyncio.Event | None = None,
+) -> None:
+    """Serve until cancelled, or until `until` is set.
+
+    port: 0 takes a free one. ready: called once with the addresses of REST and of the streams.
+    Raises: InvalidInput when the extra `ares[serve]` is missing or the port is taken.
+    """
+    try:
+        import uvicorn
+
+        from ares.simulation.server.app import application
+    except ImportError:
+        raise InvalidInput("serving needs the extra: pip install 'ares-trading[serve]'") from None
+    try:
+        listener = socket.create_server((host, port), backlog=1024)
+    except OSError as error:
+        raise InvalidInput(f"cannot listen on {host}:{port}: {error.strerror}", port=port) from None
+    config = uvicorn.Config(
+        application(venue),
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        ws_ping_interval=None,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # the caller decides when to end
+    task = asyncio.ensure_future(server.serve(sockets=[listener]))
+    try:
+        while not server.started:
+            if task.done():
+                await task
+                raise InvalidInput("the server did not start")
+            await asyncio.sleep(0.01)
+        where = f"{host}:{listener.getsockname()[1]}"
+        if ready is not None:
+            ready(f"http://{where}", f"ws://{where}")
+        if until is not None:
+            stop = asyncio.ensure_future(until.wait())
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+        else:
+            await asyncio.shield(task)
+    finally:
+        server.should_exit = True
+        await task
