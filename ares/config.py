@@ -16,34 +16,23 @@ from pathlib import Path
 from typing import Any
 
 from attrs import Factory, evolve, field, frozen
-from attrs.validators import ge, gt
 
 from ares.analyst.config import AnalystConfig
 from ares.backtesting.backtester import BacktestConfig
 from ares.errors import InvalidInput, NotAuthorized, unknown_name
+from ares.exchange.config import BinanceConfig
 from ares.features.config import FeatureConfig
 from ares.monitor.config import MonitorConfig
 from ares.pipeline.desk import DeskConfig
-from ares.secret import Secret, read_private_file, readable_by_others
+from ares.secret import read_private_file, readable_by_others
 from ares.strict_yaml import Section, plain, read_yaml, section_of, structure
 from ares.tactician.config import TacticianConfig
 
-__all__ = ["AresConfig", "BinanceConfig", "load_config", "settings_from_store", "settings_to_store"]
+__all__ = ["AresConfig", "load_config", "settings_from_store", "settings_to_store"]
 
 KEY_VARIABLE = "ARES_BINANCE_API_KEY"
 SECRET_VARIABLE = "ARES_BINANCE_API_SECRET"  # noqa: S105  the variable's name, not its value
 FILE_VARIABLE = "ARES_CONFIG"
-
-
-@frozen(kw_only=True)
-class BinanceConfig:
-    """How to reach Binance. Keys come from the environment or from a file only its owner can read; None: none given."""
-
-    api_key: Secret | None = None
-    api_secret: Secret | None = None
-    use_testnet: bool = True
-    timeout: float = field(default=30.0, validator=gt(0.0))  # seconds per request
-    max_retries: int = field(default=3, validator=ge(0))  # of idempotent reads; an order is never sent twice
 
 
 def _looking_as_often_as_the_monitor(config: AresConfig) -> DeskConfig:

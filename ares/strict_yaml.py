@@ -124,7 +124,7 @@ def plain(value: object) -> Any:
     if isinstance(value, tuple | list | frozenset | set):
         return [plain(item) for item in value]
     if isinstance(value, Enum):
-        return value.value
+        return value.value if isinstance(value.value, str | int) else value.name
     return str(value) if isinstance(value, Decimal | Path) else value
 
 
@@ -231,10 +231,11 @@ def _leaves() -> cattrs.Converter:
         return Secret(value)
 
     def enum(value: object, kind: type[Enum]) -> Enum:
-        names = {str(member.value): member for member in kind} | {m.name: m for m in kind}
-        if value not in names:
-            raise unknown_name("choice", str(value), names)
-        return names[str(value)]
+        names = {m.name.lower(): m for m in kind} | {str(m.value): m for m in kind if isinstance(m.value, str | int)}
+        for asked in (str(value), str(value).lower()):
+            if asked in names:
+                return names[asked]
+        raise unknown_name("choice", str(value), names)
 
     def literal(value: object, kind: Any) -> Any:
         if value not in get_args(kind):

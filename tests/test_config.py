@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from ares.config import AresConfig, BinanceConfig, load_config, settings_from_store, settings_to_store
+from ares.config import AresConfig, load_config, settings_from_store, settings_to_store
 from ares.errors import InvalidInput, NotAuthorized
+from ares.exchange.config import BinanceConfig, Environment
 
 CANARY = "canary-9Rt4bN6q"
 
@@ -151,6 +152,14 @@ def test_a_literal_secret_needs_a_private_file(write) -> None:  # type: ignore[n
     assert config.exchange.api_key is not None
     assert config.exchange.api_key.reveal() == CANARY
     assert CANARY not in repr(config)
+
+
+def test_an_environment_is_named_in_any_case(write) -> None:  # type: ignore[no-untyped-def]
+    for name in ("testnet", "TESTNET", "Testnet"):
+        chosen = load_config(write(f"binance_exchange: {{environment: {name}}}"), env={}).exchange.environment
+        assert chosen is Environment.TESTNET
+    with pytest.raises(InvalidInput, match="did you mean 'testnet'"):
+        load_config(write("binance_exchange: {environment: testnett}"), env={})
 
 
 def test_the_environment_wins_over_the_file(write) -> None:  # type: ignore[no-untyped-def]
