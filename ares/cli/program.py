@@ -9,7 +9,9 @@ import typer
 
 from ares.cli.backtest import backtest
 from ares.cli.paper import paper
+from ares.cli.precompute import precompute
 from ares.cli.replay import replay
+from ares.cli.warm import warm
 
 __all__ = ["program"]
 
@@ -23,6 +25,8 @@ program = typer.Typer(
 program.command()(backtest)
 program.command()(paper)
 program.command()(replay)
+program.command()(precompute)
+program.command()(warm)
 
 
 def _version(asked: bool) -> None:
