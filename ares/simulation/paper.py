@@ -93,6 +93,8 @@ class PaperExchange(VenueDesk):
     ) -> pd.DataFrame:
         """The source's klines, none that closes after our own time."""
         await self._ready(symbol)
+        if limit < 1:
+            raise InvalidInput(f"limit must be at least 1, not {limit}", limit=limit)
         more = 0 if self._virtual is None or start is not None else 2  # the source may be a bar ahead
         frame = await self.source.get_klines(
             symbol, interval, limit + more, start=start, end=end, closed_only=closed_only
