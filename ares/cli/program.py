@@ -11,6 +11,7 @@ from ares.cli.backtest import backtest
 from ares.cli.paper import paper
 from ares.cli.precompute import precompute
 from ares.cli.replay import replay
+from ares.cli.simulate import simulate
 from ares.cli.warm import warm
 
 __all__ = ["program"]
@@ -27,6 +28,7 @@ program.command()(paper)
 program.command()(replay)
 program.command()(precompute)
 program.command()(warm)
+program.command()(simulate)
 
 
 def _version(asked: bool) -> None:

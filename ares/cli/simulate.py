@@ -1,0 +1,129 @@
+"""`ares simulate`: a Binance of our own on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ares.cli.exits import ends_with_exit_code
+from ares.cli.market import open_tape
+from ares.cli.options import Bars, IntervalName, LogLevel, Seed, TapeFile
+from ares.cli.screen import note
+from ares.errors import InvalidInput
+from ares.instrument_tables import DEFAULT_SYMBOLS
+from ares.secret import Secret
+
+if TYPE_CHECKING:
+    from ares.simulation.server.local_venue import LocalVenue
+
+__all__ = ["simulate"]
+
+_SYNTHETIC_INTERVAL = "1m"
+
+
+@ends_with_exit_code
+def simulate(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8089,
+    tape: TapeFile = None,
+    symbol: Annotated[str | None, typer.Option(help="The tape's symbol. None: from its file name, or ETHUSDT.")] = None,
+    interval: IntervalName = None,
+    api_key: Annotated[str | None, typer.Option(help="API key of the account. None: public data only.")] = None,
+    api_secret: Annotated[str | None, typer.Option(help="Its secret, or the path of a PEM private key.")] = None,
+    balance: Annotated[float, typer.Option(min=0.0, help="What each account begins with, in USDT.")] = 10_000.0,
+    account: Annotated[
+        list[str] | None, typer.Option(help="One more account, KEY:SECRET or KEY:SECRET:BALANCE. May be repeated.")
+    ] = None,
+    pace: Annotated[str, typer.Option(help="realtime, or how many times faster, such as 60.")] = "realtime",
+    history: Annotated[
+        int | None, typer.Option(min=1, help="Bars that are past at the start. None: up to 1000, at most half.")
+    ] = None,
+    faults: Annotated[Path | None, typer.Option(help="A plan of faults, YAML: a list of lines under `faults`.")] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="One fault, such as 'unknown_503 at POST /fapi/v1/order'. May be repeated.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; the default is this machine alone.")] = "127.0.0.1",
+    orders_per_minute: Annotated[int, typer.Option(min=1, help="Order limit of each account.")] = 1200,
+    seed: Seed = 0,
+    bars: Bars = None,
+    log: LogLevel = None,
+) -> None:
+    """Serve the wire of Binance USDS-M futures over a tape, for ares and for anyone's client.
+
+    When ready it prints one JSON line with the addresses of REST and of the streams. It ends with Ctrl-C.
+    """
+    import ares.log
+    from ares.simulation.faults import Fault, FaultPlan
+    from ares.simulation.server.limits import RequestLimits
+    from ares.simulation.server.local_venue import LocalVenue
+    from ares.simulation.server.market import Pace
+
+    if log is not None:
+        ares.log.configure(log.value)
+    chosen = symbol or _symbol_in(tape)
+    played = open_tape(
+        chosen, tape=tape, interval=interval or (None if tape else _SYNTHETIC_INTERVAL), seed=seed, bars=bars
+    )
+    plan = FaultPlan.from_file(faults) if faults is not None else FaultPlan()
+    plan.faults = [*plan.faults, *(Fault.parse(line) for line in fault or ())]
+    venue = LocalVenue(
+        played,
+        accounts=_accounts(api_key, api_secret, balance, account or []),
+        pace=Pace.parse(pace),
+        history=history,
+        faults=plan,
+        limits=RequestLimits(
+            orders_per_minute=orders_per_minute, orders_per_10s=max(300, orders_per_minute // 4)
+        ),
+    )
+    asyncio.run(_run(venue, host, port))
+
+
+def _symbol_in(tape: Path | None) -> str:
+    """The symbol that a tape's file name speaks of; ETHUSDT when there is none."""
+    name = "" if tape is None else tape.name
+    return next((s for s in DEFAULT_SYMBOLS if s in name), "ETHUSDT")
+
+
+def _accounts(
+    key: str | None, secret: str | None, balance: float, more: list[str]
+) -> dict[str, tuple[Secret, Decimal]]:
+    if (key is None) is not (secret is None):
+        raise InvalidInput("an account needs both --api-key and --api-secret")
+    amount = Decimal(repr(balance))
+    found = {} if key is None or secret is None else {key: (_secret(secret), amount)}
+    for text in more:
+        parts = text.split(":")
+        if len(parts) not in (2, 3) or not all(parts):
+            raise InvalidInput("--account is KEY:SECRET or KEY:SECRET:BALANCE")
+        found[parts[0]] = (Secret(parts[1]), Decimal(parts[2]) if len(parts) == 3 else amount)
+    return found
+
+
+def _secret(text: str) -> Secret:
+    path = Path(text)
+    if text.endswith(".pem") and path.is_file():
+        return Secret(path.read_text(encoding="utf-8"))
+    return Secret(text)
+
+
+async def _run(venue: LocalVenue, host: str, port: int) -> None:
+    from ares.simulation.server.serving import serve
+
+    until = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, until.set)
+
+    def ready(rest: str, streams: str) -> None:
+        sys.stdout.write(json.dumps({"rest": rest, "streams": streams}) + "\n")
+        sys.stdout.flush()
+        note(f"{', '.join(venue.instruments)} · {venue.market.interval} bars · Ctrl-C ends it")
+
+    await serve(venue, host=host, port=port, ready=ready, until=until)
