@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ares.monitor.position_monitor import PositionMonitor
     from ares.pipeline.live import LiveTradingPipeline
     from ares.protocols import AnalysisStage, Exchange, FeatureStage, MonitoringStage, TacticsStage
+    from ares.simulation.paper import PaperExchange
     from ares.simulation.simulated_exchange import SimulatedExchange
     from ares.simulation.tape import Tape
     from ares.tactician.tactician import Tactician
@@ -51,6 +52,7 @@ __all__ = [
     "Instrument",
     "LiveTradingPipeline",
     "MonitoringStage",
+    "PaperExchange",
     "PositionMonitor",
     "RuleAnalyst",
     "Side",
@@ -82,6 +84,7 @@ _HOMES = {
     "Instrument": "ares.instruments",
     "LiveTradingPipeline": "ares.pipeline.live",
     "MonitoringStage": "ares.protocols",
+    "PaperExchange": "ares.simulation.paper",
     "PositionMonitor": "ares.monitor.position_monitor",
     "RuleAnalyst": "ares.analyst.rules",
     "Side": "ares.instruments",
