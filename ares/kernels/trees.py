@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ares.kernels.jit import jit
 
-__all__ = ["LANES", "LINKS", "NODE", "answer_batch", "forest_batch", "link_batch"]
+__all__ = ["LANES", "LINKS", "NODE", "answer_batch", "depths", "forest_batch", "link_batch"]
 
 NODE = np.dtype([("threshold", "<f8"), ("feature", "<u4"), ("left", "<u4")])
 """feature: column of the doubled row; at or beyond the number of columns it is the copy that sends missing left."""
@@ -213,3 +213,10 @@ def answer_batch(nodes: Any, layout: I, numbers: F, value: F, X: F, out: F) -> N
         raw,
     )
     link_batch(raw, numbers[0], numbers[1], layout[1], out)
+
+
+@jit
+def depths(left: I, out: I) -> None:
+    """Steps from each node down to its deepest leaf; children come after their parents."""
+    for at in range(left.size - 1, -1, -1):
+        out[at] = 0 if left[at] == at else 1 + max(out[left[at]], out[left[at] + 1])

@@ -149,4 +149,4 @@ def matrix(X: Any, columns: tuple[str, ...]) -> Floats:
             values = values.reshape(1, -1)
     if values.ndim != 2 or values.shape[1] != len(columns):
         raise InvalidInput(f"X has shape {values.shape}, the model reads {len(columns)} columns")
-    return values
+    return values if values.flags.writeable else values.copy()  # kernels are compiled for one kind of array

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from ares.errors import InvalidInput, ModelError
-from ares.kernels.trees import LANES, LINKS, NODE, answer_batch, forest_batch
+from ares.kernels.trees import LANES, LINKS, NODE, answer_batch, depths, forest_batch
 from ares.models import registry
 from ares.models.model import ModelSpec, Stored, matrix
 
@@ -179,21 +179,13 @@ class TreeModel:
         )
         if not sound:
             raise ModelError("the arrays of this tree model do not fit together", kind="trees")
-        depth = _depths(left, leaf)
+        depth = np.empty(size, dtype=np.int64)
+        depths(left, depth)
         if not np.array_equal(self.steps, depth[self.root].reshape(-1, LANES).max(axis=1, initial=0)):
             raise ModelError("the walks of this tree model have the wrong length", kind="trees")
 
 
 _SETTINGS = ("link", "divisor", "gain", "single", "tiny", "finite_only", "missing_ok")
-
-
-def _depths(left: Ints, leaf: NDArray[np.bool_]) -> Ints:
-    """Steps from each node down to its deepest leaf; children come after their parents."""
-    depth = np.zeros(left.size, dtype=np.int64)
-    for at in range(left.size - 1, -1, -1):
-        if not leaf[at]:
-            depth[at] = 1 + max(depth[left[at]], depth[left[at] + 1])
-    return depth
 
 
 def pack(trees: list[Tree], *, spec: ModelSpec, base: Floats, link: str, **settings: Any) -> TreeModel:
@@ -226,25 +218,17 @@ def pack(trees: list[Tree], *, spec: ModelSpec, base: Floats, link: str, **setti
 
 
 def _lay(tree: Tree, columns: int) -> tuple[NDArray[Any], Floats, int, int]:
-    """Nodes in order of distance from the root, so that children follow their parents: (nodes, values, target,
-    depth).
-    """
-    order = [0]
-    nodes = np.empty(tree.left.size, dtype=NODE)
-    value = np.zeros((tree.left.size, tree.value.shape[1]))
-    level = [0]
-    at = 0
-    while at < len(order):
-        if len(order) > tree.left.size:
+    """Nodes by their distance from the root, so that children follow their parents: (nodes, values, target, depth)."""
+    levels = [np.zeros(1, dtype=np.int64)]
+    while (parents := levels[-1][~tree.leaf[levels[-1]]]).size:
+        levels.append(np.stack([tree.left[parents], tree.right[parents]], axis=1).ravel())
+        if sum(level.size for level in levels) > tree.left.size:
             raise InvalidInput("a tree's node has two parents")
-        old = order[at]
-        if tree.leaf[old]:
-            nodes[at] = (np.inf, columns, at)
-            value[at] = tree.value[old]
-        else:
-            doubled = columns if tree.missing_left[old] else 0
-            nodes[at] = (tree.threshold[old], tree.feature[old] + doubled, len(order))
-            order += [int(tree.left[old]), int(tree.right[old])]
-            level += [level[at] + 1] * 2
-        at += 1
-    return nodes[:at], value[:at], tree.target, max(level)
+    old = np.concatenate(levels)
+    inner = ~tree.leaf[old]
+    nodes = np.empty(old.size, dtype=NODE)
+    nodes["threshold"] = np.where(inner, tree.threshold[old], np.inf)
+    nodes["feature"] = np.where(inner, tree.feature[old] + np.where(tree.missing_left[old], columns, 0), columns)
+    nodes["left"] = np.where(inner, 2 * np.cumsum(inner) - 1, np.arange(old.size))
+    value = np.where(inner[:, None], 0.0, tree.value[old])
+    return nodes, value, tree.target, len(levels) - 1

@@ -27,6 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from ares.errors import InvalidInput, ModelError
+from ares.kernels.trees import answer_batch
 from ares.models import adapt, load
 from ares.models.adapters import BacktestOnly, storable
 from ares.models.trees import TreeModel
@@ -171,6 +172,18 @@ def test_frames_are_read_by_column_name_whatever_their_order() -> None:
         model.predict_proba(frame.drop(columns="f3"))
     with pytest.raises(InvalidInput, match="6 columns"):
         model.predict_proba(X[:, :5])
+
+
+def test_a_read_only_row_is_read_without_compiling_again() -> None:
+    X, y, _ = data(2, missing=False)
+    model = adapt(HistGradientBoostingClassifier(max_iter=3).fit(X, y), columns=COLUMNS)
+    expected = model.predict_proba(X[:1])
+    known = set(answer_batch.signatures)  # type: ignore[attr-defined]
+    row = X[0].copy()
+    row.setflags(write=False)
+    for asked in (row, row[None], X[:1], np.asfortranarray(X)[:1], X[:1].astype(np.float32).astype(np.float64)):
+        assert np.allclose(model.predict_proba(asked), expected)
+    assert set(answer_batch.signatures) == known  # type: ignore[attr-defined]
 
 
 def test_categories_are_refused() -> None:
