@@ -40,10 +40,15 @@ class OutOfFold:
 
 
 def fit_weighted(estimator: Any, X: Any, y: Any, sample_weight: Floats | None) -> Any:
-    """Fit in place, handing the weights to the last step if it is a pipeline. Returns the estimator."""
-    if sample_weight is None:
-        return estimator.fit(X, y)
+    """Fit in place, handing the weights to the last step if it is a pipeline. Returns the estimator.
+
+    An estimator that knows no weights, such as nearest neighbours, is fitted without them.
+    """
+    from sklearn.utils.validation import has_fit_parameter
+
     steps = getattr(estimator, "steps", None)
+    if sample_weight is None or not has_fit_parameter(estimator if steps is None else steps[-1][1], "sample_weight"):
+        return estimator.fit(X, y)
     name = "sample_weight" if steps is None else f"{steps[-1][0]}__sample_weight"
     return estimator.fit(X, y, **{name: sample_weight})
 

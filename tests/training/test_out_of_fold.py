@@ -10,6 +10,7 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -67,6 +68,9 @@ def test_weights_reach_the_last_step_and_missing_classes_get_nothing() -> None:
     plain = out_of_fold(make_pipeline(StandardScaler(), LogisticRegression()), X, y, splitter)
     leaning = out_of_fold(make_pipeline(StandardScaler(), LogisticRegression()), X, y, splitter, sample_weight=heavy)
     assert (leaning.column(1)[70:] > plain.column(1)[70:]).all()
+    neighbours = make_pipeline(StandardScaler(), KNeighborsClassifier(5))
+    unweighted = out_of_fold(neighbours, X, y, splitter, sample_weight=heavy)
+    assert np.array_equal(unweighted.proba, out_of_fold(neighbours, X, y, splitter).proba, equal_nan=True)
     late = np.where(np.arange(n) < 80, np.arange(n) % 2, 2)
     found = out_of_fold(LogisticRegression(), X, late, WalkForward(t1=t0, t0=t0, train=70, test=50))
     assert (found.column(2)[70:] == 0).all()
