@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -100,8 +101,13 @@ def test_trials_that_move_together_count_as_one() -> None:
         effective_trials(ideas, alike=0.0)
 
 
-def test_the_summary_gives_what_the_deflated_sharpe_ratio_needs() -> None:
-    ledger = TrialLedger()
+@pytest.fixture
+def ledger() -> Iterator[TrialLedger]:
+    with TrialLedger() as opened:
+        yield opened
+
+
+def test_the_summary_gives_what_the_deflated_sharpe_ratio_needs(ledger: TrialLedger) -> None:
     empty = ledger.summary()
     assert (empty.count, empty.effective, empty.period_ns) == (0, 0, None)
     for seed in range(5):
@@ -118,8 +124,7 @@ def test_the_summary_gives_what_the_deflated_sharpe_ratio_needs() -> None:
     assert ledger.summary().count == 7
 
 
-def test_what_is_no_trial_is_refused(tmp_path: Path) -> None:
-    ledger = TrialLedger()
+def test_what_is_no_trial_is_refused(tmp_path: Path, ledger: TrialLedger) -> None:
     with pytest.raises(InvalidInput, match="JSON"):
         ledger.record(kind="train", name="x", recorded_ns=0, parameters={"model": object()})
     with pytest.raises(InvalidInput, match="finite"):
