@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import field, frozen
 from attrs.validators import ge, gt, le, lt
 
-__all__ = ["AnalystConfig", "RuleConfig"]
+__all__ = ["AnalystConfig", "HealthConfig", "LiquidationConfig", "RuleConfig", "VigilanceConfig"]
 
 
 @frozen(kw_only=True)
@@ -37,10 +37,49 @@ class RuleConfig:
 
 
 @frozen(kw_only=True)
+class HealthConfig:
+    """Where each part of the market's health is down to a half. See `ares.analyst.health`."""
+
+    volatility: float = field(default=0.5, validator=gt(0.0))  # log ratio of recent to longer volatility
+    liquidity: float = field(default=0.3, validator=[gt(0.0), lt(1.0)])  # bar's volume over its recent mean, as a share
+    spread: float = field(default=0.001, validator=gt(0.0))  # fraction of the price
+    stress: float = field(default=4.0, validator=gt(0.0))  # last bar's return, in deviations
+
+
+@frozen(kw_only=True)
+class LiquidationConfig:
+    """The position whose liquidation is looked at while flat. See `ares.analyst.liquidation`."""
+
+    leverage: int = field(default=5, validator=[ge(1), le(125)])
+    notional: float = field(default=10_000.0, validator=gt(0.0))  # quote
+    memory: int = field(default=1000, validator=ge(50))  # bars of returns that the empirical tail is made of
+
+
+@frozen(kw_only=True)
+class VigilanceConfig:
+    """When a model is no longer believed in full. See `ares.analyst.vigilance`."""
+
+    window: int = field(default=500, validator=ge(50))  # recent bars that drift is judged on
+    every: int = field(default=24, validator=ge(1))  # bars between two looks at drift
+    drifted_index: float = field(default=0.25, validator=gt(0.0))  # stability index from which a column has changed
+    half_share: float = field(default=0.5, validator=[gt(0.0), le(1.0)])  # of the columns changed: half size
+    outcomes: int = field(default=1000, validator=ge(30))  # matured bets that calibration is judged on
+    half_score: float = field(default=2.5, validator=gt(0.0))  # deviations of hits from their chances: half size
+    stop_score: float = field(default=4.0, validator=gt(0.0))  # the same: no new bets
+    outside_share: float = field(default=0.1, validator=[gt(0.0), le(1.0)])  # of a row's columns out of range
+    margin: float = field(default=0.25, validator=ge(0.0))  # by which the training range is widened first
+
+    def __attrs_post_init__(self) -> None:
+        if not self.half_score < self.stop_score:
+            raise ValueError(f"half_score {self.half_score} must lie below stop_score {self.stop_score}")
+
+
+@frozen(kw_only=True)
 class AnalystConfig:
     """What an analyst computes, and the trade its probabilities are about.
 
-    Widths are multiples of the volatility over the horizon, `volatility * sqrt(horizon)`, in log price.
+    Widths are multiples of the volatility over the horizon, `volatility * sqrt(horizon)`, in log price. A trained model
+    brings horizon and multiples of its own, those that its labels were made with.
     """
 
     enable_dual_model_system: bool = True
@@ -55,4 +94,8 @@ class AnalystConfig:
     valid_bars: int = field(default=1, validator=ge(1))  # bars for which an opinion stands
     round_trip_cost: float = field(default=0.0015, validator=ge(0.0))  # fraction of notional: fees, spread, slippage
     max_results: int = field(default=100, validator=ge(1))  # recent results kept for each symbol
+    enable_technical_analysis: bool = True  # off: `technical` is None
     rules: RuleConfig = field(factory=RuleConfig)
+    health: HealthConfig = field(factory=HealthConfig)
+    liquidation: LiquidationConfig = field(factory=LiquidationConfig)
+    vigilance: VigilanceConfig = field(factory=VigilanceConfig)

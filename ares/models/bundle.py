@@ -36,6 +36,10 @@ class Bundle:
             raise ModelError(f"the bundle has no part {name!r}; it has {', '.join(sorted(self.parts))}", part=name)
         return self.parts[name]
 
+    def get(self, name: str) -> Any:
+        """A part by its name; None when there is none."""
+        return self.parts.get(name)
+
     def __contains__(self, name: object) -> bool:
         return name in self.parts
 

@@ -17,6 +17,7 @@ _KINDS = {
     "calibrated": ("ares.models.calibrators", "CalibratedModel"),
     "lower_bound": ("ares.models.abstention", "LowerBound"),
     "regime": ("ares.models.regime", "RegimeModel"),
+    "drift_reference": ("ares.models.reference", "DriftReference"),
     "bundle": ("ares.models.bundle", "Bundle"),
 }
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from attrs import evolve, field, frozen
-from attrs.validators import ge, gt, in_, le, lt
+from attrs.validators import ge, gt, in_, lt
 from numpy.typing import NDArray
 
 from ares.errors import InvalidInput, TooShort, unknown_name
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.instruments import Interval
-from ares.training.labels import BarrierConfig, Labels, cusum, triple_barrier
+from ares.training.labels import BarrierConfig, Labels, cusum, interval_ns, triple_barrier
 
 __all__ = ["Bets", "Dataset", "TrainConfig", "make_dataset"]
 
@@ -134,7 +134,7 @@ def make_dataset(
     of the same klines and orchestrator. Raises: InvalidInput, TooShort, DataError.
     """
     made = features.compute(klines, interval=interval) if table is None else table
-    step = Interval.parse(interval) if interval is not None else Interval.of_ns(_step(klines))
+    step = Interval.parse(interval) if interval is not None else Interval.of_ns(interval_ns(klines))
     if not made.index.equals(klines.index):
         raise InvalidInput("features and klines must have the same open times", rows=len(made))
     names = tuple(str(name) for name in made.columns)
@@ -160,7 +160,7 @@ def make_dataset(
     unique = sides.uniqueness()
     base = tuple(name for name in kept if "@" not in name)
     return Dataset(
-        X=np.ascontiguousarray(values[np.ix_(rows, [names.index(n) for n in kept])]),
+        X=np.ascontiguousarray(values[rows][:, [names.index(n) for n in kept]]),
         columns=kept,
         required=required,
         timing_columns=base if len(base) < len(kept) else (),
@@ -176,22 +176,11 @@ def make_dataset(
         stop_width=long.stop_width,
         weight=unique / unique.mean(),
         uniqueness=float(unique.mean()),
-        fingerprint=features.schema(step, _sources(features)).fingerprint,
+        fingerprint=features.fingerprint,
         interval=step,
         bars=len(klines),
         dropped=dropped,
     )
-
-
-def _sources(features: FeatureOrchestrator) -> frozenset[str]:
-    """The data sources of the frame computed last."""
-    return features._current().sources
-
-
-def _step(klines: pd.DataFrame) -> int:
-    from ares.training.labels import interval_ns
-
-    return interval_ns(klines)
 
 
 def _columns(values: Floats, names: tuple[str, ...], allowed: float) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,0 +1,260 @@
+"""The dual model: which way, whether now, and whether the bet pays; pooled and calibrated to one probability.
+
+| part | question | answers |
+|---|---|---|
+| side | which barrier comes first: target up, target down, or neither | three probabilities |
+| timing | does the next move go the bet's way, so that waiting gains nothing | one, on the base timeframe's columns |
+| meta | does this bet end with a profit after costs | one |
+
+The parts' probabilities are pooled by a named rule, and the pooled score is mapped to the chance that the bet's target
+comes before its stop, by a calibrator fitted on walk-forward out-of-fold predictions. Training and trading call the
+same `judge`; a row alone and the same row in a batch give the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from ares.errors import InvalidInput, ModelError, unknown_name
+from ares.kernels.jit import jit
+from ares.kernels.sizing import appraise
+from ares.models.abstention import LowerBound
+from ares.models.bundle import Bundle
+from ares.models.calibrators import Calibrator
+from ares.models.model import matrix
+
+__all__ = [
+    "AGGREGATORS",
+    "SIDES",
+    "DualModel",
+    "Judgement",
+    "lean_of",
+    "meta_columns",
+    "needed_confidence",
+    "pool",
+    "settings_of",
+    "side_probabilities",
+    "toward",
+]
+
+Floats = NDArray[np.float64]
+
+AGGREGATORS = {"log_odds": 0, "product": 1}
+SIDES = (-1, 0, 1)  # classes of the side model: target down, neither, target up
+_OPINION = ("model.p_down", "model.p_timeout", "model.p_up")  # what the meta model reads beside the features
+
+
+def meta_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """What a meta model reads: the features, then the side model's three probabilities."""
+    return (*columns, *_OPINION)
+
+
+@jit
+def _pool(parts: Floats, base: Floats, weight: Floats, prior: float, rule: int, out: Floats) -> None:
+    for i in range(parts.shape[0]):
+        if rule == 1:
+            score = parts[i, 0]
+            if not math.isnan(base[1]):
+                score *= parts[i, 1] * parts[i, 1]
+            if not math.isnan(base[2]):
+                score *= parts[i, 2]
+            out[i] = score
+            continue
+        total = 0.0
+        summed = 0.0
+        for k in range(3):
+            if not math.isnan(base[k]):
+                p = min(max(parts[i, k], 1e-6), 1.0 - 1e-6)
+                summed += weight[k] * (math.log(p / (1.0 - p)) - math.log(base[k] / (1.0 - base[k])))
+                total += weight[k]
+        z = math.log(prior / (1.0 - prior)) + summed / total
+        out[i] = 1.0 / (1.0 + math.exp(-z)) if not math.isnan(parts[i, 0]) else math.nan
+
+
+def pool(parts: Floats, base: Floats, weight: Floats, prior: float, aggregator: str = "log_odds") -> Floats:
+    """One score of the parts' probabilities, (n,).
+
+    parts: (n, 3) side, timing, meta. base: (3,) what each part says without knowledge; NaN: the part is absent.
+    weight: (3,). prior: the score without knowledge.
+    log_odds: weighted mean of each part's log-odds over its base, added to the prior's log-odds (a logarithmic opinion
+    pool). product: `a * t**2`, the side's probability by the timing's squared, and by the meta's when there is one.
+    Raises: InvalidInput. Source: Genest and Zidek 1986 for the logarithmic pool.
+    """
+    if aggregator not in AGGREGATORS:
+        raise unknown_name("aggregator", aggregator, AGGREGATORS)
+    if parts.ndim != 2 or parts.shape[1] != 3 or base.shape != (3,) or weight.shape != (3,) or math.isnan(base[0]):
+        raise InvalidInput("pooling needs parts of shape (n, 3), a base and a weight each, and a side")
+    out = np.empty(parts.shape[0])
+    _pool(np.ascontiguousarray(parts), base, weight, prior, AGGREGATORS[aggregator], out)
+    return out
+
+
+@frozen(kw_only=True, eq=False)
+class Judgement:
+    """What a dual model says of each row. Arrays are (n,); a row it cannot judge is NaN, with side 0."""
+
+    p_down: Floats  # calibrated; the three sum to 1
+    p_timeout: Floats
+    p_up: Floats
+    side: NDArray[np.int64]  # +1, -1; 0: neither is likelier
+    lean: Floats  # the side's share of the two targets, raw
+    timing: Floats  # NaN: there is no timing model
+    meta: Floats  # NaN: there is no meta model
+    score: Floats  # pooled, not yet a probability of anything
+    confidence: Floats  # chance that the side's target comes before its stop and the time barrier
+    low: Floats  # lower bound of the confidence
+
+
+@frozen(kw_only=True, eq=False)
+class DualModel:
+    """A bundle read as side, timing and meta models with their calibration. Raises ModelError when it is none."""
+
+    bundle: Bundle
+    columns: tuple[str, ...] = field(init=False)  # features, in the order that `judge` takes them
+    required: tuple[str, ...] = field(init=False)  # those that must not be missing
+    base: Floats = field(init=False)
+    weight: Floats = field(init=False)
+    prior: float = field(init=False)
+    _timing_at: NDArray[np.int64] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        settings = self.bundle.settings
+        if settings.get("kind") != "dual_model" or "side" not in self.bundle:
+            raise ModelError("this bundle is no dual model: it has no side", kind=settings.get("kind"))
+        if set(self.side.spec.classes) - set(SIDES):
+            raise ModelError(f"a side model knows the classes {SIDES}, not {self.side.spec.classes}")
+        set_ = object.__setattr__
+        set_(self, "columns", self.side.spec.columns)
+        set_(self, "required", tuple(self.setting("required", list)))
+        set_(self, "base", _numbers(self.setting("base", list)))
+        set_(self, "weight", _numbers(self.setting("weight", list)))
+        set_(self, "prior", float(self.setting("prior", float)))
+        places = {name: i for i, name in enumerate(self.columns)}
+        reads = self.timing.spec.columns if self.timing is not None else ()
+        if missing := (set(reads) | set(self.required)) - places.keys():
+            raise ModelError(f"the parts read columns that the side model does not: {sorted(missing)[:5]}")
+        if self.meta is not None and self.meta.spec.columns != meta_columns(self.columns):
+            raise ModelError("the meta model does not read the side model's columns and its probabilities")
+        set_(self, "_timing_at", np.array([places[name] for name in reads], dtype=np.int64))
+
+    def setting(self, name: str, kind: type | tuple[type, ...]) -> Any:
+        """One of the bundle's settings, checked for its type. Raises ModelError."""
+        found = self.bundle.settings.get(name)
+        if not isinstance(found, kind):
+            raise ModelError(f"setting {name!r} of a dual model is {found!r}", setting=name)
+        return found
+
+    @property
+    def side(self) -> Any:
+        """The side model."""
+        return self.bundle["side"]
+
+    @property
+    def timing(self) -> Any:
+        """The timing model; None: there is none."""
+        return self.bundle.get("timing")
+
+    @property
+    def meta(self) -> Any:
+        """The meta model; None: there is none."""
+        return self.bundle.get("meta")
+
+    def judge(self, X: Any) -> Judgement:
+        """The opinion on each row. X: (n, columns), an array or a frame that holds the columns."""
+        rows = matrix(X, self.columns)
+        sides = side_probabilities(self.side, rows)
+        side, lean = lean_of(sides)
+        timing = meta = np.full(rows.shape[0], math.nan)
+        if self.timing is not None:
+            p = self.timing.predict_proba(np.ascontiguousarray(rows[:, self._timing_at]))[:, 1]
+            timing = toward(p, side)
+        if self.meta is not None:
+            meta = self.meta.predict_proba(np.ascontiguousarray(np.hstack([rows, sides])))[:, 1]
+        score = pool(
+            np.stack([lean, timing, meta], axis=1), self.base, self.weight, self.prior, self.setting("aggregator", str)
+        )
+        calibrated = self._calibrated(sides, "side_calibrator")
+        confidence = self._calibrated(np.stack([1.0 - score, score], axis=1), "confidence_calibrator")[:, 1]
+        bound: LowerBound | None = self.bundle.get("bound")
+        return Judgement(
+            p_down=calibrated[:, 0],
+            p_timeout=calibrated[:, 1],
+            p_up=calibrated[:, 2],
+            side=side,
+            lean=lean,
+            timing=timing,
+            meta=meta,
+            score=score,
+            confidence=confidence,
+            low=bound.apply(confidence) if bound is not None else confidence,
+        )
+
+    def _calibrated(self, proba: Floats, part: str) -> Floats:
+        if part not in self.bundle:
+            return proba
+        calibrator: Calibrator = self.bundle[part]
+        return calibrator.apply(proba)
+
+
+@jit
+def _needed(side: Any, target: Floats, stop: Floats, p_timeout: Floats, cost: float, out: Floats) -> None:
+    for i in range(out.size):
+        out[i] = appraise(side[i], target[i], stop[i], 0.5, p_timeout[i], cost)[2]
+
+
+def needed_confidence(
+    side: NDArray[np.int64], target: Floats, stop: Floats, p_timeout: Floats, cost: float
+) -> Floats:
+    """The chance of the target at which each bet pays nothing after costs, (n,); the same rule sizes positions.
+
+    target, stop: log distances from entry. p_timeout: chance of neither barrier. cost: of the round trip, a fraction.
+    """
+    out = np.empty(side.size)
+    _needed(side, target, stop, np.ascontiguousarray(p_timeout), cost, out)
+    return out
+
+
+def side_probabilities(model: Any, X: Floats) -> Floats:
+    """(n, 3) in the order of `SIDES`; a class that the model never met has probability 0."""
+    found = model.predict_proba(X)
+    classes = tuple(model.spec.classes)
+    if classes == SIDES:
+        return np.ascontiguousarray(found)
+    out = np.zeros((found.shape[0], 3))
+    for k, label in enumerate(classes):
+        out[:, SIDES.index(int(label))] = found[:, k]
+    return out
+
+
+def lean_of(sides: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """The likelier side of each row, and its share of both targets; 0 and 0.5 when they are equally likely."""
+    down, up = sides[:, 0], sides[:, 2]
+    side = np.where(up > down, 1, np.where(down > up, -1, 0)).astype(np.int64)
+    both = np.where(up + down > 0.0, up + down, 1.0)
+    lean = np.where(side == 0, 0.5, np.maximum(up, down) / both)
+    return side, np.where(np.isnan(up), math.nan, lean)
+
+
+def toward(p_rise: Floats, side: NDArray[np.int64]) -> Floats:
+    """The chance that the next move goes the way of `side`, from the chance that it goes up."""
+    return np.where(side < 0, 1.0 - p_rise, p_rise)
+
+
+def _numbers(values: list[Any]) -> Floats:
+    return np.array([math.nan if value is None else float(value) for value in values], dtype=np.float64)
+
+
+def settings_of(base: Floats, weight: Floats, **more: Any) -> Mapping[str, Any]:
+    """The settings of a dual model's bundle as JSON values."""
+    return {
+        "kind": "dual_model",
+        "base": [None if math.isnan(b) else float(b) for b in base],
+        "weight": [float(w) for w in weight],
+        **more,
+    }

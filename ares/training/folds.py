@@ -1,0 +1,325 @@
+"""Walk-forward: each row's opinion comes from models that were trained on outcomes known before it.
+
+The rows after the first training span are cut into test blocks. Block 0 gives the meta model its first bets, block 1
+gives the calibrators their first scores, and from block 2 on every figure is out of sample in every respect: side,
+timing, meta, calibration, lower bound and threshold were all fixed before the block began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from attrs import define, frozen
+from numpy.typing import NDArray
+
+from ares.analyst.dual_model import lean_of, needed_confidence, pool, toward
+from ares.errors import TooShort
+from ares.models.abstention import LowerBound
+from ares.models.calibrators import Calibrator
+from ares.training.calibration import fit_calibrator, fit_lower_bound
+from ares.training.dataset import Dataset, TrainConfig
+from ares.training.out_of_fold import OutOfFold, fit_weighted, out_of_fold
+from ares.training.splits import WalkForward
+
+__all__ = ["CALIBRATED_FROM", "Estimators", "OutOfSample", "Progress", "horizon_cost", "limited", "walk_forward"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, done, in all)."""
+
+CALIBRATED_FROM = 2  # first test block whose calibration is out of sample as well
+_EIGHT_HOURS = 8 * 3600 * 10**9
+
+
+@frozen(kw_only=True)
+class Estimators:
+    """Unfitted classifiers, cloned for each fit. None: the part is absent."""
+
+    side: Any
+    timing: Any = None
+    meta: Any = None
+
+    @classmethod
+    def default(cls, seed: int) -> Estimators:
+        """Gradient boosting of small trees on coarse bins: what little there is to find is not in the details."""
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        def trees(iterations: int) -> Any:
+            return HistGradientBoostingClassifier(
+                max_iter=iterations,
+                learning_rate=0.04,
+                max_leaf_nodes=15,
+                min_samples_leaf=200,
+                l2_regularization=10.0,
+                max_bins=63,
+                early_stopping=False,
+                random_state=seed,
+            )
+
+        return cls(side=trees(66), timing=trees(66), meta=trees(66))
+
+
+@frozen(kw_only=True, eq=False)
+class OutOfSample:
+    """Walk-forward opinions on the dataset's rows. Arrays are (n,) or (n, 3); untested rows are NaN."""
+
+    side_fold: OutOfFold  # over the classes -1, 0, 1
+    sides: Floats  # (n, 3) raw probabilities of target down, neither, target up
+    timing: Floats  # toward the side
+    meta: Floats
+    score: Floats  # pooled
+    side: Ints
+    confidence: Floats  # calibrated with earlier blocks only; NaN before block 2
+    p_timeout: Floats  # the same
+    low: Floats
+    needed: Floats
+    taken: NDArray[np.bool_]  # the bet would have been entered
+    fold: Ints  # -1: not tested
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """Rows with a pooled score out of sample."""
+        return np.isfinite(self.score)
+
+    @property
+    def tested(self) -> NDArray[np.bool_]:
+        """Rows whose confidence is out of sample in every respect."""
+        return np.isfinite(self.confidence)
+
+    def frame(self, data: Dataset) -> pd.DataFrame:
+        """The tested rows as a table, with what became of them; indexed by the deciding bar's open time."""
+        at, bets = self.tested, data.bets(self.side)
+        values = {
+            "fold": self.fold,
+            "side": self.side,
+            "confidence": self.confidence,
+            "low": self.low,
+            "needed": self.needed,
+            "timing": self.timing,
+            "meta": self.meta,
+            "p_timeout": self.p_timeout,
+            "taken": self.taken,
+            "hit": bets.hit,
+            "net": bets.net,
+            "weight": data.weight,
+        }
+        index = pd.DatetimeIndex(data.open_ns[at], tz="UTC", name="open_time")
+        frame = pd.DataFrame({name: value[at] for name, value in values.items()}, index=index)
+        frame["t1"] = pd.DatetimeIndex(bets.t1[at], tz="UTC")
+        return frame
+
+
+@define
+class _Told:
+    """A splitter that reports its folds as they are used."""
+
+    splitter: WalkForward
+    tell: Callable[[int, int], None]
+
+    @property
+    def times(self) -> Any:
+        return self.splitter.times
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Ints, Ints]]:
+        total = self.splitter.get_n_splits()
+        for number, fold in enumerate(self.splitter.split(X, y, groups)):
+            self.tell(number, total)
+            yield fold
+        self.tell(total, total)
+
+
+def limited(threads: int | None) -> AbstractContextManager[Any]:
+    """Fits inside it use at most so many threads; None leaves it to the library."""
+    if threads is None:
+        return nullcontext()
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(threads)  # type: ignore[no-any-return]
+
+
+def horizon_cost(config: TrainConfig, step_ns: int) -> float:
+    """Expected cost of one bet, a fraction of notional: fees, spread, slippage, and funding over the horizon."""
+    costs = config.barriers.costs
+    intervals = config.barriers.horizon * step_ns / _EIGHT_HOURS
+    return costs.round_trip + costs.assumed_funding * intervals
+
+
+def walk_forward(
+    data: Dataset, estimators: Estimators, config: TrainConfig, progress: Progress | None = None
+) -> OutOfSample:
+    """Opinions on every row after the first training span, each by models of the past.
+
+    Raises: TooShort when the rows do not make three test blocks.
+    """
+    splitter = _splitter(data, config)
+
+    def tell(stage: str) -> Callable[[int, int], None]:
+        return lambda done, total: progress(stage, done, total) if progress is not None else None
+
+    with limited(config.threads):
+        found = out_of_fold(estimators.side, data.X, data.y, _Told(splitter, tell("side")), sample_weight=data.weight)
+        sides = _three(found)
+        side, lean = lean_of(sides)
+        side = np.where(found.tested, side, 0)
+        timing = np.full(len(data), np.nan)
+        if estimators.timing is not None and data.timing_columns:
+            at = [data.columns.index(name) for name in data.timing_columns]
+            early = out_of_fold(
+                estimators.timing,
+                data.X[:, at],
+                data.rises,
+                _Told(splitter, tell("timing")),
+                sample_weight=data.weight,
+            )
+            timing = toward(early.proba[:, early.classes.index(1)], side)
+        meta = np.full(len(data), np.nan)
+        if estimators.meta is not None:
+            meta = _meta(estimators.meta, data, sides, side, found.fold, splitter, tell("meta"))
+    return _judged(data, config, found, sides, side, lean, timing, meta)
+
+
+def _splitter(data: Dataset, config: TrainConfig) -> WalkForward:
+    first = int(len(data) * config.first_share)
+    test = -(-(len(data) - first) // config.folds)
+    if first < 50 or test < 50:
+        raise TooShort(f"{len(data)} decisions are too few for {config.folds} test blocks", rows=len(data))
+    train = first if config.window is None else min(config.window, first)
+    if config.window is None:
+        return WalkForward(t1=data.t1, t0=data.t0, train=train, test=test)
+    return WalkForward(t1=data.t1, t0=data.t0, train=train, test=test, expanding=False)
+
+
+def _three(found: OutOfFold) -> Floats:
+    out = np.where(found.tested[:, None], 0.0, np.nan) * np.ones((1, 3))
+    for k, label in enumerate(found.classes):
+        out[:, int(label) + 1] = found.proba[:, k]
+    return out
+
+
+def known(data: Dataset, fold: Ints, least: int, block: int) -> Ints:
+    """Rows of the blocks `least` .. `block - 1` whose outcome was known when `block` began."""
+    start = data.t0[fold == block].min()
+    return np.flatnonzero((fold >= least) & (fold < block) & (data.t1 < start))
+
+
+def _meta(
+    estimator: Any,
+    data: Dataset,
+    sides: Floats,
+    side: Ints,
+    fold: Ints,
+    splitter: WalkForward,
+    tell: Callable[[int, int], None],
+) -> Floats:
+    """The chance that each row's bet pays, by models trained on earlier out-of-fold bets only."""
+    from sklearn.base import clone
+
+    X = np.hstack([data.X, sides])
+    pays = (data.bets(side).net > 0).astype(np.int64)
+    out = np.full(len(data), np.nan)
+    last = int(fold.max())
+    for block in range(1, last + 1):
+        tell(block, last + 1)
+        train = known(data, fold, 0, block)
+        train = train[side[train] != 0]
+        test = np.flatnonzero(fold == block)
+        out[test] = _chance(clone(estimator), X, pays, data.weight, train, test)
+    tell(last + 1, last + 1)
+    return out
+
+
+def _chance(estimator: Any, X: Floats, z: Ints, weight: Floats, train: Ints, test: Ints) -> Floats:
+    """Probability of class 1 on the test rows; where training held one class only, that class is certain."""
+    if np.unique(z[train]).size < 2:
+        return np.full(test.size, float(z[train].mean()) if train.size else np.nan)
+    model = fit_weighted(estimator, X[train], z[train], weight[train])
+    found: Floats = model.predict_proba(X[test])[:, list(model.classes_).index(1)]
+    return found
+
+
+def bases(data: Dataset, side: Ints, rows: Ints, timing: bool, meta: bool) -> tuple[Floats, float]:
+    """What each part says without knowledge (NaN: it is absent), and the share of targets hit, of the bets `rows`."""
+    bets = data.bets(side)
+    hit = pays = 0.5
+    if rows.size:
+        hit, pays = (min(max(float(z[rows].mean()), 0.01), 0.99) for z in (bets.hit, bets.net > 0))
+    return np.array([0.5, 0.5 if timing else np.nan, pays if meta else np.nan]), hit
+
+
+def calibrators(
+    data: Dataset, config: TrainConfig, rows: Ints, sides: Floats, side: Ints, score: Floats
+) -> tuple[Calibrator | None, Calibrator, LowerBound]:
+    """Side calibrator (None without three classes), confidence calibrator and lower bound, fitted on `rows`.
+
+    Rows count alike, whatever their uniqueness: a probability is about each decision. Overlap shrinks the number of
+    independent outcomes behind the lower bound instead.
+    """
+    fold = np.full(len(data), -1, dtype=np.int64)
+    fold[rows] = 0
+    hit = data.bets(side).hit
+    kept = OutOfFold(proba=sides, fold=fold, classes=(-1, 0, 1), strictly_before=True)
+    every = np.unique(data.y[rows]).size == 3 and bool((sides[rows] > 0).any(axis=0).all())
+    first = fit_calibrator(kept, data.y, method="sigmoid") if every else None
+    pair = np.stack([1.0 - score, score], axis=1)
+    pooled = OutOfFold(proba=pair, fold=fold, classes=(0, 1), strictly_before=True)
+    second = fit_calibrator(pooled, hit, method=config.calibration)
+    p = second.apply(pair[rows])[:, 1]
+    bins = int(min(10, max(1, rows.size * data.uniqueness // 30)))
+    bound = fit_lower_bound(p, hit[rows], uniqueness=data.uniqueness, level=config.bound_level, bins=bins)
+    return first, second, bound
+
+
+def _judged(
+    data: Dataset,
+    config: TrainConfig,
+    found: OutOfFold,
+    sides: Floats,
+    side: Ints,
+    lean: Floats,
+    timing: Floats,
+    meta: Floats,
+) -> OutOfSample:
+    n, fold = len(data), found.fold
+    with_timing, with_meta = bool(np.isfinite(timing).any()), bool(np.isfinite(meta).any())
+    least = 1 if with_meta else 0
+    score, confidence, low, p_timeout = (np.full(n, np.nan) for _ in range(4))
+    parts = np.stack([lean, timing, meta], axis=1)
+    for block in range(least, int(fold.max()) + 1):
+        seen = known(data, fold, 0, block)
+        base, prior = bases(data, side, seen[side[seen] != 0], with_timing, with_meta)
+        test = np.flatnonzero(fold == block)
+        score[test] = pool(parts[test], base, np.ones(3), prior, config.aggregator)
+    for block in range(CALIBRATED_FROM, int(fold.max()) + 1):
+        rows = known(data, fold, least, block)
+        rows = rows[np.isfinite(score[rows]) & (side[rows] != 0)]
+        first, second, bound = calibrators(data, config, rows, sides, side, score)
+        test = np.flatnonzero(fold == block)
+        confidence[test] = second.apply(np.stack([1.0 - score[test], score[test]], axis=1))[:, 1]
+        low[test] = bound.apply(confidence[test])
+        p_timeout[test] = (first.apply(sides[test]) if first is not None else sides[test])[:, 1]
+    needed = np.full(n, np.nan)
+    at = np.flatnonzero(np.isfinite(confidence))
+    needed[at] = needed_confidence(
+        side[at], data.target_width[at], data.stop_width[at], p_timeout[at], horizon_cost(config, data.interval.ns)
+    )
+    with np.errstate(invalid="ignore"):
+        taken = (low > needed) & (side != 0) & ~(timing < 0.5)
+    return OutOfSample(
+        side_fold=found,
+        sides=sides,
+        timing=timing,
+        meta=meta,
+        score=score,
+        side=side,
+        confidence=confidence,
+        p_timeout=p_timeout,
+        low=low,
+        needed=needed,
+        taken=taken,
+        fold=fold,
+    )

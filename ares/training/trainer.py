@@ -1,0 +1,253 @@
+"""`train`: from recorded bars to a calibrated dual model, with an honest account of how it did out of sample."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from attrs import asdict, frozen
+from numpy.typing import NDArray
+
+from ares.analyst.dual_model import DualModel, meta_columns, settings_of
+from ares.errors import InvalidInput
+from ares.features.orchestrator import FeatureOrchestrator
+from ares.instruments import Interval
+from ares.models import registry
+from ares.models.adapters import adapt, storable
+from ares.models.bundle import Bundle
+from ares.storage import sha256_bytes
+from ares.training.dataset import Dataset, TrainConfig, klines_of, make_dataset
+from ares.training.drift import reference_of
+from ares.training.folds import (
+    Estimators,
+    OutOfSample,
+    Progress,
+    bases,
+    calibrators,
+    horizon_cost,
+    limited,
+    walk_forward,
+)
+from ares.training.out_of_fold import fit_weighted
+from ares.training.regime import RegimeConfig, fit_regimes
+from ares.training.scores import Scores, score
+
+__all__ = ["TrainedModel", "train"]
+
+Floats = NDArray[np.float64]
+REGIME_COLUMNS = ("volatility.ewma_32", "volatility.ratio_8_64", "returns.scaled_48")
+
+
+@frozen(kw_only=True, eq=False)
+class TrainedModel:
+    """A model, what it was trained on, and how its kind did out of sample. Give it to `Analyst(model=...)`."""
+
+    loaded: registry.Loaded  # the bundle and its manifest, as they would come from disk
+    config: TrainConfig
+    data: Dataset
+    out_of_sample: OutOfSample
+    scores: Scores
+
+    @property
+    def model_id(self) -> str:
+        """The digest that names the model."""
+        return self.loaded.manifest.model_id
+
+    @property
+    def bundle(self) -> Bundle:
+        """The parts."""
+        bundle: Bundle = self.loaded.model
+        return bundle
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """The walk-forward predictions that the scores were made from; see `OutOfSample.frame`."""
+        return self.out_of_sample.frame(self.data)
+
+    def save(self, directory: Path | str) -> str:
+        """Write the model as data into a new directory; returns its id.
+
+        Raises: ModelError when a part cannot be data (an estimator without an adapter); InvalidInput when the
+        directory holds something else.
+        """
+        return self.bundle.save(directory, self.loaded.manifest.record)
+
+
+def train(
+    klines: Any,
+    *,
+    config: TrainConfig | None = None,
+    features: FeatureOrchestrator | None = None,
+    side: Any = None,
+    timing: Any = None,
+    meta: Any = None,
+    symbol: str | None = None,
+    interval: Interval | str | None = None,
+    funding: pd.Series | None = None,
+    trials: int = 1,
+    progress: Progress | None = None,
+) -> TrainedModel:
+    """Train a dual model on all of `klines`, and score its kind walk-forward on the same.
+
+    klines: a klines frame or a tape (then `symbol` names its track). features: an orchestrator; None: the default set.
+    side, timing, meta: unfitted scikit-learn classifiers; None: gradient boosting. config: see `TrainConfig`.
+    funding: settled rates by time; None: the assumed rate, charged to both sides. trials: configurations tried so far,
+    this one included; it goes into the manifest. progress: called with (stage, done, in all).
+    Raises: TooShort for too little history; InvalidInput, DataError.
+    """
+    chosen = config or TrainConfig()
+    orchestrator = features if features is not None else FeatureOrchestrator()
+    frame = klines_of(klines, symbol)
+    step = progress if progress is not None else _silent
+    step("features", 0, 1)
+    data = make_dataset(frame, chosen, orchestrator, interval=interval, funding=funding)
+    step("features", 1, 1)
+    return train_on(data, chosen, side=side, timing=timing, meta=meta, trials=trials, progress=progress)
+
+
+def train_on(
+    data: Dataset,
+    config: TrainConfig,
+    *,
+    side: Any = None,
+    timing: Any = None,
+    meta: Any = None,
+    trials: int = 1,
+    progress: Progress | None = None,
+) -> TrainedModel:
+    """The same from a dataset."""
+    step = progress if progress is not None else _silent
+    usual = Estimators.default(config.seed)
+    estimators = Estimators(
+        side=side if side is not None else usual.side,
+        timing=(timing if timing is not None else usual.timing) if config.timing else None,
+        meta=(meta if meta is not None else usual.meta) if config.meta else None,
+    )
+    found = walk_forward(data, estimators, config, progress)
+    step("scores", 0, 1)
+    scores = score(data, found, config)
+    step("scores", 1, 1)
+    step("final fit", 0, 1)
+    bundle = _refit(data, found, estimators, config)
+    loaded = _identified(bundle, _record(data, config, estimators, scores, trials))
+    step("final fit", 1, 1)
+    return TrainedModel(loaded=loaded, config=config, data=data, out_of_sample=found, scores=scores)
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def _refit(data: Dataset, found: OutOfSample, estimators: Estimators, config: TrainConfig) -> Bundle:
+    """The parts fitted on every row whose answer they may know, calibrated on out-of-fold scores only."""
+    from sklearn.base import clone
+
+    kwargs: dict[str, Any] = {"timeframe": data.interval.name, "horizon": config.barriers.horizon}
+    parts: dict[str, Any] = {}
+    weight = data.weight
+    with limited(config.threads):
+        side = fit_weighted(clone(estimators.side), data.X, data.y, weight)
+        parts["side"] = adapt(side, columns=data.columns, **kwargs)
+        if np.isfinite(found.timing).any():
+            at = [data.columns.index(name) for name in data.timing_columns]
+            timing = fit_weighted(clone(estimators.timing), data.X[:, at], data.rises, weight)
+            parts["timing"] = adapt(timing, columns=data.timing_columns, **kwargs)
+        bets = data.bets(found.side)
+        rows = np.flatnonzero((found.fold >= 0) & (found.side != 0))
+        pays = (bets.net > 0).astype(np.int64)
+        if np.isfinite(found.meta).any() and np.unique(pays[rows]).size == 2:
+            X = np.hstack([data.X, found.sides])[rows]
+            meta = fit_weighted(clone(estimators.meta), X, pays[rows], weight[rows])
+            parts["meta"] = adapt(meta, columns=meta_columns(data.columns), **kwargs)
+        regime = _regime(data, config)
+    scored = np.flatnonzero(found.scored & (found.side != 0))
+    base, prior = bases(data, found.side, scored, "timing" in parts, "meta" in parts)
+    first, second, bound = calibrators(data, config, scored, found.sides, found.side, found.score)
+    if first is not None:
+        parts["side_calibrator"] = first
+    parts |= {"confidence_calibrator": second, "bound": bound, "reference": reference_of(data.X)}
+    if regime is not None:
+        parts["regime"] = regime
+    return Bundle(parts=parts, settings=_settings(data, config, base, prior))
+
+
+def _regime(data: Dataset, config: TrainConfig) -> Any:
+    """A regime model on the columns it knows; None when the features lack them."""
+    if any(name not in data.columns for name in REGIME_COLUMNS):
+        return None
+    at = [data.columns.index(name) for name in REGIME_COLUMNS]
+    chosen = RegimeConfig(restarts=3, iterations=60, seed=config.seed)
+    return fit_regimes(data.X[:, at], columns=REGIME_COLUMNS, config=chosen, timeframe=data.interval.name).model
+
+
+def _settings(data: Dataset, config: TrainConfig, base: Floats, prior: float) -> dict[str, Any]:
+    ends = int(data.t1.max())
+    lifetime = config.lifetime
+    return dict(
+        settings_of(
+            base,
+            np.ones(3),
+            prior=prior,
+            aggregator=config.aggregator,
+            required=list(data.required),
+            volatility=config.volatility,
+            interval=data.interval.name,
+            horizon=config.barriers.horizon,
+            target=config.barriers.target,
+            stop=config.barriers.stop,
+            cost=horizon_cost(config, data.interval.ns),
+            time_to_live=config.time_to_live,
+            uniqueness=data.uniqueness,
+            expires_ns=None if lifetime is None else ends + lifetime * data.interval.ns,
+        )
+    )
+
+
+def _record(
+    data: Dataset, config: TrainConfig, estimators: Estimators, scores: Scores, trials: int
+) -> registry.TrainingRecord:
+    if trials < 1:
+        raise InvalidInput(f"trials must be at least 1, this one included, not {trials}", trials=trials)
+    parameters: dict[str, Any] = {"training": asdict(config)}
+    for name in ("side", "timing", "meta"):
+        estimator = getattr(estimators, name)
+        parameters[name] = None if estimator is None else _described(estimator)
+    return registry.TrainingRecord(
+        fingerprint=data.fingerprint,
+        trained_from_ns=int(data.t0[0]),
+        trained_to_ns=int(data.t1.max()),
+        parameters=parameters,
+        metrics=scores.figures(),
+        trials=trials,
+        notes={"rows": len(data), "bars": data.bars, "dropped": data.dropped},
+    )
+
+
+def _described(estimator: Any) -> dict[str, Any]:
+    """An estimator's class and settings, those that are plain values."""
+    settings = {
+        name: value
+        for name, value in estimator.get_params().items()
+        if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and np.isfinite(value))
+    }
+    return {"class": f"{type(estimator).__module__}.{type(estimator).__qualname__}", "settings": settings}
+
+
+def _identified(bundle: Bundle, record: registry.TrainingRecord) -> registry.Loaded:
+    """The model as it comes back from disk, so that what was scored is what will trade.
+
+    A bundle with a part that cannot be data keeps living in memory only; its id says so.
+    """
+    DualModel(bundle=bundle)
+    if all(storable(part) for part in bundle.parts.values()):
+        with tempfile.TemporaryDirectory() as folder:
+            registry.save(bundle, Path(folder) / "model", record)
+            return registry.load(Path(folder) / "model")
+    content = repr((sorted(bundle.parts), record)).encode() + np.float64(bundle.settings["prior"]).tobytes()
+    manifest = registry.Manifest(
+        model_id=sha256_bytes(content), kind="backtest_only", spec=None, record=record, code_version=""
+    )
+    return registry.Loaded(model=bundle, manifest=manifest)

@@ -1,0 +1,140 @@
+"""Training: what it may know when, what it gives back, and that what was scored is what is saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from attrs import evolve
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ares.analyst.analyst import Analyst
+from ares.analyst.dual_model import DualModel, needed_confidence, pool
+from ares.errors import InvalidInput, ModelError, TooShort
+from ares.training.dataset import make_dataset
+from ares.training.folds import CALIBRATED_FROM, Estimators, known, walk_forward
+from ares.training.trainer import train
+from tests.training.markets import QUICK, market, orchestrator, quick, small_trees, trained
+
+
+def test_every_opinion_comes_from_outcomes_known_before_it() -> None:
+    data, found = trained().data, trained().out_of_sample
+    assert found.side_fold.strictly_before
+    for block in range(1, int(found.fold.max()) + 1):
+        rows = known(data, found.fold, 0, block)
+        assert data.t1[rows].max() < data.t0[found.fold == block].min()
+    assert (found.fold[found.tested] >= CALIBRATED_FROM).all()
+    assert np.isfinite(found.confidence[found.fold >= CALIBRATED_FROM]).all()
+
+
+def test_the_future_changes_no_opinion_of_the_past() -> None:
+    """Walk-forward on half the rows gives the same opinions as on all of them, with equal test blocks."""
+    data = trained().data
+    estimators = Estimators(side=small_trees(10), timing=small_trees(10), meta=small_trees(10))
+    first = int(len(data) * 0.4)
+    block = -(-(len(data) - first) // 4)
+    cut = first + 3 * block
+    config = evolve(QUICK, first_share=first / len(data) + 1e-9)
+    whole = walk_forward(data, estimators, config)
+    part = walk_forward(data.take(np.arange(cut)), estimators, evolve(config, folds=3, first_share=first / cut + 1e-9))
+    tested = part.tested
+    assert tested.sum() > 100
+    for name in ("sides", "timing", "meta", "score", "confidence", "low"):
+        assert np.array_equal(getattr(whole, name)[:cut][tested], getattr(part, name)[tested]), name
+
+
+def test_a_model_is_trained_again_to_the_same_bits() -> None:
+    assert quick(market().klines.iloc[:4000]).model_id == trained().model_id
+
+
+def test_the_bets_of_a_dataset_are_the_labels_of_both_sides() -> None:
+    data = trained().data
+    long, short = data.bets(np.ones(len(data), np.int64)), data.bets(-np.ones(len(data), np.int64))
+    symmetric = data.target_width == data.stop_width
+    assert symmetric.all()
+    assert not ((long.hit == 1) & (short.hit == 1)).any(), "one price cannot rise to one's target and fall to the other"
+    assert ((long.net < 0) | (short.net < 0)).all(), "costs keep at least one side from paying"
+    none = data.bets(np.zeros(len(data), np.int64))
+    assert np.isnan(none.net).all()
+    assert not none.hit.any()
+
+
+def test_any_classifier_will_do_and_parts_may_be_left_out() -> None:
+    klines = market().klines.iloc[:3000]
+    linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+    features = orchestrator()
+    model = train(klines, features=features, config=evolve(QUICK, timing=False, meta=False), side=linear)
+    dual = DualModel(bundle=model.bundle)
+    assert dual.timing is None
+    assert dual.meta is None
+    judged = dual.judge(model.data.X[:5])
+    assert np.isnan(judged.timing).all()
+    assert ((judged.confidence > 0) & (judged.confidence < 1)).all()
+    assert model.scores.timing is None
+
+
+def test_an_estimator_without_adapter_can_be_tried_and_not_saved(tmp_path: Path) -> None:
+    config = evolve(QUICK, timing=False, meta=False)
+    model = train(market().klines.iloc[:2500], features=orchestrator(), config=config, side=GaussianNB())
+    assert DualModel(bundle=model.bundle).judge(model.data.X[:3]).side.size == 3
+    assert model.loaded.manifest.kind == "backtest_only"
+    assert Analyst(model=model).live_refusal() is not None
+    assert Analyst(model=trained()).live_refusal() is None
+    with pytest.raises(ModelError, match="cannot be saved as data"):
+        model.save(tmp_path / "model")
+
+
+def test_too_little_history_is_refused() -> None:
+    with pytest.raises(TooShort):
+        quick(market().klines.iloc[:500])
+    with pytest.raises(InvalidInput):
+        train([1, 2, 3])  # not klines
+
+
+def test_features_are_those_of_the_dataset() -> None:
+    data = make_dataset(market().klines.iloc[:2000], QUICK, orchestrator())
+    frame = orchestrator().compute(market().klines.iloc[:2000])
+    assert np.array_equal(data.X, frame.iloc[data.event][list(data.columns)].to_numpy())
+    assert not any("@" in name for name in data.timing_columns)
+    assert np.isfinite(data.X[:, [data.columns.index(n) for n in data.required]]).all()
+
+
+# ---------------------------------------------------------------- aggregators
+
+
+def test_log_odds_pooling_is_the_geometric_mean_of_odds() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.05, 0.95, (200, 3))
+    base, weight = np.array([0.5, 0.5, 0.4]), np.array([2.0, 1.0, 1.0])
+    odds = p / (1 - p) / (base / (1 - base))
+    expected = 0.3 / 0.7 * np.prod(odds**weight, axis=1) ** (1 / weight.sum())
+    assert pool(p, base, weight, 0.3) == pytest.approx(expected / (1 + expected), rel=1e-12)
+
+
+def test_parts_that_know_nothing_pool_to_the_prior_and_absent_parts_say_nothing() -> None:
+    base = np.array([0.5, 0.5, 0.4])
+    assert pool(base[None, :], base, np.ones(3), 0.37)[0] == pytest.approx(0.37, abs=1e-12)
+    alone = np.array([0.5, np.nan, np.nan])
+    p = np.array([[0.7, np.nan, np.nan]])
+    assert pool(p, alone, np.ones(3), 0.5)[0] == pytest.approx(0.7, abs=1e-12)
+
+
+def test_the_product_rule_is_a_times_t_squared() -> None:
+    p = np.array([[0.6, 0.7, np.nan]])
+    base = np.array([0.5, 0.5, np.nan])
+    assert pool(p, base, np.ones(3), 0.5, "product")[0] == pytest.approx(0.6 * 0.7**2, abs=1e-15)
+    with pytest.raises(InvalidInput, match="product"):
+        pool(p, base, np.ones(3), 0.5, "produkt")
+
+
+def test_the_threshold_is_the_chance_at_which_a_bet_pays_nothing() -> None:
+    side, width, timeout = np.array([1, -1]), np.array([0.02, 0.03]), np.array([0.0, 0.25])
+    needed = needed_confidence(side, width, width, timeout, 0.0015)
+    gain = np.array([np.exp(0.02) - 1, 1 - np.exp(-0.03)])
+    loss = np.array([1 - np.exp(-0.02), np.exp(0.03) - 1])
+    expected = needed * gain - (1 - needed - timeout) * loss - 0.0015
+    assert expected == pytest.approx(0.0, abs=1e-15)
