@@ -179,6 +179,7 @@ class AccountStream(AsyncIterator[Event]):
         loop = asyncio.get_running_loop()
         audit_at = loop.time() + self._audit_every()
         while True:
+            audit_at = min(audit_at, loop.time() + self._audit_every())
             wait = min(audit_at, min((t for t, _ in self._parked), default=audit_at)) - loop.time()
             try:
                 async with asyncio.timeout(max(0.0, wait)):

@@ -21,6 +21,21 @@ from ares.simulation.server.trader import Trader
 
 __all__ = ["Front", "Response"]
 
+_WORDS = {  # other people's clients tell refusals apart by the venue's exact words
+    -1111: "Precision is over the maximum defined for this asset.",
+    -1121: "Invalid symbol.",
+    -2011: "Unknown order sent.",
+    -2013: "Order does not exist.",
+    -2019: "Margin is insufficient.",
+    -2021: "Order would immediately trigger.",
+    -2022: "ReduceOnly Order is rejected.",
+    -2027: "Exceeded the maximum allowable position at current leverage.",
+    -4014: "Price not increased by tick size.",
+    -4116: "ClientOrderId is duplicated.",
+    -4161: "Leverage reduction is not supported in Isolated Margin Mode with open positions.",
+    -4164: "Order's notional must be no smaller than the minimum (unless you choose reduce only).",
+}
+
 
 @define
 class Response:
@@ -63,7 +78,8 @@ class Front:
         except Retryable as error:
             return _limited(error, told)
         except Rejected as error:
-            return _refused(_status_of(error), error.code or -1000, error.message, told)
+            code = error.code or -1000
+            return _refused(_status_of(error), code, _WORDS.get(code, error.message), told)
         except InvalidInput as error:
             return _refused(400, -1130, str(error), told)
         if fault is not None and fault.kind in (FaultKind.UNKNOWN_503, FaultKind.BACKEND_TIMEOUT):

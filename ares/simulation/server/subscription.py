@@ -27,7 +27,7 @@ class Subscription:
         self._queue: deque[bytes | None] = deque()
         self._there = asyncio.Event()
         self._silent_until = 0.0
-        self._held: bytes | None = None
+        self._held: list[bytes] = []  # reordered frames, told after their successor
         self._late: set[asyncio.Task[None]] = set()
 
     def add(self, names: Iterable[str]) -> None:
@@ -72,9 +72,8 @@ class Subscription:
             self._spoil(fault, data, loop)
         elif loop.time() >= self._silent_until:
             self._put(data)
-            if self._held is not None:
-                held, self._held = self._held, None
-                self._put(held)
+            while self._held:
+                self._put(self._held.pop())
 
     async def next(self) -> bytes | None:
         """The next frame to send; None: close the connection."""
@@ -92,7 +91,7 @@ class Subscription:
             self._put(data)
             self._put(data)
         elif fault.kind is FaultKind.REORDERED:
-            self._held = data
+            self._held.append(data)
         elif fault.kind is FaultKind.TRUNCATED:
             self._put(data[: len(data) // 2])
         elif fault.kind is FaultKind.LATE:

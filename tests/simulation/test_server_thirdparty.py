@@ -1,0 +1,176 @@
+"""Other people's clients, unmodified, against the local venue over loopback: they trade, and the accounts agree."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+pytest.importorskip("uvicorn")
+
+KEY, SECRET = "third-party-key", "third-party-secret"
+SYMBOL = "ETHUSDT"
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[dict[str, str]]:
+    """`ares simulate` in a process of its own, as its user starts it."""
+    command = [
+        sys.executable, "-m", "ares", "simulate", "--port", "0", "--api-key", KEY, "--api-secret", SECRET,
+        "--balance", "10000", "--bars", "1500", "--seed", "3",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+# ------------------------------------------------------------ ccxt
+
+
+def ccxt_client(local: dict[str, str], module: Any) -> Any:
+    client = module.binanceusdm(
+        {"apiKey": KEY, "secret": SECRET, "enableRateLimit": False, "options": {"fetchCurrencies": False}}
+    )
+    for name, url in client.urls["api"].items():
+        if name.startswith("fapi"):
+            version = url.rsplit("/", 1)[-1]
+            client.urls["api"][name] = f"{local['rest']}/fapi/{version}" if version.startswith("v") else local["rest"]
+    return client
+
+
+def test_ccxt(local: dict[str, str]) -> None:
+    ccxt = pytest.importorskip("ccxt")
+    client = ccxt_client(local, ccxt)
+    name = "ETH/USDT:USDT"
+    market = client.load_markets()[name]
+    assert market["precision"]["price"] == 0.01 and market["limits"]["cost"]["min"] == 20
+    candles = client.fetch_ohlcv(name, "1m", limit=50)
+    assert len(candles) == 50 and candles[1][0] - candles[0][0] == 60_000
+    book = client.fetch_order_book(name, 5)
+    assert book["bids"][0][0] < book["asks"][0][0]
+    assert client.set_leverage(7, name)["leverage"] in (7, "7")
+
+    bought = client.create_order(name, "market", "buy", 0.5)
+    position = next(p for p in client.fetch_positions([name]) if p["contracts"])
+    assert (position["contracts"], position["side"]) == (0.5, "long")
+    filled = client.fetch_order(bought["id"], name)
+    assert filled["status"] == "closed" and filled["filled"] == 0.5 and filled["average"] == position["entryPrice"]
+
+    limit = client.create_order(name, "limit", "buy", 0.2, round(position["entryPrice"] * 0.97, 2))
+    assert limit["id"] in [o["id"] for o in client.fetch_open_orders(name)]
+    assert client.cancel_order(limit["id"], name)["status"] == "canceled"
+
+    stop_price = round(position["entryPrice"] * 0.96, 2)
+    stop = client.create_order(name, "market", "sell", 0.5, None, {"stopLossPrice": stop_price, "reduceOnly": True})
+    asked = client.fetch_open_orders(name, params={"trigger": True})
+    assert [o["id"] for o in asked] == [stop["id"]] and asked[0]["triggerPrice"] == stop_price
+    client.cancel_order(stop["id"], name, {"trigger": True})
+    assert client.fetch_open_orders(name, params={"trigger": True}) == []
+
+    trades = client.fetch_my_trades(name)
+    fee = sum(Decimal(str(t["fee"]["cost"])) for t in trades)
+    client.create_order(name, "market", "sell", 0.5, None, {"reduceOnly": True})
+    assert [p for p in client.fetch_positions([name]) if p["contracts"]] == []
+    wallet = Decimal(str(client.fetch_balance()["info"]["totalWalletBalance"]))
+    paid = sum(Decimal(t["info"]["commission"]) for t in client.fetch_my_trades(name))
+    earned = sum(Decimal(t["info"]["realizedPnl"]) for t in client.fetch_my_trades(name))
+    assert fee > 0 and wallet == 10_000 + earned - paid
+
+    with pytest.raises(ccxt.ExchangeError, match="-2019"):
+        client.create_order(name, "market", "buy", 1900)
+    with pytest.raises(ccxt.OrderNotFound):
+        client.fetch_order("123456789", name)
+    client.secret = "wrong"
+    with pytest.raises(ccxt.ExchangeError):
+        client.fetch_balance()
+
+
+async def test_ccxt_streams(local: dict[str, str]) -> None:
+    pytest.importorskip("ccxt")
+    import ccxt.pro
+
+    client = ccxt_client(local, ccxt.pro)
+
+    def swap(tree: Any) -> Any:
+        if isinstance(tree, dict):
+            return {k: swap(v) for k, v in tree.items()}
+        if isinstance(tree, str) and "fstream" in tree:
+            return local["streams"] + tree.split("binance.com")[-1].split("binancefuture.com")[-1]
+        return tree
+
+    client.urls["api"]["ws"] = swap(client.urls["api"]["ws"])
+    name = "ETH/USDT:USDT"
+    try:
+        await client.load_markets()
+        async with asyncio.timeout(20):
+            candles = await client.watch_ohlcv(name, "1m")
+            ticker = await client.watch_bids_asks([name])
+            orders = asyncio.ensure_future(client.watch_orders(name))
+            await asyncio.sleep(1)
+            placed = await client.create_order(name, "market", "buy", 0.1)
+            seen = await orders
+        assert candles[-1][4] > 0 and ticker[name]["bid"] > 0
+        assert seen[-1]["id"] == placed["id"]
+        await client.create_order(name, "market", "sell", 0.1, None, {"reduceOnly": True})
+    finally:
+        await client.close()
+
+
+# ------------------------------------------------------------ python-binance
+
+
+def binance_client(local: dict[str, str]) -> Any:
+    binance = pytest.importorskip("binance")
+    client = binance.Client(KEY, SECRET, ping=False)
+    client.FUTURES_URL = f"{local['rest']}/fapi"
+    return client
+
+
+def test_python_binance(local: dict[str, str]) -> None:
+    client = binance_client(local)
+    from binance.exceptions import BinanceAPIException
+
+    assert client.futures_exchange_info()["symbols"][0]["symbol"] == SYMBOL
+    rows = client.futures_klines(symbol=SYMBOL, interval="1m", limit=20)
+    assert len(rows) == 20 and rows[-1][0] > rows[0][0]
+    assert client.futures_order_book(symbol=SYMBOL, limit=5)["bids"]
+    assert client.futures_change_leverage(symbol=SYMBOL, leverage=4)["leverage"] == 4
+    before = Decimal(client.futures_account_balance()[0]["balance"])
+
+    bought = client.futures_create_order(symbol=SYMBOL, side="BUY", type="MARKET", quantity="0.3")
+    held = client.futures_position_information(symbol=SYMBOL)[0]
+    assert Decimal(held["positionAmt"]) == Decimal("0.3")
+    done = client.futures_get_order(symbol=SYMBOL, orderId=bought["orderId"])
+    assert (done["status"], Decimal(done["executedQty"])) == ("FILLED", Decimal("0.3"))
+    entry = Decimal(held["entryPrice"])
+    limit = client.futures_create_order(
+        symbol=SYMBOL, side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.2",
+        price=str(round(entry * Decimal("0.97"), 2)),
+    )  # fmt: skip
+    assert [o["orderId"] for o in client.futures_get_open_orders(symbol=SYMBOL)] == [limit["orderId"]]
+    assert client.futures_cancel_order(symbol=SYMBOL, orderId=limit["orderId"])["status"] == "CANCELED"
+    stop = client.futures_create_order(
+        symbol=SYMBOL, side="SELL", type="STOP_MARKET", quantity="0.3", reduceOnly=True,
+        triggerPrice=str(round(entry * Decimal("0.95"), 2)),
+    )  # fmt: skip
+    assert stop["algoStatus"] == "NEW"
+    client.futures_cancel_algo_order(algoId=stop["algoId"])
+    with pytest.raises(BinanceAPIException) as caught:
+        client.futures_get_order(symbol=SYMBOL, orderId=5_555_555)
+    assert caught.value.code == -2013
+
+    client.futures_create_order(symbol=SYMBOL, side="SELL", type="MARKET", quantity="0.3", reduceOnly=True)
+    assert client.futures_position_information(symbol=SYMBOL) == []
+    trades = [t for t in client.futures_account_trades(symbol=SYMBOL) if t["orderId"] >= bought["orderId"]]
+    change = sum(Decimal(t["realizedPnl"]) - Decimal(t["commission"]) for t in trades)
+    assert Decimal(client.futures_account_balance()[0]["balance"]) == before + change
