@@ -11,7 +11,6 @@ from ares.errors import InvalidInput
 if TYPE_CHECKING:
     from ares.config import AresConfig
     from ares.pipeline.journal import SqliteJournal
-    from ares.simulation.tape import Tape
 
 __all__ = ["FINISHED", "default_path", "facts_of", "open_journal"]
 
@@ -24,22 +23,16 @@ def default_path(symbol: str, interval: str) -> Path:
     return Path("data") / f"paper-{symbol}-{interval}.sqlite"
 
 
-def facts_of(
-    config: AresConfig, tape: Tape, *, exchange: str, source: str, seed: int, bars: int | None
-) -> dict[str, Any]:
-    """What must be known to build the same desk on the same market again."""
+def facts_of(config: AresConfig, *, exchange: str, symbol: str, interval: str, **origin: Any) -> dict[str, Any]:
+    """What must be known to build the same desk on the same market again. origin: what identifies the market."""
     from ares.config import settings_to_store
 
-    track = tape.tracks[0]
     return {
         "mode": "paper",
         "exchange": exchange,
-        "symbol": track.symbol,
-        "interval": tape.interval.name,
-        "tape": source,
-        "tape_sha256": track.sha256,
-        "seed": seed,
-        "bars": bars,
+        "symbol": symbol,
+        "interval": interval,
+        **origin,
         "settings": settings_to_store(config),
     }
 

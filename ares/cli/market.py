@@ -13,21 +13,31 @@ from ares.instruments import Interval
 if TYPE_CHECKING:
     from ares.simulation.tape import Tape
 
-__all__ = ["DEFAULT_BARS", "DEFAULT_INTERVAL", "check_exchange_name", "open_tape"]
+__all__ = ["DEFAULT_BARS", "DEFAULT_INTERVAL", "check_exchange_name", "known_exchange", "open_tape"]
 
 DEFAULT_INTERVAL = "1h"
 DEFAULT_BARS = 5_000  # of the synthetic market: seven months of hours
-_LATER = {"BINANCE"}
-_EXCHANGES = {"SIM", *_LATER}
+_EXCHANGES = ("SIM", "BINANCE")
 
 
-def check_exchange_name(name: str) -> None:
-    """Refuse a venue that does not exist, or that this version cannot trade on. Raises InvalidInput."""
+def known_exchange(name: str, *usable: str) -> str:
+    """The venue's name in capitals.
+
+    usable: the venues this command can work on. Raises: InvalidInput for another venue, or one that does not exist.
+    """
     asked = name.upper()
     if asked not in _EXCHANGES:
         raise unknown_name("exchange", name, _EXCHANGES)
-    if asked in _LATER:
-        raise InvalidInput(f"--exchange {asked} comes with a later version; this one trades on SIM, the built-in venue")
+    if asked not in usable:
+        raise InvalidInput(
+            f"--exchange {asked} comes with a later version of this command; it works on {' and '.join(usable)}"
+        )
+    return asked
+
+
+def check_exchange_name(name: str) -> None:
+    """Refuse a venue that a command on recorded data does not work on. Raises InvalidInput."""
+    known_exchange(name, "SIM")
 
 
 def open_tape(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from attrs import evolve, frozen
 
 from ares.cli import options
 from ares.cli.exits import INTERRUPTED, ends_with_exit_code
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ares.events import Command, Event
     from ares.pipeline.journal import SqliteJournal
     from ares.pipeline.live import LiveTradingPipeline
-    from ares.simulation.tape import Tape
+    from ares.protocols import Exchange
 
 __all__ = ["paper"]
 
@@ -40,7 +41,7 @@ def paper(
         Path | None, typer.Option(help="Where the run is written down. None: data/paper-SYMBOL-INTERVAL.sqlite.")
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Set an unfinished journal aside and begin anew.")] = False,
-    realtime: Annotated[bool, typer.Option("--realtime", help="An hour takes an hour, not a blink.")] = False,
+    realtime: Annotated[bool, typer.Option("--realtime", help="SIM: an hour takes an hour, not a blink.")] = False,
     speed: Annotated[float, typer.Option(min=1e-3, help="With --realtime: so many times faster.")] = 1.0,
     json: options.JsonOut = False,
     progress: options.Progress = None,
@@ -48,67 +49,142 @@ def paper(
 ) -> None:
     """Trade on paper: features, signals, orders, stops, exits, written down so that a killed run goes on where it was.
 
+    SIM plays a recorded or synthetic market on virtual time; BINANCE follows the venue's own market, without keys, and
+    goes on until it is stopped or --bars have closed. Orders never leave the simulator.
     Ctrl-C ends it in order: no new entries, everything journaled, stops left at the venue, the summary, exit code 130.
     """
     from ares.cli.journals import default_path, facts_of, open_journal
-    from ares.cli.market import check_exchange_name, open_tape
+    from ares.cli.market import known_exchange
     from ares.cli.outcome import describe, show
     from ares.cli.screen import note
     from ares.cli.settings import settings
 
-    check_exchange_name(exchange)
+    venue = known_exchange(exchange, "SIM", "BINANCE")
     chosen = settings(config, balance=balance, log=log)
-    market = open_tape(symbol, tape=tape, interval=interval, funding=funding, seed=seed, bars=bars)
-    source = str(tape) if tape is not None else "synthetic"
-    path = journal or default_path(symbol, market.interval.name)
-    facts = facts_of(chosen, market, exchange=exchange.upper(), source=source, seed=seed, bars=bars)
+    if venue == "SIM":
+        place = _simulated(chosen, symbol, tape, interval, funding, seed, bars, speed if realtime else None)
+    else:
+        place = _binance(chosen, symbol, interval, bars, refused={"--tape": tape, "--funding": funding})
+    path = journal or default_path(symbol, place.interval)
+    facts = facts_of(chosen, exchange=venue, symbol=symbol, interval=place.interval, bars=bars, **place.origin)
     book, what = open_journal(path, facts, restart=restart)
     note(f"journal {path}: {what}")
-    session = _Session(chosen, market, book, speed if realtime else None)
+    session = _Session(chosen, place, book)
     asyncio.run(session.trade(progress))
-    values = describe(session.result(), seed=seed, tape=source, journal=str(path), finished=session.finished)
+    told = {key: place.origin[key] for key in ("tape", "seed")}
+    values = describe(session.result(), **told, journal=str(path), finished=session.finished)
     show(values, as_json=json)
     if session.stopped_by == signal.SIGINT:
         raise typer.Exit(INTERRUPTED)
 
 
-class _Session:
-    """One run of the pipeline on a simulated exchange, from start or recovery to its end or a signal."""
+@frozen(kw_only=True)
+class _Place:
+    """Where a session trades: the exchange, and what must be known to find the same market again."""
 
-    def __init__(self, config: AresConfig, market: Tape, journal: SqliteJournal, speed: float | None) -> None:
+    exchange: Exchange
+    symbol: str
+    interval: str
+    bars: int | None  # after which the session ends; None: when the market does, or never
+    origin: dict[str, Any]  # what identifies the market: tape and its digest, seed
+    closed_by: Callable[[int], int] | None = None  # bars of the tape closed at a time (ns UTC); None: no tape
+
+
+def _simulated(
+    config: AresConfig,
+    symbol: str,
+    tape: Path | None,
+    interval: str | None,
+    funding: Path | None,
+    seed: int,
+    bars: int | None,
+    speed: float | None,
+) -> _Place:
+    """A recorded or synthetic market on virtual time, or at `speed` times ours."""
+    from ares.cli.market import open_tape
+    from ares.cli.realtime import RealTimeExchange
+    from ares.simulation.simulated_exchange import SimulatedExchange
+
+    market = open_tape(symbol, tape=tape, interval=interval, funding=funding, seed=seed, bars=bars)
+    venue = config.backtest.venue
+    return _Place(
+        exchange=SimulatedExchange(market, start=market.start_ns, config=venue)
+        if speed is None
+        else RealTimeExchange(market, start=market.start_ns, config=venue, speed=speed),
+        symbol=symbol,
+        interval=market.interval.name,
+        bars=len(market),
+        origin={
+            "tape": str(tape) if tape is not None else "synthetic",
+            "tape_sha256": market.tracks[0].sha256,
+            "seed": seed,
+        },
+        closed_by=market.tracks[0].closed_by,
+    )
+
+
+def _binance(
+    config: AresConfig, symbol: str, interval: str | None, bars: int | None, refused: dict[str, object]
+) -> _Place:
+    """Binance's market, public side only, in front of our own venue."""
+    from ares.cli.market import DEFAULT_INTERVAL
+    from ares.cli.screen import note
+    from ares.errors import InvalidInput
+    from ares.exchange.binance import BinanceExchange
+    from ares.instruments import Interval
+    from ares.simulation.paper import PaperExchange
+
+    if given := [name for name, value in refused.items() if value is not None]:
+        raise InvalidInput(f"{' and '.join(given)} goes with --exchange SIM: BINANCE brings its own market")
+    length = Interval.parse(interval or DEFAULT_INTERVAL).name
+    note(f"market data from {config.exchange.rest}")
+    source = BinanceExchange(evolve(config.exchange, api_key=None, api_secret=None))
+    return _Place(
+        exchange=PaperExchange(source, symbols=[symbol], interval=length, config=config.backtest.venue),
+        symbol=symbol,
+        interval=length,
+        bars=bars,
+        origin={"tape": config.exchange.rest, "tape_sha256": None, "seed": None},
+    )
+
+
+class _Session:
+    """One run of the pipeline, from start or recovery to its end or a signal."""
+
+    def __init__(self, config: AresConfig, place: _Place, journal: SqliteJournal) -> None:
         from ares.assembly import build
         from ares.backtesting.recorder import Recorder
-        from ares.cli.realtime import RealTimeExchange
-        from ares.simulation.simulated_exchange import SimulatedExchange
+        from ares.errors import InvalidInput
 
-        venue = config.backtest.venue
-        exchange = (
-            SimulatedExchange(market, start=market.start_ns, config=venue)
-            if speed is None
-            else RealTimeExchange(market, start=market.start_ns, config=venue, speed=speed)
-        )
-        self.market, self.journal, self.config = market, journal, config
+        self.config, self.place, self.journal = config, place, journal
         self.resumed = len(journal) > 0
+        if self.resumed and not hasattr(place.exchange, "restore"):
+            journal.close()
+            raise InvalidInput(
+                f"{journal.path} holds an unfinished session, and a paper account on a live market ends with its "
+                "process: --restart sets it aside",
+                path=str(journal.path),
+            )
         self.finished = False
         self.stopped_by: signal.Signals | None = None
         self.pipeline: LiveTradingPipeline = build(
             config,
             "paper",
-            exchange=exchange,
-            symbols=market.symbols,
-            interval=market.interval.name,
+            exchange=place.exchange,
+            symbols=[place.symbol],
+            interval=place.interval,
             journal=journal,
         )
         self.recorder = Recorder(self.pipeline.desk)
 
     async def trade(self, progress: bool | None) -> None:
-        """Run to the tape's end or to a signal, and note in the journal which it was."""
+        """Run to the market's end, to `bars` or to a signal, and note in the journal which it was."""
         from ares.cli.journals import FINISHED
         from ares.cli.screen import progress_bar
 
-        track = self.market.tracks[0]
-        with progress_bar(f"{track.symbol} {track.interval}", len(track), progress) as advance:
-            self.pipeline.observers += [self.recorder, _bars_to(advance, self.market)]
+        place = self.place
+        with progress_bar(f"{place.symbol} {place.interval}", place.bars, progress) as advance:
+            self.pipeline.observers += [self.recorder, _Bars(place, advance, self.pipeline.stop)]
             async with self.pipeline:
                 with _signals_to(self._stop):
                     await self.pipeline.run()
@@ -137,17 +213,28 @@ class _Session:
         return result_of("paper", recorder, slippage=self.config.backtest.venue.slippage)
 
 
-def _bars_to(advance: Callable[[int], None], market: Tape) -> Callable[[Event, list[Command]], None]:
-    """An observer that tells how many bars of the tape have closed."""
-    from ares.events import CandleClosed
+class _Bars:
+    """An observer that tells how many bars have closed, and stops a session that would not end by itself."""
 
-    track = market.tracks[0]
+    def __init__(self, place: _Place, advance: Callable[[int], None], stop: Callable[[], Coroutine[Any, Any, None]]):
+        self._place, self._advance, self._stop = place, advance, stop
+        self._count = 0
+        self._stopping: asyncio.Task[None] | None = None
+        self._heard = False
 
-    def observer(event: Event, commands: list[Command]) -> None:
-        if isinstance(event, CandleClosed) and event.candle.symbol == track.symbol:
-            advance(track.closed_by(event.candle.close_ns))
+    def __call__(self, event: Event, commands: list[Command]) -> None:
+        from ares.events import CandleClosed
 
-    return observer
+        if not self._heard:
+            self._heard = True
+            self._advance(0)
+        if not isinstance(event, CandleClosed) or event.history:
+            return
+        self._count += 1
+        place = self._place
+        self._advance(self._count if place.closed_by is None else place.closed_by(event.candle.close_ns))
+        if place.closed_by is None and self._count == place.bars:
+            self._stopping = asyncio.ensure_future(self._stop())
 
 
 @contextmanager

@@ -42,13 +42,13 @@ def replay(
     """
     from ares.backtesting.result import result_of
     from ares.cli.journals import default_path
-    from ares.cli.market import DEFAULT_INTERVAL, check_exchange_name
+    from ares.cli.market import DEFAULT_INTERVAL, known_exchange
     from ares.cli.outcome import describe, show
     from ares.cli.screen import note
     from ares.cli.settings import settings
     from ares.pipeline.journal import SqliteJournal
 
-    check_exchange_name(exchange)
+    known_exchange(exchange, "SIM", "BINANCE")
     path = journal or default_path(symbol or "ETHUSDT", interval or DEFAULT_INTERVAL)
     given = settings(config, log=log)
     book = SqliteJournal(path, read_only=True)

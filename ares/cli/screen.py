@@ -27,11 +27,11 @@ def note(text: str, *, quiet: bool = False) -> None:
 
 
 @contextmanager
-def progress_bar(label: str, total: int, shown: bool | None = None) -> Iterator[Callable[[int], None]]:
+def progress_bar(label: str, total: int | None, shown: bool | None = None) -> Iterator[Callable[[int], None]]:
     """A bar on standard error; the function it gives takes how much is done so far.
 
-    shown: None shows it on a terminal only, True always, False never. When nothing is done after two seconds, a note
-    tells why, bar or no bar.
+    total: None when nobody knows. shown: None shows it on a terminal only, True always, False never.
+    When nothing is done after two seconds, a note tells why, bar or no bar.
     """
     waiting = Timer(_PATIENCE, note, ["preparing: the first run compiles for this machine, later ones start at once"])
     waiting.daemon = True
@@ -49,7 +49,7 @@ def progress_bar(label: str, total: int, shown: bool | None = None) -> Iterator[
 
 
 @contextmanager
-def _bar(label: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
+def _bar(label: str, total: int | None, shown: bool) -> Iterator[Callable[[int], None]]:
     if not shown:
         yield lambda done: None
         return
@@ -57,12 +57,12 @@ def _bar(label: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]
     console = Console(stderr=True, force_terminal=True)
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(label, total=total)
-        step = max(1, total // _REDRAWS)
+        step = max(1, (total or 0) // _REDRAWS)
         drawn = 0
 
         def advance(done: int) -> None:
             nonlocal drawn
-            if done - drawn >= step or done >= total:
+            if done - drawn >= step or done == total:
                 drawn = done
                 bar.update(task, completed=done)
 
@@ -90,7 +90,7 @@ def print_summary(result: Mapping[str, Any]) -> None:
     screen = Console(highlight=False)
     screen.print(
         f"[bold]{result['symbol']} {result['interval']}[/bold] · {result['mode']} · {result['bars']:,} bars, "
-        f"{result['start'][:16]} to {result['end'][:16]} UTC"
+        f"{(result['start'] or '-')[:16]} to {(result['end'] or '-')[:16]} UTC"
     )
     asset = result.get("asset", "")
     lines = Table(show_header=False, box=None, pad_edge=False)
