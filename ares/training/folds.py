@@ -47,21 +47,9 @@ class Estimators:
     @classmethod
     def default(cls, seed: int) -> Estimators:
         """Gradient boosting of small trees on coarse bins: what little there is to find is not in the details."""
-        from sklearn.ensemble import HistGradientBoostingClassifier
+        from ares.training.boosting import QuantileBoosting
 
-        def trees(iterations: int) -> Any:
-            return HistGradientBoostingClassifier(
-                max_iter=iterations,
-                learning_rate=0.04,
-                max_leaf_nodes=15,
-                min_samples_leaf=200,
-                l2_regularization=10.0,
-                max_bins=63,
-                early_stopping=False,
-                random_state=seed,
-            )
-
-        return cls(side=trees(66), timing=trees(66), meta=trees(66))
+        return cls(**{part: QuantileBoosting(random_state=seed) for part in ("side", "timing", "meta")})
 
 
 @frozen(kw_only=True, eq=False)

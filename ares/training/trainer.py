@@ -150,18 +150,18 @@ def _refit(data: Dataset, found: OutOfSample, estimators: Estimators, config: Tr
     weight = data.weight
     with limited(config.threads):
         side = fit_weighted(clone(estimators.side), data.X, data.y, weight)
-        parts["side"] = adapt(side, columns=data.columns, **kwargs)
+        parts["side"] = _adapted(side, columns=data.columns, **kwargs)
         if np.isfinite(found.timing).any():
             at = [data.columns.index(name) for name in data.timing_columns]
             timing = fit_weighted(clone(estimators.timing), data.X[:, at], data.rises, weight)
-            parts["timing"] = adapt(timing, columns=data.timing_columns, **kwargs)
+            parts["timing"] = _adapted(timing, columns=data.timing_columns, **kwargs)
         bets = data.bets(found.side)
         rows = np.flatnonzero((found.fold >= 0) & (found.side != 0))
         pays = (bets.net > 0).astype(np.int64)
         if np.isfinite(found.meta).any() and np.unique(pays[rows]).size == 2:
             X = np.hstack([data.X, found.sides])[rows]
             meta = fit_weighted(clone(estimators.meta), X, pays[rows], weight[rows])
-            parts["meta"] = adapt(meta, columns=meta_columns(data.columns), **kwargs)
+            parts["meta"] = _adapted(meta, columns=meta_columns(data.columns), **kwargs)
         regime = _regime(data, config)
     scored = np.flatnonzero(found.scored & (found.side != 0))
     base, prior = bases(data, found.side, scored, "timing" in parts, "meta" in parts)
@@ -172,6 +172,12 @@ def _refit(data: Dataset, found: OutOfSample, estimators: Estimators, config: Tr
     if regime is not None:
         parts["regime"] = regime
     return Bundle(parts=parts, settings=_settings(data, config, base, prior))
+
+
+def _adapted(estimator: Any, **spec: Any) -> Any:
+    """An estimator as a model, by its own adapter when it has one."""
+    own = getattr(estimator, "adapted", None)
+    return adapt(estimator, **spec) if own is None else own(**spec)
 
 
 def _regime(data: Dataset, config: TrainConfig) -> Any:

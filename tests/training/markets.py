@@ -5,25 +5,23 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from sklearn.ensemble import HistGradientBoostingClassifier
-
 from ares.data.synthetic import SyntheticConfig, SyntheticMarket, synthetic_market
 from ares.features.config import FeatureConfig
 from ares.features.orchestrator import FeatureOrchestrator
+from ares.training.boosting import QuantileBoosting
 from ares.training.dataset import TrainConfig
 from ares.training.trainer import TrainedModel, train
 
 QUICK = TrainConfig(threads=1, folds=4, resamples=60)
 
 
-def small_trees(iterations: int = 25, seed: int = 0) -> HistGradientBoostingClassifier:
-    return HistGradientBoostingClassifier(
+def small_trees(iterations: int = 25, seed: int = 0) -> QuantileBoosting:
+    return QuantileBoosting(
         max_iter=iterations,
         learning_rate=0.1,
         max_leaf_nodes=8,
         min_samples_leaf=100,
-        max_bins=31,
-        early_stopping=False,
+        bins=31,
         random_state=seed,
     )
 
