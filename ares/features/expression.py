@@ -199,10 +199,16 @@ def covariance(x: Expression, y: Expression, window: int) -> tuple[Output, Outpu
     return Output(it, 0), Output(it, 1)
 
 
-def channel(window: int) -> tuple[Output, Output, Output, Output]:
-    """Highest high, lowest low, and how many rows ago each was."""
+def channel(window: int) -> tuple[Output, Output]:
+    """Highest high and lowest low."""
     it = node("extremes", HIGH, LOW, ints=(window,))
-    return Output(it, 0), Output(it, 1), Output(it, 2), Output(it, 3)
+    return Output(it, 0), Output(it, 1)
+
+
+def channel_ages(window: int) -> tuple[Output, Output]:
+    """How many rows ago the highest high and the lowest low were."""
+    it = node("ages", HIGH, LOW, ints=(window,))
+    return Output(it, 0), Output(it, 1)
 
 
 def true_range() -> Output:

@@ -50,9 +50,14 @@ class Operation:
     kind: int  # PURE, WINDOW or RESTARTED
     outputs: Callable[[Ints, int], int]  # of the integer parameters and the number of inputs
     lookback: Callable[[Ints, int], int]  # of the integer parameters and the output: rows before its first value
-    state: int = 0  # float64 cells carried
+    state: int = 0  # float64 cells carried, whatever the parameters
     memory: Callable[[Ints, tuple[float, ...]], int] = lambda ints, floats: 0  # rows a RESTARTED node needs
     reach: Callable[[Ints], int] | None = None  # rows of input read before the current; None: the longest lookback
+    state_a_row: int = 0  # further cells for each row of the window
+
+    def cells(self, ints: Ints) -> int:
+        """float64 cells of state."""
+        return self.state + (self.state_a_row * ints[0] if self.state_a_row else 0)
 
 
 def _count(n: int) -> Callable[[Ints, int], int]:
@@ -78,7 +83,10 @@ OPERATIONS: dict[str, Operation] = {
     "mean_square": Operation(moving.MEAN_SQUARE, WINDOW, _count(1), _window, 2, reach=lambda ints: ints[0]),
     "spread": Operation(moving.SPREAD, WINDOW, _count(2), _window, 3, reach=lambda ints: ints[0]),
     "shape": Operation(moving.SHAPE, WINDOW, _count(2), _window, 6, reach=lambda ints: ints[0]),
-    "extremes": Operation(moving.EXTREMES, WINDOW, _count(4), _window, 5, reach=lambda ints: ints[0]),
+    "extremes": Operation(
+        moving.EXTREMES, WINDOW, _count(2), _window, 3, state_a_row=2, reach=lambda ints: ints[0]
+    ),
+    "ages": Operation(moving.AGES, WINDOW, _count(2), _window, 5, state_a_row=4, reach=lambda ints: ints[0]),
     "slope": Operation(moving.SLOPE, WINDOW, _count(2), _window, 5, reach=lambda ints: ints[0]),
     "ewm": Operation(
         moving.EWM, RESTARTED, _count(1), _window, 2, lambda ints, floats: memory_of(floats[0]) + ints[0]

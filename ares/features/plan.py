@@ -67,7 +67,7 @@ class _Slot:
         self.columns: dict[Expression, int] = {Column(name): i for i, name in enumerate(inputs)}
         self.lag: list[int] = [0] * len(inputs)  # rows before the first value
         self.settle: list[int] = [0 if ratio == 1 else 2 * ratio] * len(inputs)  # base bars
-        self.need: list[int] = [1] * len(inputs)  # rows of history that later rows read
+        self.need: list[int] = [0] * len(inputs)  # rows of history that later rows read; 0: nothing does
 
     def add(self, node: Node, node_lag: int, settle: int) -> int:
         operation = OPERATIONS[node.operation]
@@ -127,6 +127,11 @@ def make_plan(wanted: Sequence[Wanted], inputs: Sequence[str], interval_ns: int)
         deliver.append((i, index, _column(slots[index], w.expression)))
     warmup = [_in_base(slots[s].lag[c], ratios[s]) for _, s, c in deliver]
     settle = [slots[s].settle[c] for _, s, c in deliver]
+    for _, s, c in deliver:
+        slots[s].need[c] = max(slots[s].need[c], 1)
+    for slot in slots[1:]:  # a higher timeframe is gathered from the base's columns
+        for c in range(len(inputs)):
+            slots[0].need[c] = max(slots[0].need[c], min(slot.need[c], 1))
     table, memory, state = _lay_out(slots, rows, deliver, inputs, interval_ns)
     key = ";".join(f"{w.name}={key_of(w.expression)}@{w.ratio}" for w in wanted)
     return Plan(
@@ -152,7 +157,7 @@ def _place(node: Node, index: int, slot: _Slot) -> dict[str, Any]:
     outputs = range(operation.outputs(node.ints, len(node.inputs)))
     reach = operation.reach(node.ints) if operation.reach else max(operation.lookback(node.ints, j) for j in outputs)
     for c in columns:
-        slot.need[c] = max(slot.need[c], reach)
+        slot.need[c] = max(slot.need[c], reach, 1)
     lag = max(slot.lag[c] for c in columns)
     settle, shift, lead = _settle(node, slot.ratio, max(slot.settle[c] for c in columns))
     out = slot.add(node, lag, settle)
@@ -190,7 +195,7 @@ def _lay_out(
     for row in rows:
         operation = OPERATIONS[row["node"].operation]
         row["state"] = cursor
-        cursor += operation.state * (2 if operation.kind == at.RESTARTED else 1)
+        cursor += operation.cells(row["node"].ints) * (2 if operation.kind == at.RESTARTED else 1)
     table[at.AT_TRASH] = cursor
     cursor += max((row["n_out"] for row in map(_with_outputs, rows)), default=1) * max(lengths)
     bases = []
@@ -245,7 +250,8 @@ def _write_node(
     table[k + at.OP], table[k + at.NSLOT], table[k + at.KIND] = operation.number, s, operation.kind
     table[k + at.SHIFT], table[k + at.LEAD], table[k + at.LAG] = row["shift"], row["lead"], row["lag"]
     table[k + at.OUT], table[k + at.N_OUT] = bases[s] + row["out"] * lengths[s], row["n_out"]
-    table[k + at.STATE], table[k + at.STATE_SIZE], table[k + at.FLOATS] = row["state"], operation.state, row["floats"]
+    table[k + at.STATE], table[k + at.FLOATS] = row["state"], row["floats"]
+    table[k + at.STATE_SIZE] = operation.cells(node.ints)
     table[k + at.ACTIVE] = at.STATE_HEADER + n_slots * at.SLOT_STATE + j
     table[k + at.LENGTH], table[k + at.N_IN] = lengths[s], len(node.inputs)
     for i, c in enumerate(row["columns"]):

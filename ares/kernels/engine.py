@@ -83,6 +83,8 @@ def run_op(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: in
         moving.shape(m, t, k, so, oo, lo, hi, first, fresh)
     elif op == moving.EXTREMES:
         moving.extremes(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == moving.AGES:
+        moving.ages(m, t, k, so, oo, lo, hi, first, fresh)
     elif op == moving.EWM:
         moving.ewm(m, t, k, so, oo, lo, hi, first, fresh)
     elif op == moving.SLOPE:
@@ -261,6 +263,8 @@ def gather(m: Any, t: Any, s: Any, slot: int, base: int, n: int) -> None:
             s[st + BUCKET] = bucket
         filled = s[st + FILLED]
         for c in range(t[N_INPUTS]):
+            if t[t[AT_SLIDE] + t[r + S_SLIDE] + c] == 0:
+                continue
             x = m[t[b + S_COLUMNS] + c * t[b + S_LENGTH] + base + i]
             at = t[r + S_PARTIAL] + c
             rule = t[t[AT_INPUTS] + c]
@@ -319,6 +323,8 @@ def block(
     st = t[b + S_STATE]
     base = s[st + POS]
     for c in range(t[N_INPUTS]):
+        if t[t[AT_SLIDE] + t[b + S_SLIDE] + c] == 0:
+            continue  # nothing reads it
         x = src[c * src_stride + at_src :]
         y = m[t[b + S_COLUMNS] + c * t[b + S_LENGTH] + base :]
         for i in range(n):

@@ -25,30 +25,33 @@ def rsi(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, 
     count = m[so + 2]
     alpha = 1.0 / w
     keep = 1.0 - alpha
-    for i in range(lo, hi):
-        if i <= first:
-            y[i] = NAN
-            continue
-        d = x[i] - x[i - 1]
-        if d != d:
-            y[i] = NAN
-            continue
-        gain = d if d > 0.0 else 0.0
-        loss = -d if d < 0.0 else 0.0
-        if count >= w:
-            up = alpha * gain + keep * up
-            down = alpha * loss + keep * down
-        else:
-            up += gain
-            down += loss
-            count += 1.0
-            if count < w:
-                y[i] = NAN
-                continue
-            up /= w
-            down /= w
-        both = up + down
-        y[i] = up / both if both > 0.0 else NAN
+    i = lo
+    while i < hi and count < w:
+        y[i] = NAN
+        if i > first:
+            d = x[i] - x[i - 1]
+            if d == d:
+                up += max(d, 0.0)
+                down += max(-d, 0.0)
+                count += 1.0
+            if count == w:
+                up /= w
+                down /= w
+                y[i] = up / (up + down) if up + down > 0.0 else NAN
+        i += 1
+    if i < hi:
+        now = x[i:hi]
+        before = x[i - 1 :]
+        out = y[i:hi]
+        for j in range(hi - i):
+            d = now[j] - before[j]
+            if d == d:
+                up = alpha * max(d, 0.0) + keep * up
+                down = alpha * max(-d, 0.0) + keep * down
+                both = up + down
+                out[j] = up / both if both > 0.0 else NAN
+            else:
+                out[j] = NAN
     m[so] = up
     m[so + 1] = down
     m[so + 2] = count
@@ -123,17 +126,37 @@ def cci(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, 
     w = t[k + INT]
     x = m[t[k + IN] :]
     y = m[oo:]
+    even = w - w % 4
     for i in range(lo, hi):
         if i < first + w - 1:
             y[i] = NAN
             continue
-        total = 0.0
-        for j in range(i - w + 1, i + 1):
-            total += x[j]
+        z = x[i - w + 1 : i + 1]
+        a = 0.0  # four sums side by side: the order of addition is part of the definition
+        b = 0.0
+        c = 0.0
+        d = 0.0
+        for j in range(0, even, 4):
+            a += z[j]
+            b += z[j + 1]
+            c += z[j + 2]
+            d += z[j + 3]
+        for j in range(even, w):
+            a += z[j]
+        total = (a + b) + (c + d)
         middle = total / w
-        apart = 0.0
-        for j in range(i - w + 1, i + 1):
-            apart += abs(x[j] - middle)
+        a = 0.0
+        b = 0.0
+        c = 0.0
+        d = 0.0
+        for j in range(0, even, 4):
+            a += abs(z[j] - middle)
+            b += abs(z[j + 1] - middle)
+            c += abs(z[j + 2] - middle)
+            d += abs(z[j + 3] - middle)
+        for j in range(even, w):
+            a += abs(z[j] - middle)
+        apart = (a + b) + (c + d)
         y[i] = (x[i] - middle) * w / apart if apart > 1e-12 * abs(total) else (0.0 if apart == apart else NAN)
 
 

@@ -42,7 +42,7 @@ def _squeeze() -> ex.Expression:
 
 
 def _channel() -> tuple[ex.Expression, ...]:
-    top, bottom, _, _ = ex.channel(20)
+    top, bottom = ex.channel(20)
     return ex.HIGH, ex.LOW, ex.CLOSE, ex.earlier(top, 1), ex.earlier(bottom, 1), ex.atr(14)
 
 

@@ -11,7 +11,7 @@ def rsi(n: int) -> ex.Expression:
 
 
 def _fast_k(n: int) -> ex.Expression:
-    top, bottom, _, _ = ex.channel(n)
+    top, bottom = ex.channel(n)
     return ex.position(ex.CLOSE, bottom, top)
 
 
@@ -21,7 +21,7 @@ def _trix(n: int) -> ex.Expression:
 
 
 def _aroon(n: int, output: int) -> ex.Expression:
-    return ex.affine(ex.channel(n + 1)[output], -1.0 / n, 1.0)
+    return ex.affine(ex.channel_ages(n + 1)[output], -1.0 / n, 1.0)
 
 
 RECIPES = (
@@ -99,7 +99,7 @@ RECIPES = (
     ),
     Recipe(
         name="momentum.aroon_up",
-        build=lambda n: _aroon(n, 2),
+        build=lambda n: _aroon(n, 0),
         parameters=("bars",),
         defaults=((25,),),
         definition="How recent the highest high is: 1 now, 0 n bars ago.",
@@ -109,7 +109,7 @@ RECIPES = (
     ),
     Recipe(
         name="momentum.aroon_down",
-        build=lambda n: _aroon(n, 3),
+        build=lambda n: _aroon(n, 1),
         parameters=("bars",),
         defaults=((25,),),
         definition="How recent the lowest low is: 1 now, 0 n bars ago.",

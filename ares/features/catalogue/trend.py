@@ -37,7 +37,7 @@ def _supertrend(n: int, factor: int) -> ex.Expression:
 
 
 def _donchian(n: int) -> ex.Expression:
-    top, bottom, _, _ = ex.channel(n)
+    top, bottom = ex.channel(n)
     return ex.position(ex.CLOSE, bottom, top)
 
 
