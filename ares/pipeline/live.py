@@ -303,7 +303,7 @@ class LiveTradingPipeline:
             await self._read_order(command, client_id)
 
     async def _read_order(self, command: Cancel, client_id: str) -> None:
-        """A cancel did not work: tell the desk where the order stands. One the venue does not know is being resolved."""
+        """A cancel did not work: tell the desk where the order stands; one the venue does not know is being resolved."""
         try:
             order = await self.exchange.get_order(command.symbol, client_order_id=client_id)
         except AresError as error:
