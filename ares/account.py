@@ -87,6 +87,7 @@ class Account:
         return next((p for p in self.positions if p.symbol == symbol), None)
 
 
+_ZERO = Decimal(0)
 _NO_TIER = MarginTier(floor=Decimal(0), cap=Decimal(1), rate=Decimal(0), cum=Decimal(0), max_leverage=1)
 
 
@@ -318,25 +319,24 @@ class Ledger:
 
     def position(self, symbol: str, now_ns: int = 0) -> Position:
         """What is held of `symbol`; a flat position when nothing is. Raises InvalidInput for an unknown symbol."""
-        k = self._k
-        row = self._row(symbol)
-        instrument = self._instruments[row - 1]
-        lots, cost, realised, _, _, margin, leverage, mark = (int(v) for v in self._book[row, : k.MARK + 1])
+        return self._position(self._row(symbol), now_ns)
+
+    def _position(self, row: int, now_ns: int) -> Position:
+        k, instrument, tiers = self._k, self._instruments[row - 1], self._tiers[row - 1]
+        lots, cost, realised, _, _, margin, leverage, mark, num, den, *_ = self._book[row].tolist()
+        flat = lots == 0
         quantity = instrument.from_lots(lots)
-        entry = Decimal(0)
-        if lots:
-            entry = (from_units(cost) / quantity).quantize(instrument.tick_size.scaleb(-4))
-        value = k.value_units(abs(lots), mark, self._book[row, k.NUM], self._book[row, k.DEN])
-        liquidation = self.liquidation_ticks(symbol)
+        value = 0 if flat else k.value_units(abs(lots), mark, num, den)
+        liquidation = 0 if flat else k.liquidation_ticks(lots, cost, margin, num, den, tiers)
         return Position(
-            symbol=symbol,
+            symbol=instrument.symbol,
             quantity=quantity,
-            entry_price=entry,
+            entry_price=_ZERO if flat else (from_units(cost) / quantity).quantize(instrument.tick_size.scaleb(-4)),
             mark_price=instrument.from_ticks(mark),
             leverage=leverage,
             margin=from_units(margin),
-            maintenance_margin=from_units(k.maintenance_units(value, self._tiers[row - 1]) if lots else 0),
-            unrealised=from_units(self.unrealised_units(symbol)),
+            maintenance_margin=_ZERO if flat else from_units(k.maintenance_units(value, tiers)),
+            unrealised=_ZERO if flat else from_units(self.unrealised_units(instrument.symbol)),
             realised=from_units(realised),
             liquidation_price=instrument.from_ticks(liquidation) if liquidation else None,
             updated_ns=now_ns,
@@ -344,21 +344,20 @@ class Ledger:
 
     def account(self, now_ns: int = 0, *, reserved: Decimal = Decimal(0)) -> Account:
         """The whole account as a person reads it."""
-        k = self._k
-        total = self._book[0]
+        k, book = self._k, self._book
+        total = book[0].tolist()
+        held = [row for row, lots in enumerate(book[:, k.LOTS].tolist()) if lots]
         return Account(
             asset=self.asset,
-            wallet=from_units(int(total[k.WALLET])),
-            start=from_units(int(total[k.START])),
-            realised=from_units(int(total[k.REALISED])),
-            fees=from_units(int(total[k.FEES])),
-            funding=from_units(int(total[k.FUNDING])),
-            unrealised=from_units(self.unrealised_units()),
-            margin=from_units(int(total[k.MARGIN])),
+            wallet=from_units(total[k.WALLET]),
+            start=from_units(total[k.START]),
+            realised=from_units(total[k.REALISED]),
+            fees=from_units(total[k.FEES]),
+            funding=from_units(total[k.FUNDING]),
+            unrealised=from_units(self.unrealised_units()) if held else _ZERO,
+            margin=from_units(total[k.MARGIN]),
             reserved=reserved,
-            positions=tuple(
-                self.position(symbol, now_ns) for symbol, row in self._rows.items() if self._book[row, k.LOTS]
-            ),
+            positions=tuple(self._position(row, now_ns) for row in held),
             updated_ns=now_ns,
         )
 

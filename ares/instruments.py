@@ -32,8 +32,8 @@ def to_units(amount: Decimal) -> int:
 
 
 def from_units(units: int) -> Decimal:
-    """The amount of `units`, with its eight decimals."""
-    return Decimal(units).scaleb(-8)
+    """The amount of `units`, with its eight decimals; zero is a plain 0."""
+    return Decimal(units).scaleb(-8) if units else Decimal(0)
 
 
 class Side(str, Enum):

@@ -150,6 +150,7 @@ class Theatre:
         self._clock = clock
         self._stuck_after = stuck_after
         self._listeners: list[weakref.ref[Listener]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._moving = asyncio.Lock()
         self._stirred = asyncio.Event()
         self.ended = False
@@ -181,6 +182,7 @@ class Theatre:
 
         A market listener moves time itself; an account listener waits for somebody else to do so.
         """
+        self._bind()
         if listener.private:
             if self.ended:
                 return False
@@ -194,6 +196,7 @@ class Theatre:
 
         Raises: InvalidInput when a listener keeps everybody waiting longer than `stuck_after`.
         """
+        self._bind()
         for _ in range(_TURNS):
             await asyncio.sleep(0)
         while True:
@@ -219,6 +222,12 @@ class Theatre:
                 if event is not None:
                     self.tell(event)
                 return True
+
+    def _bind(self) -> None:
+        """Belong to the running event loop: an exchange may be used in one `asyncio.run` after another."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._moving, self._stirred = loop, asyncio.Lock(), asyncio.Event()
 
     async def _wake_sleepers(self, clock: VirtualClock, upcoming: int | None, limit_ns: int | None) -> bool:
         """Wake whoever asked for a moment before the next event. True when somebody was."""

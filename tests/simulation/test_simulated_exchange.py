@@ -276,6 +276,13 @@ async def test_who_keeps_everybody_waiting_is_told() -> None:
     assert isinstance(await sim.advance(bars=1), int)
 
 
+def test_one_exchange_may_see_several_event_loops() -> None:
+    sim = SimulatedExchange(tape(flat(2000, 12)), T0 + 2 * HOUR)
+    for hours in (1, 2):
+        told = asyncio.run(read(sim.stream_market(["ETHUSDT"], "1h"), 2))
+        assert told[0].ts_event == T0 + (2 + hours) * HOUR
+
+
 async def test_streams_are_checked_and_end_with_the_tape() -> None:
     sim = SimulatedExchange(tape(flat(2000, 4)))
     with pytest.raises(InvalidInput, match="did you mean"):
