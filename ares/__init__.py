@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 from ares._lazy import lazy
 
 if TYPE_CHECKING:
+    from ares.analyst.analyst import Analyst
     from ares.analyst.rules import RuleAnalyst
     from ares.backtesting.backtester import Backtester
     from ares.backtesting.result import BacktestResult
     from ares.config import AresConfig, load_config
+    from ares.exchange.binance import BinanceExchange
+    from ares.exchange.config import BinanceConfig
     from ares.features.orchestrator import FeatureOrchestrator
     from ares.instruments import Instrument, Side
     from ares.monitor.position_monitor import PositionMonitor
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from ares.simulation.tape import Tape
     from ares.tactician.tactician import Tactician
     from ares.testing.causality import check_causality
+    from ares.training.trainer import train
     from ares.values import (
         AnalysisInput,
         AnalysisResult,
@@ -40,11 +44,14 @@ __all__ = [
     "AnalysisInput",
     "AnalysisResult",
     "AnalysisStage",
+    "Analyst",
     "AresConfig",
     "Assessment",
     "AssessmentInput",
     "BacktestResult",
     "Backtester",
+    "BinanceConfig",
+    "BinanceExchange",
     "Exchange",
     "FeatureOrchestrator",
     "FeatureRow",
@@ -66,17 +73,21 @@ __all__ = [
     "__version__",
     "check_causality",
     "load_config",
+    "train",
 ]
 
 _HOMES = {
     "AnalysisInput": "ares.values",
     "AnalysisResult": "ares.values",
     "AnalysisStage": "ares.protocols",
+    "Analyst": "ares.analyst.analyst",
     "AresConfig": "ares.config",
     "Assessment": "ares.values",
     "AssessmentInput": "ares.values",
     "BacktestResult": "ares.backtesting.result",
     "Backtester": "ares.backtesting.backtester",
+    "BinanceConfig": "ares.exchange.config",
+    "BinanceExchange": "ares.exchange.binance",
     "Exchange": "ares.protocols",
     "FeatureOrchestrator": "ares.features.orchestrator",
     "FeatureRow": "ares.values",
@@ -97,6 +108,7 @@ _HOMES = {
     "TradePlan": "ares.values",
     "check_causality": "ares.testing.causality",
     "load_config": "ares.config",
+    "train": "ares.training.trainer",
 }
 
 if not TYPE_CHECKING:  # so that a type checker finds a misspelt name instead of a lazy one

@@ -23,7 +23,8 @@ FRONT_DOOR = [
     *("Exchange", "FeatureStage", "AnalysisStage", "TacticsStage", "MonitoringStage"),
     *("FeatureRow", "AnalysisInput", "AnalysisResult", "TacticsInput", "TacticsResult", "TradePlan"),
     *("Assessment", "AssessmentInput", "AresConfig", "load_config"),
-    *("Tape", "FeatureOrchestrator", "RuleAnalyst", "Tactician", "PositionMonitor", "LiveTradingPipeline"),
+    *("Tape", "FeatureOrchestrator", "Analyst", "train", "RuleAnalyst", "Tactician", "PositionMonitor"),
+    *("LiveTradingPipeline",),
     *("Backtester", "BacktestResult"),
 ]
 

@@ -6,102 +6,35 @@ import copy
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from attrs import define, frozen
 from numpy.typing import NDArray
 
+from ares.analyst.active import ActiveModel, Places, places_of, read_model
 from ares.analyst.config import AnalystConfig
-from ares.analyst.dual_model import DualModel, Judgement, needed_confidence
+from ares.analyst.dual_model import Judgement, needed_confidence
 from ares.analyst.explain import Explanation, explain_row
-from ares.analyst.health import HEALTH_COLUMNS, health_of
-from ares.analyst.liquidation import Excursions, liquidation_of
-from ares.analyst.technical import TECHNICAL_COLUMNS, technical_of
-from ares.analyst.vigilance import Vigilance
-from ares.errors import DataError, InvalidInput, ModelError, unknown_name
+from ares.analyst.health import health_of
+from ares.analyst.liquidation import liquidation_of
+from ares.analyst.memory import Memory
+from ares.analyst.technical import technical_of
+from ares.errors import DataError, InvalidInput, ModelError
 from ares.instrument_tables import default_instrument
-from ares.instruments import Instrument, Interval, Side
+from ares.instruments import Instrument, Side
 from ares.kernels.barriers import barrier_widths
 from ares.models import registry
-from ares.models.regime import RegimeFilter
 from ares.values import AnalysisInput, AnalysisResult, FeatureRow, LiquidationView, Reason, RegimeView
 
 __all__ = ["Analyst", "Library"]
 
 _NAN = math.nan
-VOLATILITY = "volatility.ewma_128"  # read when there is no model to name another column
 
 
 class Library(Protocol):
     """Where models are found by their id: `ares.models.Registry`, or a schedule of trained models."""
 
     def load(self, model_id: str, *, fingerprint: str | None = None) -> registry.Loaded: ...
-
-
-@frozen(kw_only=True, eq=False)
-class _Model:
-    """A loaded model as the analyst uses it."""
-
-    model_id: str
-    dual: DualModel
-    manifest: registry.Manifest
-    horizon: int
-    target: float
-    stop: float
-    cost: float
-    volatility: str
-    interval: str
-    time_to_live: int
-    expires_ns: int | None
-
-    @classmethod
-    def of(cls, loaded: registry.Loaded) -> _Model:
-        from ares.models.bundle import Bundle
-
-        if not isinstance(loaded.model, Bundle):
-            raise ModelError(f"an analyst needs a bundle of models, not a {type(loaded.model).__name__}")
-        dual = DualModel(bundle=loaded.model)
-        expires = dual.bundle.settings.get("expires_ns")
-        return cls(
-            model_id=loaded.manifest.model_id,
-            dual=dual,
-            manifest=loaded.manifest,
-            horizon=dual.setting("horizon", int),
-            target=float(dual.setting("target", (int, float))),
-            stop=float(dual.setting("stop", (int, float))),
-            cost=float(dual.setting("cost", (int, float))),
-            volatility=dual.setting("volatility", str),
-            interval=dual.setting("interval", str),
-            time_to_live=dual.setting("time_to_live", int),
-            expires_ns=None if expires is None else int(expires),
-        )
-
-
-@frozen(kw_only=True, eq=False)
-class _Places:
-    """Where the columns stand in rows of one schema."""
-
-    volatility: int
-    model: NDArray[np.int64]
-    required: NDArray[np.int64]  # positions in the model's row
-    regime: NDArray[np.int64] | None
-    health: tuple[tuple[str, int], ...]
-    technical: tuple[tuple[str, int], ...]
-
-
-@define(eq=False)
-class _Symbol:
-    """What is remembered of one symbol."""
-
-    excursions: Excursions
-    vigilance: Vigilance | None = None
-    regime: RegimeFilter | None = None
-    last_open_ns: int = -1
-    wish_side: int = 0  # a bet that waits for its moment
-    wish_ends_ns: int = 0
-    lapsed: bool = False  # its time to live is over; it begins anew once the opinion has gone or turned
 
 
 class Analyst:
@@ -129,14 +62,14 @@ class Analyst:
         self._library = library
         self._fingerprint = fingerprint
         self._instruments = {instrument.symbol: instrument for instrument in instruments}
-        self._model: _Model | None = None
-        self._loaded: dict[str, _Model] = {}
-        self._places: dict[str, _Places] = {}
-        self._symbols: dict[str, _Symbol] = {}
+        self._model: ActiveModel | None = None
+        self._loaded: dict[str, ActiveModel] = {}
+        self._places: dict[str, Places] = {}
+        self._symbols: dict[str, Memory] = {}
         self._results: dict[str, deque[AnalysisResult]] = {}
         self._rows: dict[str, deque[tuple[int, str, NDArray[np.float64]]]] = {}
         if model is not None:
-            self._use(_Model.of(_loaded(model)))
+            self._use(ActiveModel.of(read_model(model)))
 
     # ------------------------------------------------------------ the verb
 
@@ -173,7 +106,7 @@ class Analyst:
         if found is None:
             if self._library is None:
                 raise ModelError(f"no library to find model {sha256} in", sha256=sha256)
-            found = _Model.of(self._library.load(sha256, fingerprint=self._fingerprint))
+            found = ActiveModel.of(self._library.load(sha256, fingerprint=self._fingerprint))
             if found.model_id != sha256:
                 raise ModelError(f"the library gave model {found.model_id} for {sha256}", sha256=sha256)
         self._use(found)
@@ -233,12 +166,7 @@ class Analyst:
 
     def save_state(self) -> dict[str, Any]:
         """Everything remembered of each symbol, as plain values and arrays; the model itself is not in it."""
-        symbols = {}
-        for name, s in self._symbols.items():
-            plain = {key: getattr(s, key) for key in _PLAIN}
-            parts = {key: getattr(s, key) for key in ("excursions", "vigilance", "regime")}
-            states = {key: part.save_state() for key, part in parts.items() if part is not None}
-            symbols[name] = {**plain, **states}
+        symbols = {name: memory.save_state() for name, memory in self._symbols.items()}
         return {"model_id": self.model_id, "symbols": symbols}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -249,14 +177,7 @@ class Analyst:
             self.activate(str(state["model_id"]))
         self._symbols = {}
         for name, part in state["symbols"].items():
-            symbol = self._symbol(name)
-            for key in _PLAIN:
-                setattr(symbol, key, part[key])
-            symbol.excursions.load_state(part["excursions"])
-            if "vigilance" in part and symbol.vigilance is not None:
-                symbol.vigilance.load_state(part["vigilance"])
-            if "regime" in part and symbol.regime is not None:
-                symbol.regime.load_state(part["regime"])
+            self._symbol(name).load_state(part)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Analyst:
         """A copy with a memory of its own; models never change and are shared."""
@@ -277,7 +198,7 @@ class Analyst:
             found += list(model.dual.bundle.parts.values())
         return found
 
-    def _use(self, model: _Model) -> None:
+    def _use(self, model: ActiveModel) -> None:
         wanted = model.manifest.record.fingerprint
         if self._fingerprint is not None and wanted != self._fingerprint:
             raise ModelError(
@@ -289,71 +210,21 @@ class Analyst:
         self._model = model
         self._places.clear()
         for symbol in self._symbols.values():
-            self._fit_out(symbol)
-            symbol.wish_side, symbol.lapsed = 0, False
+            symbol.fit_out(self.config, model)
 
-    def _symbol(self, name: str) -> _Symbol:
+    def _symbol(self, name: str) -> Memory:
         found = self._symbols.get(name)
         if found is None:
-            horizon = self._model.horizon if self._model is not None else self.config.horizon
-            found = _Symbol(excursions=Excursions(horizon, self.config.liquidation.memory))
-            self._fit_out(found)
-            self._symbols[name] = found
+            found = self._symbols[name] = Memory.fresh(self.config, self._model)
         return found
 
-    def _fit_out(self, symbol: _Symbol) -> None:
-        """Give a symbol the watchers of the model in use."""
-        model = self._model
-        if model is None:
-            return
-        if symbol.excursions.horizon != model.horizon:
-            symbol.excursions = Excursions(model.horizon, self.config.liquidation.memory)
-        bundle = model.dual.bundle
-        uniqueness = float(model.dual.setting("uniqueness", (int, float)))
-        symbol.vigilance = Vigilance(bundle.get("reference"), model.horizon, uniqueness, self.config.vigilance)
-        regime = bundle.get("regime")
-        symbol.regime = None if regime is None else RegimeFilter(regime, Interval.parse(model.interval).ns)
-
-    def _where(self, row: FeatureRow) -> _Places:
+    def _where(self, row: FeatureRow) -> Places:
         found = self._places.get(row.schema_id)
         if found is None:
-            found = self._places[row.schema_id] = self._look_up(row)
+            found = self._places[row.schema_id] = places_of(self._model, row)
         return found
 
-    def _look_up(self, row: FeatureRow) -> _Places:
-        index = {name: i for i, name in enumerate(row.names)}
-        model = self._model
-        columns: tuple[str, ...] = ()
-        required: tuple[str, ...] = ()
-        if model is not None:
-            wanted = model.manifest.record.fingerprint
-            named = bool(row.schema_id) and not row.schema_id.startswith("frame:")
-            foreign = wanted is not None and named and row.schema_id != wanted
-            columns, required = model.dual.columns, model.dual.required
-            missing = [name for name in columns if name not in index]
-            if foreign or missing or row.interval != model.interval:
-                raise ModelError(
-                    f"model {model.model_id} reads {model.interval} features {wanted}, this row is of {row.interval} "
-                    f"features {row.schema_id} and lacks {len(missing)} columns; train it again",
-                    expected=wanted,
-                    found=row.schema_id,
-                    missing=missing[:5],
-                )
-        name = model.volatility if model is not None else VOLATILITY
-        if name not in index:
-            raise unknown_name("feature", name, row.names)
-        places = {column: i for i, column in enumerate(columns)}
-        regime = model.dual.bundle.get("regime") if model is not None else None
-        return _Places(
-            volatility=index[name],
-            model=np.array([index[c] for c in columns], dtype=np.int64),
-            required=np.array([places[c] for c in required], dtype=np.int64),
-            regime=None if regime is None else np.array([index[c] for c in regime.spec.columns], dtype=np.int64),
-            health=tuple((c, index[c]) for c in HEALTH_COLUMNS if c in index),
-            technical=tuple((c, index[c]) for c in TECHNICAL_COLUMNS if c in index),
-        )
-
-    def _move_on(self, given: AnalysisInput, symbol: _Symbol, places: _Places, volatility: float) -> None:
+    def _move_on(self, given: AnalysisInput, symbol: Memory, places: Places, volatility: float) -> None:
         """Take in a new closed bar."""
         row, candle = given.row, given.market.candle
         if candle is not None and candle.open_ns == row.open_ns:
@@ -364,7 +235,7 @@ class Analyst:
             symbol.vigilance.row(row.values[places.model])
 
     def _opinion(
-        self, given: AnalysisInput, symbol: _Symbol, places: _Places, volatility: float, new: bool
+        self, given: AnalysisInput, symbol: Memory, places: Places, volatility: float, new: bool
     ) -> AnalysisResult:
         config, row, model = self.config, given.row, self._model
         step = row.known_ns - row.open_ns
@@ -408,7 +279,7 @@ class Analyst:
         )
 
     def _judge(
-        self, given: AnalysisInput, symbol: _Symbol, places: _Places, volatility: float
+        self, given: AnalysisInput, symbol: Memory, places: Places, volatility: float
     ) -> tuple[Judgement | None, tuple[Reason, ...]]:
         """The model's judgement, or None and why there is none."""
         config, row, model = self.config, given.row, self._model
@@ -436,8 +307,8 @@ class Analyst:
     def _refusals(
         self,
         given: AnalysisInput,
-        symbol: _Symbol,
-        model: _Model,
+        symbol: Memory,
+        model: ActiveModel,
         judged: Judgement,
         target: float,
         stop: float,
@@ -470,31 +341,13 @@ class Analyst:
             found.append(Reason(code="opinion.tied"))
         elif not low > needed:
             found.append(Reason(code="edge.below_break_even", numbers={"low": low, "needed": needed}))
-        found += self._moment(symbol, model, judged, row, wanted=judged.side[0] != 0 and low > needed)
+        side, wanted = int(judged.side[0]), bool(judged.side[0] != 0 and low > needed)
+        wait = symbol.moment(row, model.time_to_live, side, timing, wanted=wanted)
+        if wait is not None:
+            found.append(wait)
         return tuple(found), factor
 
-    def _moment(
-        self, symbol: _Symbol, model: _Model, judged: Judgement, row: FeatureRow, *, wanted: bool
-    ) -> list[Reason]:
-        """Whether a wanted bet waits for its moment, at most for its time to live."""
-        side, timing = int(judged.side[0]), float(judged.timing[0])
-        if not wanted:
-            symbol.wish_side, symbol.lapsed = 0, False
-            return []
-        if side != symbol.wish_side:
-            ends = row.known_ns + model.time_to_live * (row.known_ns - row.open_ns)
-            symbol.wish_side, symbol.wish_ends_ns, symbol.lapsed = side, ends, False
-        if math.isnan(timing):
-            return []
-        if symbol.lapsed or row.known_ns > symbol.wish_ends_ns:
-            symbol.lapsed = True
-            return [Reason(code="timing.lapsed", numbers={"timing": timing})]
-        if timing >= 0.5:
-            return []
-        left = (symbol.wish_ends_ns - row.known_ns) / 1e9
-        return [Reason(code="timing.wait", numbers={"timing": timing, "seconds_left": left})]
-
-    def _regime(self, row: FeatureRow, symbol: _Symbol, places: _Places, new: bool) -> RegimeView | None:
+    def _regime(self, row: FeatureRow, symbol: Memory, places: Places, new: bool) -> RegimeView | None:
         if symbol.regime is None or places.regime is None or not row.ready or not new:
             last = self._results.get(row.symbol)
             return last[-1].regime if last and not new else None
@@ -503,19 +356,19 @@ class Analyst:
             return None
         return RegimeView(state=now.regime, probabilities=now.probabilities)
 
-    def _health(self, given: AnalysisInput, places: _Places) -> Any:
+    def _health(self, given: AnalysisInput, places: Places) -> Any:
         if not self.config.enable_market_health_analysis or not given.row.ready:
             return None
         return health_of(_known(given.row.values, places.health), given.market, self.config.health)
 
-    def _technical(self, given: AnalysisInput, places: _Places) -> Any:
+    def _technical(self, given: AnalysisInput, places: Places) -> Any:
         config = self.config
         if not (config.enable_technical_analysis and config.enable_feature_engineering) or not given.row.ready:
             return None
         return technical_of(_known(given.row.values, places.technical))
 
     def _liquidation(
-        self, given: AnalysisInput, symbol: _Symbol, side: int, volatility: float, stop: float
+        self, given: AnalysisInput, symbol: Memory, side: int, volatility: float, stop: float
     ) -> tuple[LiquidationView | None, tuple[Reason, ...]]:
         """Of the open position, else of a new one on the opinion's side; of a long when there is none."""
         if not self.config.enable_liquidation_risk_analysis:
@@ -537,22 +390,9 @@ class Analyst:
         return view, (reason,) if reason is not None else ()
 
 
-_PLAIN = ("last_open_ns", "wish_side", "wish_ends_ns", "lapsed")
 _REFUSALS = frozenset(
     {"row.stale", "opinion.tied", "edge.below_break_even", "timing.wait", "timing.lapsed", "calibration.broken"}
 )
-
-
-def _loaded(model: Any) -> registry.Loaded:
-    """A model from a directory, a `Loaded`, or anything that carries one as `loaded`."""
-    if isinstance(model, registry.Loaded):
-        return model
-    if isinstance(model, str | Path):
-        return registry.load(model)
-    found = getattr(model, "loaded", None)
-    if not isinstance(found, registry.Loaded):
-        raise InvalidInput(f"model must be a directory or a trained model, not {type(model).__name__}")
-    return found
 
 
 def _known(values: NDArray[np.float64], places: tuple[tuple[str, int], ...]) -> dict[str, float]:

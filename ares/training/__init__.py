@@ -12,6 +12,8 @@ __all__ = [
     "Labels",
     "OutOfFold",
     "PurgedKFold",
+    "TrainConfig",
+    "TrainedModel",
     "TrialLedger",
     "WalkForward",
     "cusum",
@@ -21,6 +23,7 @@ __all__ = [
     "meta_labels",
     "out_of_fold",
     "reliability",
+    "train",
     "triple_barrier",
 ]
 
@@ -33,6 +36,8 @@ __getattr__, __dir__ = lazy(
         "Labels": "ares.training.labels",
         "OutOfFold": "ares.training.out_of_fold",
         "PurgedKFold": "ares.training.splits",
+        "TrainConfig": "ares.training.dataset",
+        "TrainedModel": "ares.training.trainer",
         "TrialLedger": "ares.training.trials",
         "WalkForward": "ares.training.splits",
         "cusum": "ares.training.labels",
@@ -42,6 +47,7 @@ __getattr__, __dir__ = lazy(
         "meta_labels": "ares.training.out_of_fold",
         "out_of_fold": "ares.training.out_of_fold",
         "reliability": "ares.training.reliability",
+        "train": "ares.training.trainer",
         "triple_barrier": "ares.training.labels",
     },
 )

@@ -1,0 +1,121 @@
+"""The model in use: a loaded bundle, what it was trained for, and where its columns stand in a feature row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from ares.analyst.dual_model import DualModel
+from ares.analyst.health import HEALTH_COLUMNS
+from ares.analyst.technical import TECHNICAL_COLUMNS
+from ares.errors import InvalidInput, ModelError, unknown_name
+from ares.models import registry
+from ares.models.bundle import Bundle
+from ares.values import FeatureRow
+
+__all__ = ["ActiveModel", "Places", "places_of", "read_model"]
+
+VOLATILITY = "volatility.ewma_128"  # read when there is no model to name another column
+
+
+@frozen(kw_only=True, eq=False)
+class ActiveModel:
+    """A dual model with the bet that its probabilities are about."""
+
+    model_id: str
+    dual: DualModel
+    manifest: registry.Manifest
+    horizon: int
+    target: float
+    stop: float
+    cost: float
+    volatility: str
+    interval: str
+    time_to_live: int
+    expires_ns: int | None
+
+    @classmethod
+    def of(cls, loaded: registry.Loaded) -> ActiveModel:
+        """Read what was loaded. Raises ModelError when it is no dual model."""
+        if not isinstance(loaded.model, Bundle):
+            raise ModelError(f"an analyst needs a bundle of models, not a {type(loaded.model).__name__}")
+        dual = DualModel(bundle=loaded.model)
+        expires = dual.bundle.settings.get("expires_ns")
+        return cls(
+            model_id=loaded.manifest.model_id,
+            dual=dual,
+            manifest=loaded.manifest,
+            horizon=dual.setting("horizon", int),
+            target=float(dual.setting("target", (int, float))),
+            stop=float(dual.setting("stop", (int, float))),
+            cost=float(dual.setting("cost", (int, float))),
+            volatility=dual.setting("volatility", str),
+            interval=dual.setting("interval", str),
+            time_to_live=dual.setting("time_to_live", int),
+            expires_ns=None if expires is None else int(expires),
+        )
+
+
+@frozen(kw_only=True, eq=False)
+class Places:
+    """Where the columns stand in rows of one schema."""
+
+    volatility: int
+    model: NDArray[np.int64]
+    required: NDArray[np.int64]  # positions in the model's row
+    regime: NDArray[np.int64] | None
+    health: tuple[tuple[str, int], ...]
+    technical: tuple[tuple[str, int], ...]
+
+
+def read_model(model: Any) -> registry.Loaded:
+    """A model from a directory, a `Loaded`, or anything that carries one as `loaded`."""
+    if isinstance(model, registry.Loaded):
+        return model
+    if isinstance(model, str | Path):
+        return registry.load(model)
+    found = getattr(model, "loaded", None)
+    if not isinstance(found, registry.Loaded):
+        raise InvalidInput(f"model must be a directory or a trained model, not {type(model).__name__}")
+    return found
+
+
+def places_of(model: ActiveModel | None, row: FeatureRow) -> Places:
+    """Where everything stands in rows of this schema.
+
+    Raises: ModelError when the model was trained on other features; InvalidInput when the volatility is missing.
+    """
+    index = {name: i for i, name in enumerate(row.names)}
+    columns: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    if model is not None:
+        wanted = model.manifest.record.fingerprint
+        named = bool(row.schema_id) and not row.schema_id.startswith("frame:")
+        foreign = wanted is not None and named and row.schema_id != wanted
+        columns, required = model.dual.columns, model.dual.required
+        missing = [name for name in columns if name not in index]
+        if foreign or missing or row.interval != model.interval:
+            raise ModelError(
+                f"model {model.model_id} reads {model.interval} features {wanted}, this row is of {row.interval} "
+                f"features {row.schema_id} and lacks {len(missing)} columns; train it again",
+                expected=wanted,
+                found=row.schema_id,
+                missing=missing[:5],
+            )
+    name = model.volatility if model is not None else VOLATILITY
+    if name not in index:
+        raise unknown_name("feature", name, row.names)
+    places = {column: i for i, column in enumerate(columns)}
+    regime = model.dual.bundle.get("regime") if model is not None else None
+    return Places(
+        volatility=index[name],
+        model=np.array([index[c] for c in columns], dtype=np.int64),
+        required=np.array([places[c] for c in required], dtype=np.int64),
+        regime=None if regime is None else np.array([index[c] for c in regime.spec.columns], dtype=np.int64),
+        health=tuple((c, index[c]) for c in HEALTH_COLUMNS if c in index),
+        technical=tuple((c, index[c]) for c in TECHNICAL_COLUMNS if c in index),
+    )
