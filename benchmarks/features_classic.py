@@ -37,7 +37,7 @@ def classic() -> list[Wanted]:
     line = ex.minus(ex.ema(close, 12), ex.ema(close, 26))
     signal = ex.ema(line, 9)
     found += [("macd", line), ("macd_signal", signal), ("macd_histogram", ex.minus(line, signal))]
-    found += zip(("adx", "di_plus", "di_minus"), ex.many("direction", high, low, close, outputs=3, ints=(14,)))
+    found += zip(("adx", "di_plus", "di_minus"), ex.many("direction", high, low, close, outputs=3, ints=(14,)), strict=True)
     for n in (20, 55):
         top, bottom = ex.channel(n)
         found += [(f"highest_{n}", top), (f"lowest_{n}", bottom)]
@@ -113,7 +113,7 @@ def bar_by_bar(plan: Plan, m: Market, bars: int) -> float:
     memory, table, state, inputs = e.memory, e.table, e.state, e.inputs
     clock = time.perf_counter_ns
     taken = []
-    for k, values in zip(m.numbers[:bars].tolist(), zip(*rows)):
+    for k, values in zip(m.numbers[:bars].tolist(), zip(*rows, strict=True), strict=True):
         begun = clock()
         advance(memory, table, state, inputs, number, out, 0, 0, 0, k, *values)
         taken.append(clock() - begun)

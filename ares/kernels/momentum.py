@@ -207,7 +207,10 @@ def supertrend(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first
 
 @inner
 def mfi(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, fresh: int) -> None:
-    """Share of money flow (inputs: typical price, volume) on rising rows over `w` rows, in [0, 1]; NaN without flow."""
+    """Share of money flow (inputs: typical price, volume) on rising rows over `w` rows, in [0, 1]; NaN without flow.
+
+    Typical prices that differ by less than 1e-12 of their size are equal: the sum of three prices is rounded.
+    """
     w = t[k + INT]
     x = m[t[k + IN] :]
     volume = m[t[k + IN + 1] :]
@@ -219,22 +222,28 @@ def mfi(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, 
         if i < first + w:
             y[i] = NAN
             continue
-        flow = x[i] * volume[i]
         if not again:
-            up += flow if x[i] > x[i - 1] else 0.0
-            down += flow if x[i] < x[i - 1] else 0.0
+            flow = x[i] * volume[i]
+            step = x[i] - x[i - 1]
+            least = 1e-12 * x[i]
+            up += flow if step > least else 0.0
+            down += flow if step < -least else 0.0
             j = i - w
-            old = x[j] * volume[j]
-            up -= old if x[j] > x[j - 1] else 0.0
-            down -= old if x[j] < x[j - 1] else 0.0
-            again = not old <= 1e4 * (up + down)
+            flow = x[j] * volume[j]
+            step = x[j] - x[j - 1]
+            least = 1e-12 * x[j]
+            up -= flow if step > least else 0.0
+            down -= flow if step < -least else 0.0
+            again = not flow <= 1e4 * (up + down)
         if again:
             up = 0.0
             down = 0.0
             for j in range(i - w + 1, i + 1):
                 flow = x[j] * volume[j]
-                up += flow if x[j] > x[j - 1] else 0.0
-                down += flow if x[j] < x[j - 1] else 0.0
+                step = x[j] - x[j - 1]
+                least = 1e-12 * x[j]
+                up += flow if step > least else 0.0
+                down += flow if step < -least else 0.0
             again = False
             m[so + 2] = 1.0
         both = up + down
