@@ -19,6 +19,7 @@ from ares.pipeline.journal import Journal
 from ares.pipeline.live import LiveTradingPipeline, PipelineConfig
 from ares.protocols import AnalysisStage, Exchange, FeatureStage, MonitoringStage, TacticsStage
 from ares.tactician.tactician import Tactician
+from ares.training.trials import TrialLedger
 
 __all__ = ["Stages", "build", "build_backtester", "stages"]
 
@@ -44,8 +45,10 @@ def stages(config: AresConfig | None = None) -> Stages:
     )
 
 
-def build_backtester(config: AresConfig | None = None, parts: Stages | None = None) -> Backtester:
-    """A backtester with these settings; `parts` replaces the reference stages."""
+def build_backtester(
+    config: AresConfig | None = None, parts: Stages | None = None, trials: TrialLedger | None = None
+) -> Backtester:
+    """A backtester with these settings; `parts` replaces the reference stages, `trials` is where runs are noted."""
     chosen = config or AresConfig()
     bot = parts or stages(chosen)
     return Backtester(
@@ -54,6 +57,7 @@ def build_backtester(config: AresConfig | None = None, parts: Stages | None = No
         tactician=bot.tactician,
         monitor=bot.monitor,
         config=chosen.backtest,
+        trials=trials,
     )
 
 

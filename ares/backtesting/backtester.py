@@ -8,12 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ares.analyst.rules import RuleAnalyst
+from ares.backtesting.discount import discounted, record_run
 from ares.backtesting.driver import Driver, Observer
 from ares.backtesting.recorder import Recorder
 from ares.backtesting.result import BacktestResult, result_of
+from ares.clock import SystemClock
 from ares.errors import InvalidInput
 from ares.events import CandleClosed, Command, Event
 from ares.features.orchestrator import FeatureOrchestrator
@@ -24,7 +26,9 @@ from ares.protocols import AnalysisStage, FeatureStage, MonitoringStage, Tactics
 from ares.simulation.session import Session
 from ares.simulation.tape import Tape
 from ares.simulation.venue import VenueConfig
+from ares.storage import sha256_bytes
 from ares.tactician.tactician import Tactician
+from ares.training.trials import TrialLedger, session_ledger
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +63,10 @@ class Backtester:
         analyst: AnalysisStage | None = None,
         tactician: TacticsStage | None = None,
         monitor: MonitoringStage | None = None,
+        trials: TrialLedger | None = None,
     ) -> None:
+        """trials: where each run is written down; None: the ledger in memory that this process shares."""
+        self._trials = trials
         self.config = config or BacktestConfig()
         self._stages: dict[str, Any] = {
             "features": features if features is not None else FeatureOrchestrator(),
@@ -109,7 +116,26 @@ class Backtester:
                 watcher(event, commands)
 
         Driver(session, desk, stages["analyst"], stages["tactician"], tell, self.config.history).run()
-        return result_of("backtest", recorder, slippage=self.config.venue.slippage, draws=self.config.random_draws)
+        result = result_of("backtest", recorder, slippage=self.config.venue.slippage, draws=self.config.random_draws)
+        return self._written_down(result, tape)
+
+    def _written_down(self, result: BacktestResult, tape: Tape) -> BacktestResult:
+        """The result judged among everything that was tried on these symbols and this interval, itself included."""
+        ledger = self._trials if self._trials is not None else session_ledger()
+        family = f"{','.join(result.symbols)} {result.interval}"
+        start = result.statistics.start_equity
+        stages = {name: type(stage).__name__ for name, stage in self._stages.items()}
+        settings = repr([self.config, *(getattr(stage, "config", None) for stage in self._stages.values())])
+        record_run(
+            ledger,
+            family=family,
+            name=stages["analyst"],
+            parameters={"tape": tape.sha256, "settings": sha256_bytes(settings.encode()), **stages},
+            start_equity=start,
+            equity=result.equity,
+            recorded_ns=SystemClock().now_ns(),
+        )
+        return evolve(result, discount=discounted(ledger, family, start, result.equity))
 
     def _copies(self) -> dict[str, Any]:
         """Fresh copies of the stages. Raises InvalidInput for a stage that cannot be copied."""

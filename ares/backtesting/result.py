@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from attrs import field, frozen
 
+from ares.backtesting.discount import Discount
 from ares.backtesting.recorder import MarketMemory, Recorder
 from ares.errors import DataError
 from ares.instruments import Interval
@@ -40,6 +41,7 @@ class BacktestResult:
     fees: float  # quote, paid
     funding: float | None  # quote, received; None: funding is not in the data
     orders_sent: int
+    discount: Discount | None = None  # among all that was tried; None: not a trial, such as a paper session
     records: DeskRecords = field(repr=False)
 
     @cached_property
@@ -82,6 +84,7 @@ class BacktestResult:
             "funding": self.funding,
             "max_drawdown": stats["max_drawdown"],
             "sharpe": stats["sharpe"],
+            **(self.discount.to_dict() if self.discount is not None else {}),
             "baselines": _mean(list(per_symbol.values())),
         }
 

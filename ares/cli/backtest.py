@@ -25,6 +25,7 @@ def backtest(
     balance: options.Balance = None,
     config: options.ConfigFile = None,
     report: Annotated[Path | None, typer.Option(help="Also write an HTML page with curves and trades.")] = None,
+    trials: options.TrialsFile = Path("data/trials.sqlite"),
     json: options.JsonOut = False,
     progress: options.Progress = None,
     log: options.LogLevel = None,
@@ -35,12 +36,17 @@ def backtest(
     from ares.cli.outcome import describe, show
     from ares.cli.screen import note, progress_bar
     from ares.cli.settings import settings
+    from ares.training.trials import TrialLedger
 
     check_exchange_name(exchange)
     chosen = settings(config, balance=balance, log=log)
     market = open_tape(symbol, tape=tape, interval=interval, funding=funding, seed=seed, bars=bars)
-    with progress_bar(f"{symbol} {market.interval}", len(market), progress) as advance:
-        result = build_backtester(chosen).run(market, progress=lambda done, total: advance(done))
+    with (
+        TrialLedger(trials) as ledger,
+        progress_bar(f"{symbol} {market.interval}", len(market), progress) as advance,
+    ):
+        backtester = build_backtester(chosen, trials=ledger)
+        result = backtester.run(market, progress=lambda done, total: advance(done))
     if report is not None:
         note(f"report: {result.report(report)}")
     show(describe(result, seed=seed, tape=str(tape) if tape is not None else "synthetic"), as_json=json)

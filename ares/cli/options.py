@@ -22,6 +22,7 @@ __all__ = [
     "Seed",
     "Symbol",
     "TapeFile",
+    "TrialsFile",
 ]
 
 
@@ -52,6 +53,9 @@ Balance = Annotated[
 ]
 FundingFile = Annotated[
     Path | None, typer.Option("--funding", help="Recorded funding rates, Parquet or CSV, to go with --tape.")
+]
+TrialsFile = Annotated[
+    Path, typer.Option("--trials", help="Where every run is written down, so that results can be judged among all.")
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings, YAML. None: the defaults.")]
 JsonOut = Annotated[bool, typer.Option("--json", help="Standard output is one JSON object and nothing else.")]

@@ -99,6 +99,8 @@ def print_summary(result: Mapping[str, Any]) -> None:
     lines.add_row("net return, after all costs", _percent(result["net_return"]))
     lines.add_row("largest drawdown", _percent(0.0 - abs(result["max_drawdown"] or 0.0)))
     lines.add_row("Sharpe ratio, yearly", _number(result["sharpe"]))
+    if result.get("deflated_sharpe") is not None:
+        lines.add_row(f"  above luck, in {result['trials']:,} trials", _percent(result["deflated_sharpe"]).lstrip("+"))
     lines.add_row("orders / closed trades", f"{result['orders']:,} / {result['closed_trades']:,}")
     for reason, count in result.get("exits", {}).items():
         lines.add_row(f"  closed by {reason}", f"{count:,}")

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from ares.analyst.rules import RuleAnalyst
 from ares.backtesting.backtester import BacktestConfig, Backtester
+from ares.backtesting.discount import discounted, record_run
 from ares.backtesting.result import BacktestResult
 from ares.errors import DataError, InvalidInput
 from ares.events import CandleClosed, Command, Event, MarkPrice, Submit, encode
 from ares.protocols import AnalysisInput, AnalysisResult, FeatureRow
+from ares.report.significance import moments, probabilistic_sharpe_ratio
+from ares.report.statistics import returns_of, sharpe
 from ares.simulation.tape import Tape
 from ares.simulation.venue import VenueConfig
+from ares.training.trials import TrialLedger
 
 
 def swing(row: FeatureRow) -> float | None:
@@ -206,3 +212,40 @@ def test_a_tape_that_is_too_short_is_refused(rows: int, tape: Tape) -> None:
 def test_a_missing_file_is_refused() -> None:
     with pytest.raises((DataError, InvalidInput), match="nowhere"):
         Backtester().run("nowhere.parquet")
+
+
+def test_every_run_is_a_trial_and_repeating_one_is_no_new_idea(tape: Tape) -> None:
+    ledger = TrialLedger()
+    short = tape.slice(None, int(tape.track("ETHUSDT").open_ns[900]))
+    results = [Backtester(analyst=RuleAnalyst(rule), trials=ledger).run(short) for rule in (swing, swing)]
+    assert [r.discount.trials for r in results if r.discount is not None] == [1, 2]
+    assert [r.discount.effective_trials for r in results if r.discount is not None] == [1, 1]
+    assert results[1].summary()["trials"] == 2
+    ledger.verify()
+
+
+def test_one_trial_is_judged_against_zero_and_many_against_the_best_of_them() -> None:
+    """By the definition: the deflated ratio of a lone trial is the probabilistic one; rivals can only lower it."""
+    rng = np.random.default_rng(1)
+    times = pd.date_range("2024-01-01", periods=500, freq="h", tz="UTC")
+    ledger, seen = TrialLedger(), []
+    drifts = (0.002, *[0.0] * 11)
+    curves = [pd.Series(100 * np.cumprod(1 + rng.normal(m, 0.01, 500)), index=times) for m in drifts]
+    first = curves[0]
+    for number, equity in enumerate(curves):
+        record_run(
+            ledger,
+            family="f",
+            name=str(number),
+            parameters={"n": number},
+            start_equity=100.0,
+            equity=equity,
+            recorded_ns=number,
+        )
+        seen.append(discounted(ledger, "f", 100.0, first))
+    moved = returns_of([100.0, *first])
+    alone = probabilistic_sharpe_ratio(sharpe(moved), 500, *moments(moved))
+    assert seen[0].deflated_sharpe == pytest.approx(alone)
+    assert math.isnan(seen[0].overfitting)
+    assert seen[-1].effective_trials == 12 and seen[-1].deflated_sharpe < alone
+    assert 0.0 <= seen[-1].overfitting <= 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,13 @@ class Done:
 
 
 @pytest.fixture(scope="session")
-def ares() -> Callable[..., Done]:
-    """`ares("backtest", "--json")` runs the program with these arguments."""
+def ares(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
+    """`ares("backtest", "--json")` runs the program with these arguments, each time in a new folder."""
 
     def run(*arguments: str | Path) -> Done:
         out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        folder = chdir(tmp_path_factory.mktemp("run"))
+        with folder, redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
             program([str(argument) for argument in arguments], prog_name="ares")
         return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 

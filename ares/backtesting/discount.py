@@ -1,0 +1,96 @@
+"""What trying many costs: every backtest is written down, and its Sharpe ratio is judged against all the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from attrs import frozen
+
+from ares.report.significance import deflated_sharpe_ratio, moments, probability_of_backtest_overfitting
+from ares.report.statistics import returns_of, sharpe
+from ares.training.trials import TrialLedger
+
+__all__ = ["Discount", "discounted", "record_run"]
+
+_BLOCKS = 16  # of time, for the probability of overfitting
+_LEAST_PERIODS = 4 * _BLOCKS
+
+
+@frozen(kw_only=True)
+class Discount:
+    """A result among all that were tried on the same market. NaN: not defined, such as without trades."""
+
+    trials: int  # runs recorded, this one included
+    effective_trials: int  # groups of them whose returns move together
+    deflated_sharpe: float  # probability that the true Sharpe ratio beats the best that luck gives in so many tries
+    overfitting: float  # probability that the best in sample is in the lower half out of sample; NaN with one trial
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; None for what is not defined."""
+        return {
+            "trials": self.trials,
+            "effective_trials": self.effective_trials,
+            "deflated_sharpe": None if math.isnan(self.deflated_sharpe) else self.deflated_sharpe,
+            "probability_of_overfitting": None if math.isnan(self.overfitting) else self.overfitting,
+        }
+
+
+def record_run(
+    ledger: TrialLedger,
+    *,
+    family: str,
+    name: str,
+    parameters: Mapping[str, Any],
+    start_equity: float,
+    equity: pd.Series[float],
+    recorded_ns: int,
+) -> None:
+    """Write one backtest down. family: what market it was tried on. equity: after each bar, by close time, quote."""
+    returns = None
+    if len(equity) and start_equity > 0:
+        returns = pd.Series(returns_of([start_equity, *equity]), index=equity.index)
+    ratio = sharpe(returns) if returns is not None else math.nan
+    ledger.record(
+        kind="backtest",
+        name=name,
+        family=family,
+        recorded_ns=recorded_ns,
+        parameters=parameters,
+        metrics={} if math.isnan(ratio) else {"sharpe": ratio},
+        returns=returns,
+    )
+
+
+def discounted(ledger: TrialLedger, family: str, start_equity: float, equity: pd.Series[float]) -> Discount:
+    """Judge a result against everything the ledger knows of its family. Record the result itself first."""
+    summary = ledger.summary(family)
+    returns = returns_of([start_equity, *equity]) if len(equity) and start_equity > 0 else returns_of([1.0])
+    skew, kurtosis = moments(returns)
+    variance = summary.sharpe_variance
+    trials = max(1, summary.effective)
+    deflated = deflated_sharpe_ratio(
+        sharpe(returns),
+        returns.size,
+        skew,
+        kurtosis,
+        variance=variance if trials > 1 and not math.isnan(variance) else 0.0,
+        trials=trials,
+    )
+    return Discount(
+        trials=summary.count,
+        effective_trials=trials,
+        deflated_sharpe=deflated,
+        overfitting=_overfitting(ledger, family),
+    )
+
+
+def _overfitting(ledger: TrialLedger, family: str) -> float:
+    """PBO over the trials' shared time; NaN when there is nothing to choose from or too little of it."""
+    returns = ledger.returns(family)
+    moving = returns.loc[:, returns.std() > 0].T.drop_duplicates().T if len(returns) else returns
+    if moving.shape[1] < 2 or len(moving) < _LEAST_PERIODS:
+        return math.nan
+    return probability_of_backtest_overfitting(moving.to_numpy(), _BLOCKS).probability
