@@ -13,6 +13,7 @@ from ares.account import Account, Position
 from ares.clock import Clock, SystemClock
 from ares.errors import InvalidInput, NotAuthorized, Rejected, Retryable, unknown_name
 from ares.events import VenueSnapshot
+from ares.exchange.account_reads import AccountReads
 from ares.exchange.account_stream import AccountStream
 from ares.exchange.conditionals import Conditionals
 from ares.exchange.config import BinanceConfig
@@ -23,17 +24,7 @@ from ares.exchange.reads import MarketReads
 from ares.exchange.rest import RestClient
 from ares.exchange.streams import MarketStream
 from ares.exchange.wire import requests
-from ares.exchange.wire.account import (
-    AccountConfig,
-    AccountV3,
-    LeverageAnswer,
-    PositionV3,
-    Reply,
-    SymbolConfig,
-    account_of,
-    position_of,
-)
-from ares.exchange.wire.market import PremiumIndex
+from ares.exchange.wire.account import AccountConfig, LeverageAnswer, Reply
 from ares.exchange.wire.refusals import ALREADY_SO, DUPLICATE_ID, NO_SUCH_ORDER
 from ares.exchange.wire.requests import read
 from ares.exchange.wire.trade import AlgoAck, AlgoReport, OrderReport, algo_id_of, order_of, order_of_algo
@@ -49,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BinanceExchange"]
 
-_MARK_AGE_NS = 60_000_000_000  # a mark price older than this is read anew before an order is checked with it
 _MANY = 20  # above so many symbols one read of all open orders is cheaper
 _MODES = {"isolated": "ISOLATED", "cross": "CROSSED"}
 
@@ -79,13 +69,12 @@ class BinanceExchange:
         self._rest = RestClient(self.config, wire, self.clock)
         self._contracts = Contracts(self._rest, self.clock)
         self._reads = MarketReads(self._rest, self.clock)
+        self._account = AccountReads(self._rest, self.clock, self.config.quote_asset)
         self._connect: Connect = connect or open_socket
         self._conditionals = Conditionals()
         self._ours: set[str] = set()  # client ids we have sent
         self._algo_ids: set[str] = set()  # those of conditional orders
         self._symbols: set[str] = set()  # those that streams and orders use
-        self._marks: dict[str, tuple[int, Decimal]] = {}  # when read, mark price
-        self._fees: dict[str, tuple[int, Decimal]] = {}  # price of a fee asset in the quote asset
         self._prepared: set[str] = set()  # symbols whose margin mode was checked
         self._made = 0
         self._market_streams: list[MarketStream] = []
@@ -224,7 +213,7 @@ class BinanceExchange:
             time_in_force=time_in_force,
             client_order_id=client_id,
         )
-        check(request, instrument, None if reduce_only else await self._mark(symbol))
+        check(request, instrument, None if reduce_only else await self._account.mark(symbol))
         if not reduce_only:
             await self._prepare(symbol)
         self._symbols.add(symbol)
@@ -283,7 +272,7 @@ class BinanceExchange:
                     raise
                 now = order
             if now.status is OrderStatus.FILLED:
-                return await self._position(order.symbol)
+                return await self._account.position(order.symbol)
             if now.status.terminal:
                 raise Rejected(
                     f"order {now.order_id} ended {now.status.value}: {now.reason}",
@@ -314,20 +303,11 @@ class BinanceExchange:
 
     async def get_account(self) -> Account:
         """Money and open positions in the quote asset, as the venue sees them."""
-        money, rows = await asyncio.gather(
-            self._rest.read(read("/fapi/v3/account", signed=True, protective=True), AccountV3),
-            self._rest.read(read("/fapi/v3/positionRisk", signed=True, protective=True), list[PositionV3]),
-        )
-        held = [row.symbol for row in rows if Decimal(row.position_amt) != 0]
-        leverage = {symbol: (await self._symbol_config(symbol)).leverage for symbol in held}
-        now = self.clock.now_ns()
-        return account_of(money, rows, leverage, self.config.quote_asset, now)
+        return await self._account.account()
 
     async def get_positions(self, symbol: str | None = None) -> tuple[Position, ...]:
         """Positions that are not flat."""
-        request = read("/fapi/v3/positionRisk", signed=True, protective=True, symbol=symbol)
-        rows = [r for r in await self._rest.read(request, list[PositionV3]) if Decimal(r.position_amt) != 0]
-        return tuple([position_of(row, (await self._symbol_config(row.symbol)).leverage) for row in rows])
+        return await self._account.positions(symbol)
 
     async def set_leverage(self, symbol: str, leverage: int) -> int:
         """Set the symbol's leverage; what the venue confirms. Raises Rejected."""
@@ -347,7 +327,7 @@ class BinanceExchange:
 
     async def account_config(self) -> AccountConfig:
         """What the key and the account may do: trade, withdraw, hedge mode."""
-        return await self._rest.read(read("/fapi/v1/accountConfig", signed=True), AccountConfig)
+        return await self._account.config()
 
     # ------------------------------------------------------------ streams
 
@@ -400,14 +380,8 @@ class BinanceExchange:
         """A commission valued in the quote asset, at a mark price not older than a minute. Raises Retryable."""
         if amount == 0 or asset in ("", self.config.quote_asset):
             return amount
-        now = self.clock.now_ns()
-        known = self._fees.get(asset)
-        if known is None or now - known[0] > _MARK_AGE_NS:
-            index = await self._rest.read(
-                read("/fapi/v1/premiumIndex", symbol=f"{asset}{self.config.quote_asset}"), PremiumIndex
-            )
-            known = self._fees[asset] = (now, Decimal(index.mark_price))
-        return (amount * known[1]).quantize(Decimal("1e-8"))
+        price = await self._account.mark(f"{asset}{self.config.quote_asset}")
+        return (amount * price).quantize(Decimal("1e-8"))
 
     # ------------------------------------------------------------ inside
 
@@ -450,53 +424,15 @@ class BinanceExchange:
         each = await asyncio.gather(*(self.get_open_orders(symbol) for symbol in sorted(self._symbols)))
         return tuple(order for orders in each for order in orders)
 
-    async def _position(self, symbol: str) -> Position:
-        request = read("/fapi/v3/positionRisk", signed=True, protective=True, symbol=symbol)
-        rows = await self._rest.read(request, list[PositionV3])
-        leverage = (await self._symbol_config(symbol)).leverage
-        row = next((r for r in rows if r.symbol == symbol), None)
-        if row is not None:
-            return position_of(row, leverage)
-        zero = Decimal(0)
-        return Position(
-            symbol=symbol,
-            quantity=zero,
-            entry_price=zero,
-            mark_price=await self._mark(symbol),
-            leverage=leverage,
-            margin=zero,
-            maintenance_margin=zero,
-            unrealised=zero,
-            realised=zero,
-            liquidation_price=None,
-            updated_ns=self.clock.now_ns(),
-        )
-
-    async def _symbol_config(self, symbol: str) -> SymbolConfig:
-        request = read("/fapi/v1/symbolConfig", signed=True, symbol=symbol)
-        for row in await self._rest.read(request, list[SymbolConfig]):
-            if row.symbol == symbol:
-                return row
-        raise Retryable(f"{symbol}: the venue did not tell its margin mode and leverage", symbol=symbol)
-
     async def _prepare(self, symbol: str) -> None:
         """Before a symbol's first entry: its margin mode is the configured one, or is made so while it is flat."""
         if symbol in self._prepared:
             return
-        config = await self._symbol_config(symbol)
+        config = await self._account.symbol(symbol)
         if config.margin_type.upper() != self.config.margin_mode:
             mode = next(name for name, wire in _MODES.items() if wire == self.config.margin_mode)
             await self.set_margin_mode(symbol, mode)
         self._prepared.add(symbol)
-
-    async def _mark(self, symbol: str) -> Decimal:
-        """A mark price for filters, not older than a minute."""
-        now = self.clock.now_ns()
-        known = self._marks.get(symbol)
-        if known is None or now - known[0] > _MARK_AGE_NS:
-            index = await self._rest.read(read("/fapi/v1/premiumIndex", symbol=symbol), PremiumIndex)
-            known = self._marks[symbol] = (now, Decimal(index.mark_price))
-        return known[1]
 
     def _new_id(self) -> str:
         """A client order id that does not repeat: the time and a count."""

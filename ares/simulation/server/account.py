@@ -13,24 +13,6 @@ from ares.simulation.server.asked import chosen, is_true, symbol_of
 from ares.simulation.server.calls import Call
 from ares.simulation.server.local_venue import LocalVenue
 
-__all__ = [
-    "account",
-    "account_config",
-    "balance",
-    "commission_rate",
-    "dual_side",
-    "income",
-    "leverage_bracket",
-    "listen_key",
-    "multi_assets",
-    "positions",
-    "positions_v2",
-    "set_dual_side",
-    "set_leverage",
-    "set_margin_type",
-    "symbol_config",
-]
-
 
 def account(venue: LocalVenue, call: Call) -> Any:
     trader = call.account

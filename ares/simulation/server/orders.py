@@ -16,24 +16,6 @@ from ares.simulation.server.asked import decimal_of, is_true, symbol_of
 from ares.simulation.server.calls import Call
 from ares.simulation.server.local_venue import LocalVenue
 
-__all__ = [
-    "algo_order",
-    "all_algo_orders",
-    "all_orders",
-    "batch_orders",
-    "cancel_algo",
-    "cancel_all",
-    "cancel_all_algo",
-    "cancel_order",
-    "get_algo",
-    "get_order",
-    "new_order",
-    "open_algo_orders",
-    "open_order",
-    "open_orders",
-    "test_order",
-    "user_trades",
-]
 
 _CONDITIONAL = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 

@@ -27,22 +27,6 @@ from ares.simulation.server.calls import Call
 from ares.simulation.server.frames import LADDER
 from ares.simulation.server.local_venue import LocalVenue
 
-__all__ = [
-    "agg_trades",
-    "book_ticker",
-    "day_ticker",
-    "depth",
-    "exchange_info",
-    "funding_info",
-    "funding_rate",
-    "klines",
-    "open_interest",
-    "ping",
-    "premium_index",
-    "price_ticker",
-    "time",
-    "trades",
-]
 
 _CONDITIONAL = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 
