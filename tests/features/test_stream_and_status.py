@@ -1,0 +1,151 @@
+"""A stream saved and restored, many updates without growth, own nodes, precomputed frames, status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ares.errors import InvalidInput, ModelError
+from ares.features.config import FeatureConfig
+from ares.features.nodes import FeatureNode
+from ares.features.orchestrator import FeatureOrchestrator
+from ares.kernels.jit import jit
+from tests.features.real import candles_of, differences
+
+
+@pytest.fixture(scope="module")
+def bars(klines: Callable[..., pd.DataFrame]) -> pd.DataFrame:
+    return klines("spot_ETHUSDT_1h_full", 3_000)
+
+
+def running_maximum(x: np.ndarray, state: np.ndarray) -> float:
+    state[0] = max(state[0], x[0])
+    return float(x[0] / state[0] - 1.0)
+
+
+DRAWDOWN = FeatureNode(name="mine.drawdown", step=running_maximum, inputs=("close",), state_size=1)
+DOUBLE = FeatureNode(
+    name="mine.double", step=jit(cached=False)(lambda x, state: x[0] + x[1]),
+    inputs=("momentum.rsi_14", "mine.drawdown"), warmup=3,
+)  # fmt: skip
+
+
+def test_a_saved_stream_continues_with_the_same_bits(bars: pd.DataFrame) -> None:
+    candles = candles_of(bars, "1h")
+    first = FeatureOrchestrator(nodes=[DRAWDOWN]).stream("ETHUSDT", "1h")
+    for candle in candles[:1_777]:
+        first.update(candle)
+    saved = first.save_state()
+    plain = {k: v for k, v in saved.items() if k not in ("memory", "state", "tails")}
+    saved = {**saved, **json.loads(json.dumps(plain))}
+    second = FeatureOrchestrator(nodes=[DRAWDOWN]).stream("ETHUSDT", "1h")
+    second.load_state(saved)
+    for candle in candles[1_777:]:
+        a, b = first.update(candle), second.update(candle)
+        np.testing.assert_array_equal(a.values, b.values)
+        assert a.schema_id == b.schema_id and a.ready == b.ready
+
+
+def test_a_state_of_other_features_is_refused(bars: pd.DataFrame) -> None:
+    stream = FeatureOrchestrator().stream("ETHUSDT", "1h")
+    saved = stream.save_state()
+    other = FeatureOrchestrator(FeatureConfig(exclude=("patterns.*",))).stream("ETHUSDT", "1h")
+    with pytest.raises(ModelError, match="rebuild"):
+        other.load_state(saved)
+    with pytest.raises(ModelError, match="BTCUSDT"):
+        FeatureOrchestrator().stream("BTCUSDT", "1h").load_state(saved)
+
+
+def test_own_nodes_run_in_both_rhythms(bars: pd.DataFrame) -> None:
+    features = FeatureOrchestrator(FeatureConfig(groups=("momentum",)), nodes=[DRAWDOWN, DOUBLE])
+    whole = features.compute(bars)
+    expected = bars.close / bars.close.cummax() - 1.0
+    np.testing.assert_allclose(whole["mine.drawdown"], expected, rtol=1e-15)
+    np.testing.assert_array_equal(whole["mine.double"], whole["momentum.rsi_14"] + whole["mine.drawdown"])
+    stream = features.stream("ETHUSDT", "1h")
+    rows = [stream.update(c).values for c in candles_of(bars, "1h")]
+    assert differences(pd.DataFrame(rows, bars.index, whole.columns), whole) == []
+
+
+def test_a_node_must_name_what_exists(bars: pd.DataFrame) -> None:
+    node = FeatureNode(name="mine.x", step=running_maximum, inputs=("momentum.rsi_15",), state_size=1)
+    with pytest.raises(InvalidInput, match="momentum.rsi_14"):
+        FeatureOrchestrator(nodes=[node]).compute(bars)
+    twice = FeatureNode(name="momentum.rsi_14", step=running_maximum, inputs=("close",), state_size=1)
+    with pytest.raises(InvalidInput, match="already"):
+        FeatureOrchestrator(nodes=[twice]).compute(bars)
+
+
+def test_a_node_changes_the_fingerprint_with_its_version(bars: pd.DataFrame) -> None:
+    def fingerprint(version: str) -> str:
+        node = FeatureNode(name="mine.x", step=running_maximum, inputs=("close",), state_size=1, version=version)
+        return FeatureOrchestrator(nodes=[node]).schema("1h").fingerprint
+
+    assert fingerprint("1") == fingerprint("1") != fingerprint("2") != FeatureOrchestrator().schema("1h").fingerprint
+
+
+def test_a_precomputed_frame_is_joined_by_open_time(bars: pd.DataFrame) -> None:
+    own = pd.DataFrame({"mine.rank": np.arange(2_000.0)}, index=bars.index[500:2_500])
+    features = FeatureOrchestrator(FeatureConfig(groups=("momentum",)), precomputed=own)
+    whole = features.compute(bars)
+    pd.testing.assert_series_equal(whole["mine.rank"], own["mine.rank"].reindex(bars.index), check_names=False)
+    stream = features.stream("ETHUSDT", "1h")
+    rows = [stream.update(c).values for c in candles_of(bars, "1h")]
+    assert differences(pd.DataFrame(rows, bars.index, whole.columns), whole) == []
+
+
+def test_sources_decide_the_schema_of_batch_and_stream_alike(bars: pd.DataFrame) -> None:
+    features = FeatureOrchestrator()
+    poor = bars[["open", "high", "low", "close", "volume"]]
+    whole = features.compute(poor)
+    assert not any("taker" in name or "trade_size" in name for name in whole.columns)
+    stream = features.stream("ETHUSDT", "1h")
+    row = stream.update(candles_of(poor, "1h")[0])
+    assert row.names == stream.feature_names == tuple(whole.columns)
+    assert row.schema_id == features.fingerprint
+    rich = features.compute(bars)
+    assert set(rich.columns) - set(whole.columns) == {
+        "volume.taker_ratio_1", "volume.taker_ratio_24", "volume.taker_z_48", "volume.trade_size_48"
+    }  # fmt: skip
+
+
+def test_updates_do_not_grow(bars: pd.DataFrame) -> None:
+    import tracemalloc
+
+    stream = FeatureOrchestrator().stream("ETHUSDT", "1h")
+    candles = candles_of(bars, "1h")
+    for candle in candles[:1_500]:
+        stream.update(candle)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for candle in candles[1_500:]:
+        stream.update(candle)
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 20_000
+
+
+def test_status_tells_progress_and_missing_values(bars: pd.DataFrame) -> None:
+    features = FeatureOrchestrator()
+    whole = features.compute(bars)
+    stream = features.stream("ETHUSDT", "1h")
+    for candle in candles_of(bars, "1h")[:100]:
+        stream.update(candle)
+    status = features.get_feature_status()
+    assert status["features"] == whole.shape[1] == sum(status["groups"].values())
+    assert status["last_batch"]["rows"] == len(bars)
+    assert status["last_batch"]["missing"]["momentum.rsi_14"] == int(whole["momentum.rsi_14"].isna().sum())
+    progress = status["streams"]["ETHUSDT 1h"]
+    assert progress["rows"] == 100 and 0 < progress["warm"] < 1 and not progress["settled"]
+    assert progress["latency_us"] > 0 and progress["missing"] > 0
+    assert status["cache"] is None and status["autoencoder"] == "absent"
+    json.dumps(status)
+
+
+async def test_the_async_verb_is_compute(bars: pd.DataFrame) -> None:
+    features = FeatureOrchestrator(FeatureConfig(groups=("returns",)))
+    assert differences(await features.generate_all_features(klines_df=bars), features.compute(bars)) == []
