@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from ares.cli.backtest import backtest
+from ares.cli.download import download
 from ares.cli.paper import paper
 from ares.cli.precompute import precompute
 from ares.cli.replay import replay
 from ares.cli.simulate import simulate
+from ares.cli.verify import verify
 from ares.cli.warm import warm
 
 __all__ = ["program"]
@@ -29,6 +31,8 @@ program.command()(replay)
 program.command()(precompute)
 program.command()(warm)
 program.command()(simulate)
+program.command()(download)
+program.command()(verify)
 
 
 def _version(asked: bool) -> None:

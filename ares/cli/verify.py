@@ -1,0 +1,149 @@
+"""`ares verify`: a read-only look at a live venue before money depends on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from attrs import evolve, frozen
+from rich.console import Console
+
+from ares.cli.exits import ends_with_exit_code
+from ares.cli.options import ConfigFile, JsonOut, Symbol
+from ares.cli.screen import print_json
+from ares.errors import AresError, NotAuthorized
+from ares.secret import hide_secrets
+
+if TYPE_CHECKING:
+    from ares.exchange.binance import BinanceExchange
+    from ares.exchange.config import BinanceConfig
+
+__all__ = ["Check", "verify", "verify_exchange"]
+
+_MOST_DRIFT_MS = 500.0
+_STREAM_SECONDS = 10.0
+
+
+@frozen(kw_only=True)
+class Check:
+    """One line of the checklist. state: "ok", "failed", or "skipped" when there are no keys."""
+
+    name: str
+    state: str
+    found: str
+
+
+@ends_with_exit_code
+def verify(
+    symbol: Symbol = "ETHUSDT",
+    config: ConfigFile = None,
+    rest_url: Annotated[str | None, typer.Option(help="Another address of REST.")] = None,
+    stream_url: Annotated[str | None, typer.Option(help="Another address of the streams.")] = None,
+    json: JsonOut = False,
+) -> None:
+    """Check connection, clock, key rights, modes, filters, balance and streams. Nothing is ordered or changed.
+
+    The exit code is 0 when everything that was checked is well, 5 otherwise.
+    """
+    from ares.config import load_config
+
+    chosen = load_config(config).exchange
+    if rest_url is not None or stream_url is not None:
+        chosen = evolve(chosen, rest_url=rest_url or chosen.rest_url, stream_url=stream_url or chosen.stream_url)
+    checks = asyncio.run(verify_exchange(chosen, symbol))
+    bad = [c.name for c in checks if c.state == "failed"]
+    if json:
+        print_json({"ok": not bad, "checks": [{"name": c.name, "state": c.state, "found": c.found} for c in checks]})
+    else:
+        screen = Console(highlight=False)
+        colours = {"ok": "green", "failed": "bold red", "skipped": "dim"}
+        for check in checks:
+            screen.print(f"[{colours[check.state]}]{check.state:>7}[/]  {check.name}: ", end="")
+            screen.print(check.found, markup=False, soft_wrap=True)
+    if bad:
+        raise NotAuthorized(f"not fit to trade: {', '.join(bad)}", failed=bad)
+
+
+async def verify_exchange(config: BinanceConfig, symbol: str) -> list[Check]:
+    """The checklist of one venue, in order. Raises nothing of the venue's: what fails is a line."""
+    from ares.exchange.binance import BinanceExchange
+
+    exchange = BinanceExchange(config)
+    checks: list[Check] = []
+
+    async def look(name: str, work: Callable[[], Awaitable[str]], *, private: bool = False) -> None:
+        if private and config.api_key is None:
+            checks.append(Check(name=name, state="skipped", found="no API key given"))
+            return
+        try:
+            checks.append(Check(name=name, state="ok", found=await work()))
+        except AresError as error:
+            checks.append(Check(name=name, state="failed", found=hide_secrets(str(error))))
+
+    try:
+        await look("connection and modes", lambda: _connect(exchange))
+        await look("clock", lambda: _clock(exchange))
+        await look("filters", lambda: _filters(exchange, symbol))
+        await look("key rights", lambda: _rights(exchange), private=True)
+        await look("balance", lambda: _balance(exchange), private=True)
+        await look("market stream", lambda: _market(exchange, symbol))
+        await look("account stream", lambda: _account(exchange), private=True)
+    finally:
+        await exchange.close()
+    return checks
+
+
+async def _connect(exchange: BinanceExchange) -> str:
+    await exchange.__aenter__()
+    return f"{exchange.config.where.name} at {exchange.config.rest}"
+
+
+async def _clock(exchange: BinanceExchange) -> str:
+    offset = float(str(exchange.get_exchange_status()["clock_offset_ms"]))
+    if abs(offset) > _MOST_DRIFT_MS:
+        raise NotAuthorized(f"this machine's clock is {offset:+.0f} ms off: synchronise it", offset_ms=offset)
+    return f"{offset:+.1f} ms"
+
+
+async def _filters(exchange: BinanceExchange, symbol: str) -> str:
+    i = await exchange.get_instrument(symbol)
+    if not i.trading:
+        raise NotAuthorized(f"{symbol} is not trading")
+    return f"{symbol}: tick {i.tick_size}, lot {i.lot_step}, least notional {i.min_notional}, {len(i.tiers)} tiers"
+
+
+async def _rights(exchange: BinanceExchange) -> str:
+    rights = await exchange.account_config()
+    if rights.can_withdraw:
+        raise NotAuthorized("the account or key may withdraw: make a key that can only trade", can_withdraw=True)
+    if not rights.can_trade:
+        raise NotAuthorized("the key may not trade")
+    return "may trade, may not withdraw, one-way mode"
+
+
+async def _balance(exchange: BinanceExchange) -> str:
+    account = await exchange.get_account()
+    held = ", ".join(f"{p.symbol} {p.quantity}" for p in account.positions) or "flat"
+    return f"{account.wallet} {account.asset}, {held}"
+
+
+async def _first(stream: Any, what: str) -> Any:
+    try:
+        async with asyncio.timeout(_STREAM_SECONDS):
+            return await anext(stream)
+    except TimeoutError:
+        raise NotAuthorized(f"the {what} stream was silent for {_STREAM_SECONDS:g} s") from None
+    finally:
+        await stream.aclose()
+
+
+async def _market(exchange: BinanceExchange, symbol: str) -> str:
+    event = await _first(exchange.stream_market([symbol], "1m"), "market")
+    return f"first event {type(event).__name__}"
+
+
+async def _account(exchange: BinanceExchange) -> str:
+    event = await _first(exchange.stream_account(), "account")
+    return f"first event {type(event).__name__}"

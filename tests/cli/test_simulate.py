@@ -1,0 +1,68 @@
+"""`ares simulate`, `ares verify` and `ares paper --exchange BINANCE` together, as their users start them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("uvicorn")
+
+KEY, SECRET = "cli-account-key", "cli-canary-secret"
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[dict[str, str]]:
+    command = [
+        sys.executable, "-m", "ares", "simulate", "--port", "0", "--api-key", KEY, "--api-secret", SECRET,
+        "--balance", "10000", "--bars", "900", "--pace", "60", "--history", "400",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.communicate(timeout=15)
+
+
+def verify(local: dict[str, str], key: str, secret: str) -> tuple[int, dict[str, object], str]:
+    environment = {**os.environ, "ARES_BINANCE_API_KEY": key, "ARES_BINANCE_API_SECRET": secret}
+    command = [
+        sys.executable, "-m", "ares", "verify", "--json", "--rest-url", local["rest"], "--stream-url", local["streams"],
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    return done.returncode, json.loads(done.stdout), done.stdout + done.stderr
+
+
+def test_verify_finds_everything_well(local: dict[str, str]) -> None:
+    code, answer, shown = verify(local, KEY, SECRET)
+    checks = {c["name"]: c["state"] for c in answer["checks"]}  # type: ignore[attr-defined]
+    assert code == 0 and answer["ok"] is True and set(checks.values()) == {"ok"}
+    assert checks.keys() == {
+        "connection and modes", "clock", "filters", "key rights", "balance", "market stream", "account stream",
+    }  # fmt: skip
+    assert SECRET not in shown
+
+
+def test_verify_says_what_is_wrong(local: dict[str, str]) -> None:
+    code, answer, shown = verify(local, KEY, "not-the-right-secret")
+    failed = {c["name"] for c in answer["checks"] if c["state"] == "failed"}  # type: ignore[attr-defined]
+    assert code == 5 and "key rights" in failed and "not-the-right-secret" not in shown
+
+
+def test_addresses_are_told_once_ready(local: dict[str, str]) -> None:
+    assert local["rest"].startswith("http://127.0.0.1:") and local["streams"].startswith("ws://127.0.0.1:")
+
+
+def test_wrong_options_end_with_2(tmp_path: Path) -> None:
+    none = str(tmp_path / "no")
+    for wrong in (["--api-key", "only"], ["--pace", "fast"], ["--fault", "nonsense"], ["--faults", none]):
+        command = [sys.executable, "-m", "ares", "simulate", "--port", "0", *wrong]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2, done.stderr
