@@ -22,6 +22,7 @@ from ares.features.orchestrator import FeatureOrchestrator
 from ares.instruments import Instrument
 from ares.monitor.position_monitor import PositionMonitor
 from ares.pipeline.desk import Desk, DeskConfig
+from ares.pipeline.retraining import ModelSource
 from ares.protocols import AnalysisStage, FeatureStage, MonitoringStage, TacticsStage
 from ares.simulation.session import Session
 from ares.simulation.tape import Tape
@@ -84,6 +85,7 @@ class Backtester:
         funding: pd.DataFrame | str | Path | None = None,
         instruments: Sequence[Instrument] | None = None,
         start: datetime | int | None = None,
+        models: ModelSource | None = None,
         progress: Progress | None = None,
         observer: Observer | None = None,
     ) -> BacktestResult:
@@ -93,6 +95,8 @@ class Backtester:
         funding: settled rates (frame or file); None plays without, and the result says so.
         instruments: one for each symbol; None takes the built-in table for simulation.
         start: when trading begins (datetime, or ns UTC); bars before it only warm the features. None: the first bar.
+        models: which model decides when, such as a schedule of retrained ones, which is also the analyst's library;
+        None: the analyst keeps the one it has.
         progress: called with (bars done, bars in all). observer: called with each event and its commands.
         Raises: DataError for data that cannot be played honestly; InvalidInput for arguments that cannot work.
         """
@@ -115,7 +119,7 @@ class Backtester:
             for watcher in watchers:
                 watcher(event, commands)
 
-        Driver(session, desk, stages["analyst"], stages["tactician"], tell, self.config.history).run()
+        Driver(session, desk, stages["analyst"], stages["tactician"], tell, self.config.history, models).run()
         result = result_of("backtest", recorder, slippage=self.config.venue.slippage, draws=self.config.random_draws)
         return self._written_down(result, tape)
 

@@ -34,6 +34,7 @@ from ares.pipeline.desk import Desk
 from ares.pipeline.execution import client_order_id
 from ares.pipeline.outcome import failed
 from ares.pipeline.outside import stage_answer
+from ares.pipeline.retraining import ModelSource, activation
 from ares.protocols import AnalysisStage, TacticsStage
 from ares.simulation.session import Session
 
@@ -53,6 +54,7 @@ class Driver:
     tactician: TacticsStage
     observer: Observer
     history: int | None = None  # bars before the start, per symbol; None: what the features need
+    models: ModelSource | None = None  # says which model decides when; None: the analyst keeps its own
     _local: deque[Event] = field(factory=deque, init=False)
     _loop: _OwnLoop = field(factory=lambda: _OwnLoop(), init=False)
 
@@ -75,6 +77,9 @@ class Driver:
                 self._handle(CandleClosed(ts_event=candle.close_ns, ts_seen=now, candle=candle, history=True))
 
     def _handle(self, event: Event) -> None:
+        change = activation(self.models, self.analyst, event)
+        if change is not None:
+            self._handle(change)
         desk = self.desk
         numbered = msgspec.structs.replace(event, seq=desk.seq + 1, ts_seen=max(event.ts_seen, desk.now_ns))
         commands = desk.handle(numbered)

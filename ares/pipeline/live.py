@@ -38,6 +38,7 @@ from ares.pipeline.merge import Merger
 from ares.pipeline.outcome import failed
 from ares.pipeline.outside import stage_answer
 from ares.pipeline.recovery import incarnation_at, reconcile, recover
+from ares.pipeline.retraining import ModelSource, activation
 from ares.protocols import AnalysisStage, Exchange, FeatureStage, MonitoringStage, TacticsStage
 
 __all__ = ["LiveTradingPipeline", "PipelineConfig"]
@@ -58,6 +59,7 @@ class LiveTradingPipeline:
     """The reference bot: exchange -> features -> analyst -> tactician -> orders -> monitor, on a journal.
 
     exchange: any `Exchange`. journal: None keeps it in memory. clock: None takes the exchange's, else the machine's.
+    models: says which model decides when; None: the analyst keeps the one it has.
     Continues from a journal that holds records: the desk is rebuilt from it and the venue is asked about open intents.
     """
 
@@ -74,6 +76,7 @@ class LiveTradingPipeline:
         interval: str,
         journal: Journal | None = None,
         clock: Clock | None = None,
+        models: ModelSource | None = None,
     ) -> None:
         self.config = config or PipelineConfig()
         self.exchange = exchange
@@ -95,6 +98,7 @@ class LiveTradingPipeline:
             "tactician": tactician,
             "monitor": monitor,
         }
+        self._models = models
         self._merger = Merger(self.clock)
         self._incarnation = 0  # counts starts; 0: not started
         self._held: Event | None = None  # pulled, but beyond `until`
@@ -137,6 +141,9 @@ class LiveTradingPipeline:
 
         The event gets its number here. What the venue refuses comes back to the desk as an event of its own.
         """
+        change = activation(self._models, self._stages["analyst"], event)
+        if change is not None:
+            await self.execute_trading(change)
         numbered = msgspec.structs.replace(event, seq=self.desk.seq + 1, ts_seen=max(event.ts_seen, self.desk.now_ns))
         commands = self.desk.handle(numbered)
         self.journal.append(numbered, commands)

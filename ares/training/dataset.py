@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ares.errors import InvalidInput, TooShort, unknown_name
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.instruments import Interval
+from ares.kernels import barriers
 from ares.training.labels import BarrierConfig, Labels, cusum, interval_ns, triple_barrier
 
 __all__ = ["Bets", "Dataset", "TrainConfig", "make_dataset"]
@@ -77,7 +78,8 @@ class Dataset:
     short: Bets = field(repr=False)
     target_width: Floats = field(repr=False)  # log
     stop_width: Floats = field(repr=False)
-    weight: Floats = field(repr=False)  # uniqueness, mean 1
+    first: Ints = field(repr=False)  # position of the bar in which a label's life begins
+    last: Ints = field(repr=False)  # ... and ends
     uniqueness: float  # mean share of its life that a label has to itself
     fingerprint: str  # of the features
     interval: Interval
@@ -96,16 +98,26 @@ class Dataset:
             t1=np.where(up, self.long.t1, np.where(down, self.short.t1, self.t1)),
         )
 
+    def weights(self, rows: Ints | None = None) -> Floats:
+        """Share of its life that each label of `rows` has to itself among them, scaled to mean 1; None: all rows."""
+        unique = self.uniqueness_of(np.arange(len(self)) if rows is None else rows)
+        return np.asarray(unique / unique.mean())
+
+    def uniqueness_of(self, rows: Ints) -> Floats:
+        """Mean share of its life that each label of `rows` has to itself among them."""
+        return _uniqueness(self.first[rows], self.last[rows], self.bars)
+
     def take(self, chosen: NDArray[Any]) -> Dataset:
         """The rows at `chosen`, a mask or increasing positions."""
         rows = {name: getattr(self, name)[chosen] for name in _ROWS}
         long, short = (
             Bets(hit=b.hit[chosen], net=b.net[chosen], t1=b.t1[chosen]) for b in (self.long, self.short)
         )
-        return evolve(self, **rows, long=long, short=short)
+        unique = _uniqueness(rows["first"], rows["last"], self.bars)
+        return evolve(self, **rows, long=long, short=short, uniqueness=float(unique.mean()))
 
 
-_ROWS = ("X", "event", "open_ns", "t0", "t1", "y", "rises", "target_width", "stop_width", "weight")
+_ROWS = ("X", "event", "open_ns", "t0", "t1", "y", "rises", "target_width", "stop_width", "first", "last")
 
 
 def klines_of(source: Any, symbol: str | None = None) -> pd.DataFrame:
@@ -157,7 +169,6 @@ def make_dataset(
     if rows.size < 100:
         raise TooShort(f"{rows.size} decisions with known outcomes are too few to train on", rows=int(rows.size))
     sides, long, short, timing = (x.take(np.isin(x.event, rows)) for x in (sides, long, short, timing))
-    unique = sides.uniqueness()
     base = tuple(name for name in kept if "@" not in name)
     return Dataset(
         X=np.ascontiguousarray(values[rows][:, [names.index(n) for n in kept]]),
@@ -174,13 +185,21 @@ def make_dataset(
         short=_bets(short),
         target_width=long.target_width,
         stop_width=long.stop_width,
-        weight=unique / unique.mean(),
-        uniqueness=float(unique.mean()),
+        first=sides.first,
+        last=sides.last,
+        uniqueness=float(sides.uniqueness().mean()),
         fingerprint=features.fingerprint,
         interval=step,
         bars=len(klines),
         dropped=dropped,
     )
+
+
+def _uniqueness(first: Ints, last: Ints, bars: int) -> Floats:
+    alive, out = np.empty(bars, dtype=np.int64), np.empty(first.size)
+    barriers.concurrency(first, last, alive)
+    barriers.uniqueness(first, last, alive, np.empty(bars + 1), out)
+    return out
 
 
 def _columns(values: Floats, names: tuple[str, ...], allowed: float) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -7,13 +7,13 @@ timing, meta, calibration, lower bound and threshold were all fixed before the b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from attrs import define, frozen
+from attrs import frozen
 from numpy.typing import NDArray
 
 from ares.analyst.dual_model import lean_of, needed_confidence, pool, toward
@@ -22,7 +22,7 @@ from ares.models.abstention import LowerBound
 from ares.models.calibrators import Calibrator
 from ares.training.calibration import fit_calibrator, fit_lower_bound
 from ares.training.dataset import Dataset, TrainConfig
-from ares.training.out_of_fold import OutOfFold, fit_weighted, out_of_fold
+from ares.training.out_of_fold import OutOfFold, fit_weighted
 from ares.training.splits import WalkForward
 
 __all__ = ["CALIBRATED_FROM", "Estimators", "OutOfSample", "Progress", "horizon_cost", "limited", "walk_forward"]
@@ -94,31 +94,11 @@ class OutOfSample:
             "taken": self.taken,
             "hit": bets.hit,
             "net": bets.net,
-            "weight": data.weight,
         }
         index = pd.DatetimeIndex(data.open_ns[at], tz="UTC", name="open_time")
         frame = pd.DataFrame({name: value[at] for name, value in values.items()}, index=index)
         frame["t1"] = pd.DatetimeIndex(bets.t1[at], tz="UTC")
         return frame
-
-
-@define
-class _Told:
-    """A splitter that reports its folds as they are used."""
-
-    splitter: WalkForward
-    tell: Callable[[int, int], None]
-
-    @property
-    def times(self) -> Any:
-        return self.splitter.times
-
-    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Ints, Ints]]:
-        total = self.splitter.get_n_splits()
-        for number, fold in enumerate(self.splitter.split(X, y, groups)):
-            self.tell(number, total)
-            yield fold
-        self.tell(total, total)
 
 
 def limited(threads: int | None) -> AbstractContextManager[Any]:
@@ -150,25 +130,39 @@ def walk_forward(
         return lambda done, total: progress(stage, done, total) if progress is not None else None
 
     with limited(config.threads):
-        found = out_of_fold(estimators.side, data.X, data.y, _Told(splitter, tell("side")), sample_weight=data.weight)
+        found = _early(estimators.side, data, data.X, data.y, splitter, tell("side"))
         sides = _three(found)
         side, lean = lean_of(sides)
         side = np.where(found.tested, side, 0)
         timing = np.full(len(data), np.nan)
         if estimators.timing is not None and data.timing_columns:
             at = [data.columns.index(name) for name in data.timing_columns]
-            early = out_of_fold(
-                estimators.timing,
-                data.X[:, at],
-                data.rises,
-                _Told(splitter, tell("timing")),
-                sample_weight=data.weight,
-            )
-            timing = toward(early.proba[:, early.classes.index(1)], side)
+            rises = _early(estimators.timing, data, data.X[:, at], data.rises, splitter, tell("timing"))
+            timing = toward(rises.proba[:, rises.classes.index(1)], side)
         meta = np.full(len(data), np.nan)
         if estimators.meta is not None:
-            meta = _meta(estimators.meta, data, sides, side, found.fold, splitter, tell("meta"))
+            meta = _meta(estimators.meta, data, sides, side, found.fold, tell("meta"))
     return _judged(data, config, found, sides, side, lean, timing, meta)
+
+
+def _early(
+    estimator: Any, data: Dataset, X: Floats, y: Ints, splitter: WalkForward, tell: Callable[[int, int], None]
+) -> OutOfFold:
+    """Predictions of each test block by a clone fitted on the rows known before it, weighted among themselves."""
+    from sklearn.base import clone
+
+    classes = np.unique(y)
+    proba = np.full((y.size, classes.size), np.nan)
+    fold = np.full(y.size, -1, dtype=np.int64)
+    total = splitter.get_n_splits()
+    for number, (train, test) in enumerate(splitter.split(X, y)):
+        tell(number, total)
+        model = fit_weighted(clone(estimator), X[train], y[train], data.weights(train))
+        proba[test] = 0.0
+        proba[np.ix_(test, np.searchsorted(classes, model.classes_))] = model.predict_proba(X[test])
+        fold[test] = number
+    tell(total, total)
+    return OutOfFold(proba=proba, fold=fold, classes=tuple(classes.tolist()), strictly_before=True)
 
 
 def _splitter(data: Dataset, config: TrainConfig) -> WalkForward:
@@ -201,7 +195,6 @@ def _meta(
     sides: Floats,
     side: Ints,
     fold: Ints,
-    splitter: WalkForward,
     tell: Callable[[int, int], None],
 ) -> Floats:
     """The chance that each row's bet pays, by models trained on earlier out-of-fold bets only."""
@@ -216,7 +209,7 @@ def _meta(
         train = known(data, fold, 0, block)
         train = train[side[train] != 0]
         test = np.flatnonzero(fold == block)
-        out[test] = _chance(clone(estimator), X, pays, data.weight, train, test)
+        out[test] = _chance(clone(estimator), X, pays, data.weights(train), train, test)
     tell(last + 1, last + 1)
     return out
 
@@ -225,7 +218,7 @@ def _chance(estimator: Any, X: Floats, z: Ints, weight: Floats, train: Ints, tes
     """Probability of class 1 on the test rows; where training held one class only, that class is certain."""
     if np.unique(z[train]).size < 2:
         return np.full(test.size, float(z[train].mean()) if train.size else np.nan)
-    model = fit_weighted(estimator, X[train], z[train], weight[train])
+    model = fit_weighted(estimator, X[train], z[train], weight)
     found: Floats = model.predict_proba(X[test])[:, list(model.classes_).index(1)]
     return found
 
@@ -257,8 +250,9 @@ def calibrators(
     pooled = OutOfFold(proba=pair, fold=fold, classes=(0, 1), strictly_before=True)
     second = fit_calibrator(pooled, hit, method=config.calibration)
     p = second.apply(pair[rows])[:, 1]
-    bins = int(min(10, max(1, rows.size * data.uniqueness // 30)))
-    bound = fit_lower_bound(p, hit[rows], uniqueness=data.uniqueness, level=config.bound_level, bins=bins)
+    unique = float(data.uniqueness_of(rows).mean())
+    bins = int(min(10, max(1, rows.size * unique // 30)))
+    bound = fit_lower_bound(p, hit[rows], uniqueness=unique, level=config.bound_level, bins=bins)
     return first, second, bound
 
 

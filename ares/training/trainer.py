@@ -35,7 +35,7 @@ from ares.training.out_of_fold import fit_weighted
 from ares.training.regime import RegimeConfig, fit_regimes
 from ares.training.scores import Scores, score
 
-__all__ = ["TrainedModel", "train"]
+__all__ = ["TrainedModel", "adapted", "identified", "record_of", "regime_of", "settings_for", "train", "train_on"]
 
 Floats = NDArray[np.float64]
 REGIME_COLUMNS = ("volatility.ewma_32", "volatility.ratio_8_64", "returns.scaled_48")
@@ -132,7 +132,7 @@ def train_on(
     step("scores", 1, 1)
     step("final fit", 0, 1)
     bundle = _refit(data, found, estimators, config)
-    loaded = _identified(bundle, _record(data, config, estimators, scores, trials))
+    loaded = identified(bundle, record_of(data, config, estimators, scores.figures(), trials))
     step("final fit", 1, 1)
     return TrainedModel(loaded=loaded, config=config, data=data, out_of_sample=found, scores=scores)
 
@@ -147,22 +147,22 @@ def _refit(data: Dataset, found: OutOfSample, estimators: Estimators, config: Tr
 
     kwargs: dict[str, Any] = {"timeframe": data.interval.name, "horizon": config.barriers.horizon}
     parts: dict[str, Any] = {}
-    weight = data.weight
+    weight = data.weights()
     with limited(config.threads):
         side = fit_weighted(clone(estimators.side), data.X, data.y, weight)
-        parts["side"] = _adapted(side, columns=data.columns, **kwargs)
+        parts["side"] = adapted(side, columns=data.columns, **kwargs)
         if np.isfinite(found.timing).any():
             at = [data.columns.index(name) for name in data.timing_columns]
             timing = fit_weighted(clone(estimators.timing), data.X[:, at], data.rises, weight)
-            parts["timing"] = _adapted(timing, columns=data.timing_columns, **kwargs)
+            parts["timing"] = adapted(timing, columns=data.timing_columns, **kwargs)
         bets = data.bets(found.side)
         rows = np.flatnonzero((found.fold >= 0) & (found.side != 0))
         pays = (bets.net > 0).astype(np.int64)
         if np.isfinite(found.meta).any() and np.unique(pays[rows]).size == 2:
             X = np.hstack([data.X, found.sides])[rows]
-            meta = fit_weighted(clone(estimators.meta), X, pays[rows], weight[rows])
-            parts["meta"] = _adapted(meta, columns=meta_columns(data.columns), **kwargs)
-        regime = _regime(data, config)
+            meta = fit_weighted(clone(estimators.meta), X, pays[rows], data.weights(rows))
+            parts["meta"] = adapted(meta, columns=meta_columns(data.columns), **kwargs)
+        regime = regime_of(data, config)
     scored = np.flatnonzero(found.scored & (found.side != 0))
     base, prior = bases(data, found.side, scored, "timing" in parts, "meta" in parts)
     first, second, bound = calibrators(data, config, scored, found.sides, found.side, found.score)
@@ -171,16 +171,16 @@ def _refit(data: Dataset, found: OutOfSample, estimators: Estimators, config: Tr
     parts |= {"confidence_calibrator": second, "bound": bound, "reference": reference_of(data.X)}
     if regime is not None:
         parts["regime"] = regime
-    return Bundle(parts=parts, settings=_settings(data, config, base, prior))
+    return Bundle(parts=parts, settings=settings_for(data, config, base, prior))
 
 
-def _adapted(estimator: Any, **spec: Any) -> Any:
+def adapted(estimator: Any, **spec: Any) -> Any:
     """An estimator as a model, by its own adapter when it has one."""
     own = getattr(estimator, "adapted", None)
     return adapt(estimator, **spec) if own is None else own(**spec)
 
 
-def _regime(data: Dataset, config: TrainConfig) -> Any:
+def regime_of(data: Dataset, config: TrainConfig) -> Any:
     """A regime model on the columns it knows; None when the features lack them."""
     if any(name not in data.columns for name in REGIME_COLUMNS):
         return None
@@ -189,7 +189,8 @@ def _regime(data: Dataset, config: TrainConfig) -> Any:
     return fit_regimes(data.X[:, at], columns=REGIME_COLUMNS, config=chosen, timeframe=data.interval.name).model
 
 
-def _settings(data: Dataset, config: TrainConfig, base: Floats, prior: float) -> dict[str, Any]:
+def settings_for(data: Dataset, config: TrainConfig, base: Floats, prior: float) -> dict[str, Any]:
+    """The settings of a bundle: the bet that its probabilities are about, and how its parts are pooled."""
     ends = int(data.t1.max())
     lifetime = config.lifetime
     return dict(
@@ -212,9 +213,10 @@ def _settings(data: Dataset, config: TrainConfig, base: Floats, prior: float) ->
     )
 
 
-def _record(
-    data: Dataset, config: TrainConfig, estimators: Estimators, scores: Scores, trials: int
+def record_of(
+    data: Dataset, config: TrainConfig, estimators: Estimators, metrics: dict[str, float], trials: int
 ) -> registry.TrainingRecord:
+    """Where a model comes from, for its manifest."""
     if trials < 1:
         raise InvalidInput(f"trials must be at least 1, this one included, not {trials}", trials=trials)
     parameters: dict[str, Any] = {"training": asdict(config)}
@@ -226,9 +228,9 @@ def _record(
         trained_from_ns=int(data.t0[0]),
         trained_to_ns=int(data.t1.max()),
         parameters=parameters,
-        metrics=scores.figures(),
+        metrics=metrics,
         trials=trials,
-        notes={"rows": len(data), "bars": data.bars, "dropped": data.dropped},
+        notes={"rows": len(data)},
     )
 
 
@@ -242,7 +244,7 @@ def _described(estimator: Any) -> dict[str, Any]:
     return {"class": f"{type(estimator).__module__}.{type(estimator).__qualname__}", "settings": settings}
 
 
-def _identified(bundle: Bundle, record: registry.TrainingRecord) -> registry.Loaded:
+def identified(bundle: Bundle, record: registry.TrainingRecord) -> registry.Loaded:
     """The model as it comes back from disk, so that what was scored is what will trade.
 
     A bundle with a part that cannot be data keeps living in memory only; its id says so.

@@ -1,0 +1,307 @@
+"""Retraining on a schedule: each model learns from outcomes known at its cut and begins at a fixed bar after it.
+
+    cut 0        cut 1        cut 2        cut 3
+    |--delay--|  |--delay--|  |--delay--|  |--delay--|
+              block 0 ->   block 1 ->   block 2 ->   ...
+
+One pass serves everything. The models of a cut are fitted once on what was known then; their opinions on their own
+block are out of sample, and later cuts learn from these: meta models from block 0 on, calibrators and lower bounds from
+block 1 on. So the model of cut 2 is the first that trades, and every score is of the very models that trade.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from attrs import define, evolve, field, frozen
+from attrs.validators import ge
+from numpy.typing import NDArray
+
+from ares.analyst.dual_model import (
+    DualModel,
+    lean_of,
+    meta_columns,
+    needed_confidence,
+    pool,
+    side_probabilities,
+    toward,
+)
+from ares.errors import InvalidInput, ModelError, TooShort
+from ares.features.orchestrator import FeatureOrchestrator
+from ares.instruments import Interval
+from ares.models import registry
+from ares.models.bundle import Bundle
+from ares.training.dataset import Dataset, TrainConfig, klines_of, make_dataset
+from ares.training.drift import reference_of
+from ares.training.folds import Estimators, OutOfSample, Progress, bases, calibrators, horizon_cost, limited
+from ares.training.out_of_fold import OutOfFold, fit_weighted
+from ares.training.scores import Scores, score
+from ares.training.trainer import adapted, identified, record_of, regime_of, settings_for
+
+__all__ = ["ModelSchedule", "ScheduleConfig", "ScheduledModel", "schedule_models"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+FIRST_TRADING = 2  # cut from which a model has a meta model and calibration of its own
+
+
+@frozen(kw_only=True)
+class ScheduleConfig:
+    """When models are trained and begin. Lengths are in bars."""
+
+    first: int = field(default=4380, validator=ge(200))  # before the first cut
+    every: int = field(default=2190, validator=ge(50))  # between cuts
+    delay: int = field(default=24, validator=ge(1))  # from a cut to the first bar that its model decides on
+    window: int | None = None  # before a cut that a model learns from; None: everything
+    lifetime: int | None = None  # after its start for which a model may decide; None: twice `every`
+
+    def __attrs_post_init__(self) -> None:
+        if self.delay >= self.every:
+            raise InvalidInput(f"delay {self.delay} must be shorter than every {self.every}")
+
+
+@frozen(kw_only=True, eq=False)
+class ScheduledModel:
+    """One model of a schedule."""
+
+    cut_ns: int  # it has learned from outcomes known by then
+    activate_ns: int  # the first bar that it decides on closes then or later
+    loaded: registry.Loaded
+
+    @property
+    def model_id(self) -> str:
+        """The digest that names the model."""
+        return self.loaded.manifest.model_id
+
+
+@frozen(kw_only=True, eq=False)
+class ModelSchedule:
+    """Models in the order they begin; also the library that `Analyst.activate` finds them in.
+
+    Play it by `Backtester(analyst=Analyst(library=schedule)).run(klines, models=schedule)`.
+    """
+
+    models: tuple[ScheduledModel, ...]
+    data: Dataset
+    out_of_sample: OutOfSample
+    scores: Scores  # of these models, each on its own block
+
+    @property
+    def activations(self) -> tuple[tuple[int, str], ...]:
+        """(when, id) of each model, oldest first."""
+        return tuple((model.activate_ns, model.model_id) for model in self.models)
+
+    def due(self, close_ns: int, current: str) -> str | None:
+        """The model that decides on the bar closing at `close_ns`; None: `current` goes on."""
+        begun = [model.model_id for model in self.models if model.activate_ns <= close_ns]
+        return begun[-1] if begun and begun[-1] != current else None
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """What each model said on its own block; see `OutOfSample.frame`."""
+        return self.out_of_sample.frame(self.data)
+
+    def load(self, model_id: str, *, fingerprint: str | None = None) -> registry.Loaded:
+        """A model by its id. Raises ModelError when it is not of this schedule or was trained on other features."""
+        for model in self.models:
+            if model.model_id == model_id:
+                found = model.loaded.manifest.record.fingerprint
+                if fingerprint is not None and found != fingerprint:
+                    raise ModelError(f"model {model_id} was trained on features {found}, not {fingerprint}")
+                return model.loaded
+        raise ModelError(f"model {model_id} is not of this schedule", model_id=model_id)
+
+    def save(self, store: registry.Registry) -> tuple[str, ...]:
+        """Write all models into a registry; returns their ids. Raises ModelError for one that cannot be data."""
+        return tuple(store.add(m.loaded.model, m.loaded.manifest.record) for m in self.models)
+
+
+def schedule_models(
+    klines: Any,
+    *,
+    schedule: ScheduleConfig | None = None,
+    config: TrainConfig | None = None,
+    features: FeatureOrchestrator | None = None,
+    estimators: Estimators | None = None,
+    symbol: str | None = None,
+    interval: Interval | str | None = None,
+    funding: pd.Series | None = None,
+    trials: int = 1,
+    progress: Progress | None = None,
+) -> ModelSchedule:
+    """Train a model at every cut of `klines`; arguments as for `train`.
+
+    `first_share`, `folds` and `window` of the training settings do not apply: the schedule says when.
+    Raises: TooShort when there is no room for three blocks; InvalidInput, DataError.
+    """
+    plan, chosen = schedule or ScheduleConfig(), config or TrainConfig()
+    frame = klines_of(klines, symbol)
+    data = make_dataset(
+        frame, chosen, features if features is not None else FeatureOrchestrator(), interval=interval, funding=funding
+    )
+    usual = estimators if estimators is not None else Estimators.default(chosen.seed)
+    parts = evolve(
+        usual, timing=usual.timing if chosen.timing else None, meta=usual.meta if chosen.meta else None
+    )
+    opened = pd.DatetimeIndex(frame.index).as_unit("ns").asi8
+    cuts = np.arange(plan.first, opened.size - plan.delay, plan.every)
+    if cuts.size <= FIRST_TRADING:
+        raise TooShort(f"{opened.size} bars leave {cuts.size} cuts, {FIRST_TRADING + 1} are needed", rows=opened.size)
+    pass_ = _Pass(data=data, plan=plan, config=chosen, estimators=parts, trials=trials)
+    models: list[ScheduledModel] = []
+    with limited(chosen.threads):
+        for number, cut in enumerate(cuts.tolist()):
+            if progress is not None:
+                progress("models", number, cuts.size)
+            ends = int(cuts[number + 1]) + plan.delay if number + 1 < cuts.size else None
+            start_ns = int(opened[cut + plan.delay - 1]) + data.interval.ns
+            end_ns = None if ends is None else int(opened[ends - 1]) + data.interval.ns
+            made = pass_.cut(number, int(opened[cut]), start_ns, end_ns)
+            if made is not None:
+                models.append(made)
+    if progress is not None:
+        progress("models", cuts.size, cuts.size)
+    found = pass_.found()
+    return ModelSchedule(
+        models=tuple(models), data=data, out_of_sample=found, scores=score(data, found, chosen)
+    )
+
+
+@define(eq=False)
+class _Pass:
+    """What one walk through the cuts has gathered so far."""
+
+    data: Dataset
+    plan: ScheduleConfig
+    config: TrainConfig
+    estimators: Estimators
+    trials: int
+    _sides: Floats = field(init=False)
+    _columns: dict[str, Floats] = field(init=False)
+    _side: Ints = field(init=False)
+    _fold: Ints = field(init=False)
+    _taken: NDArray[np.bool_] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        n = len(self.data)
+        self._sides = np.full((n, 3), np.nan)
+        names = ("lean", "timing", "meta", "score", "confidence", "p_timeout", "low", "needed")
+        self._columns = {name: np.full(n, np.nan) for name in names}
+        self._side, self._fold = np.zeros(n, np.int64), np.full(n, -1, np.int64)
+        self._taken = np.zeros(n, np.bool_)
+
+    def cut(self, number: int, cut_ns: int, start_ns: int, end_ns: int | None) -> ScheduledModel | None:
+        """Fit what is known at `cut_ns`, and let it speak on the decisions from `start_ns` to before `end_ns`.
+
+        None while there is nothing yet to calibrate on.
+        """
+        data, columns = self.data, self._columns
+        known = data.t1 <= cut_ns
+        if self.plan.window is not None:
+            known &= data.t0 > cut_ns - self.plan.window * data.interval.ns
+        rows = np.flatnonzero(known)
+        if rows.size < 100:
+            raise TooShort(f"{rows.size} decisions are known at cut {number}, too few to train on", rows=rows.size)
+        test = np.flatnonzero((data.t0 >= start_ns) & (data.t0 < (end_ns if end_ns is not None else 1 << 62)))
+        parts = self._fit(rows)
+        seen = np.flatnonzero((self._fold >= 0) & (self._side != 0) & (data.t1 <= cut_ns))
+        meta = self._fit_meta(seen) if number >= 1 else None
+        if meta is not None:
+            parts["meta"] = meta
+        self._speak(number, parts, test)
+        base, prior = bases(data, self._side, seen, "timing" in parts, "meta" in parts)
+        if number >= 1 and test.size:
+            voices = np.stack([columns["lean"], columns["timing"], columns["meta"]], axis=1)[test]
+            columns["score"][test] = pool(voices, base, np.ones(3), prior, self.config.aggregator)
+        if number < FIRST_TRADING:
+            return None
+        scored = seen[np.isfinite(columns["score"][seen])]
+        first, second, bound = calibrators(data, self.config, scored, self._sides, self._side, columns["score"])
+        if first is not None:
+            parts["side_calibrator"] = first
+        own = data.take(rows)
+        parts |= {"confidence_calibrator": second, "bound": bound, "reference": reference_of(own.X)}
+        regime = regime_of(own, self.config)
+        if regime is not None:
+            parts["regime"] = regime
+        lifetime = self.plan.lifetime if self.plan.lifetime is not None else 2 * self.plan.every
+        settings = settings_for(own, self.config, base, prior)
+        settings["expires_ns"] = start_ns + lifetime * data.interval.ns
+        bundle = Bundle(parts=parts, settings=settings)
+        self._trade(DualModel(bundle=bundle), test)
+        record = record_of(own, self.config, self.estimators, {}, self.trials)
+        return ScheduledModel(cut_ns=cut_ns, activate_ns=start_ns, loaded=identified(bundle, record))
+
+    def found(self) -> OutOfSample:
+        """All opinions, each of the model whose block the row lies in."""
+        proba = OutOfFold(proba=self._sides, fold=self._fold, classes=(-1, 0, 1), strictly_before=True)
+        return OutOfSample(
+            side_fold=proba,
+            sides=self._sides,
+            side=self._side,
+            fold=self._fold,
+            taken=self._taken,
+            **{name: self._columns[name] for name in _KEPT},
+        )
+
+    def _fit(self, rows: Ints) -> dict[str, Any]:
+        from sklearn.base import clone
+
+        data, weight = self.data, self.data.weights(rows)
+        spec: dict[str, Any] = {"timeframe": data.interval.name, "horizon": self.config.barriers.horizon}
+        side = fit_weighted(clone(self.estimators.side), data.X[rows], data.y[rows], weight)
+        parts = {"side": adapted(side, columns=data.columns, **spec)}
+        if self.estimators.timing is not None and data.timing_columns:
+            at = [data.columns.index(name) for name in data.timing_columns]
+            timing = fit_weighted(
+                clone(self.estimators.timing), data.X[rows][:, at], data.rises[rows], weight
+            )
+            parts["timing"] = adapted(timing, columns=data.timing_columns, **spec)
+        return parts
+
+    def _fit_meta(self, seen: Ints) -> Any:
+        """The meta model on out-of-sample bets; None when it is switched off or all bets ended alike."""
+        from sklearn.base import clone
+
+        data = self.data
+        pays = (data.bets(self._side).net > 0).astype(np.int64)[seen]
+        if self.estimators.meta is None or np.unique(pays).size < 2:
+            return None
+        X = np.hstack([data.X[seen], self._sides[seen]])
+        meta = fit_weighted(clone(self.estimators.meta), X, pays, data.weights(seen))
+        horizon = self.config.barriers.horizon
+        return adapted(meta, columns=meta_columns(data.columns), timeframe=data.interval.name, horizon=horizon)
+
+    def _speak(self, number: int, parts: dict[str, Any], test: Ints) -> None:
+        """The parts' raw opinions on the block."""
+        if test.size == 0:
+            return
+        data, X = self.data, np.ascontiguousarray(self.data.X[test])
+        sides = side_probabilities(parts["side"], X)
+        side, lean = lean_of(sides)
+        self._sides[test], self._side[test], self._fold[test] = sides, side, number
+        self._columns["lean"][test] = lean
+        if "timing" in parts:
+            at = [data.columns.index(name) for name in data.timing_columns]
+            early = parts["timing"].predict_proba(np.ascontiguousarray(X[:, at]))[:, 1]
+            self._columns["timing"][test] = toward(early, side)
+        if "meta" in parts:
+            self._columns["meta"][test] = parts["meta"].predict_proba(np.hstack([X, sides]))[:, 1]
+
+    def _trade(self, model: DualModel, test: Ints) -> None:
+        """What the finished model says of its block, and which bets it would take."""
+        if test.size == 0:
+            return
+        data, judged = self.data, model.judge(np.ascontiguousarray(self.data.X[test]))
+        cost = horizon_cost(self.config, data.interval.ns)
+        widths = data.target_width[test], data.stop_width[test]
+        needed = needed_confidence(judged.side, *widths, judged.p_timeout, cost)
+        for name in ("confidence", "p_timeout", "low"):
+            self._columns[name][test] = getattr(judged, name)
+        self._columns["needed"][test] = needed
+        self._taken[test] = (judged.low > needed) & (judged.side != 0) & ~(judged.timing < 0.5)
+
+
+_KEPT = ("timing", "meta", "score", "confidence", "p_timeout", "low", "needed")
