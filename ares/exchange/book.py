@@ -83,7 +83,7 @@ class LocalBook:
         self._set(1, frame.a)
         self._first = False
         self.last_update_id = frame.u
-        self.ts_ns = to_ns(frame.T or frame.E)
+        self.ts_ns = to_ns(frame.T)
         return True
 
     def top(self, levels: int = 20) -> OrderBook:

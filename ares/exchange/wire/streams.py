@@ -41,9 +41,6 @@ class AggTradeFrame(msgspec.Struct, frozen=True, tag_field="e", tag="aggTrade", 
     q: float  # base
     T: int  # ms
     m: bool  # the buyer is the maker
-    E: int = 0
-    f: int = 0
-    l: int = 0  # noqa: E741  the wire's letter
 
 
 class BookTickerFrame(msgspec.Struct, frozen=True, tag_field="e", tag="bookTicker", gc=False):
@@ -55,8 +52,7 @@ class BookTickerFrame(msgspec.Struct, frozen=True, tag_field="e", tag="bookTicke
     B: float
     a: float
     A: float
-    T: int = 0
-    E: int = 0
+    T: int  # ms
 
 
 class DepthFrame(msgspec.Struct, frozen=True, tag_field="e", tag="depthUpdate", gc=False):
@@ -68,8 +64,7 @@ class DepthFrame(msgspec.Struct, frozen=True, tag_field="e", tag="depthUpdate", 
     pu: int  # last update id of the frame before
     b: list[tuple[float, float]]
     a: list[tuple[float, float]]
-    T: int = 0
-    E: int = 0
+    T: int  # ms
 
 
 class MarkPriceFrame(msgspec.Struct, frozen=True, tag_field="e", tag="markPriceUpdate", gc=False):
@@ -90,7 +85,7 @@ class KlineBody(msgspec.Struct, frozen=True, gc=False):
     i: str
     o: float
     h: float
-    l: float  # noqa: E741
+    l: float  # noqa: E741  the wire's letter
     c: float
     v: float
     x: bool
@@ -112,9 +107,8 @@ MarketFrame = AggTradeFrame | BookTickerFrame | DepthFrame | MarkPriceFrame | Kl
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
-    """A frame of a combined stream."""
+    """A frame of a combined stream. Its payload says symbol and kind, so the stream's name is not read."""
 
-    stream: str
     data: MarketFrame
 
 
@@ -166,7 +160,7 @@ def event_of(frame: MarketFrame, seen_ns: int) -> Event | None:
     if isinstance(frame, BookTickerFrame):
         _check(frame.s, frame.b, frame.a, frame.a - frame.b)
         return BookTop(
-            ts_event=to_ns(frame.T or frame.E),
+            ts_event=to_ns(frame.T),
             ts_seen=seen_ns,
             symbol=frame.s,
             bid=frame.b,
