@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
+import pickle
 import sys
 import tempfile
 from collections.abc import Callable
@@ -21,11 +22,14 @@ import llvmlite
 import numba
 from numba.core import config as numba_config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.registry import CPUDispatcher
+from numba.core.serialize import dumps
 
 __all__ = ["inner", "is_compiled", "jit", "loaded_from_cache", "source_digest", "woven"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 config: Any = numba_config
+serialized: Any = dumps
 njit: Any = numba.njit
 KERNELS = Path(__file__).resolve().parent
 
@@ -70,7 +74,11 @@ class _Locator(_CacheLocator):
         return str(self._line)
 
 
-class _CacheImpl(CompileResultCacheImpl):
+result_cache: Any = CompileResultCacheImpl
+function_cache: Any = FunctionCache
+
+
+class _CacheImpl(result_cache):  # type: ignore[misc]
     def __init__(self, function: Callable[..., Any]) -> None:
         source = inspect.getfile(function)
         self._lineno = function.__code__.co_firstlineno
@@ -79,9 +87,34 @@ class _CacheImpl(CompileResultCacheImpl):
         base: Any = self.get_filename_base
         self._filename_base = base(name, getattr(sys, "abiflags", ""))
 
+    def reduce(self, result: Any) -> Any:
+        code = serialized(super().reduce(result))
+        return self._locator.get_source_stamp(), hashlib.sha256(code).digest(), code
 
-class _KernelCache(FunctionCache):
+    def rebuild(self, context: Any, entry: Any) -> Any:
+        """The kernel of an entry; None, which compiles it, for an entry of other sources or with a wrong checksum."""
+        stamp, digest, code = entry
+        if stamp != self._locator.get_source_stamp() or hashlib.sha256(code).digest() != digest:
+            return None
+        return super().rebuild(context, pickle.loads(code))  # noqa: S301  # machine code: trusted like the sources beside it
+
+
+class _KernelCache(function_cache):  # type: ignore[misc]
     _impl_class = _CacheImpl
+
+    def _load_overload(self, signature: Any, context: Any) -> Any:
+        try:
+            return super()._load_overload(signature, context)
+        except (EOFError, pickle.UnpicklingError):  # half written
+            self.flush()
+            return None
+
+    def holds_something(self) -> bool:
+        """True when there is an entry of these sources."""
+        try:
+            return bool(self._cache_file._load_index())
+        except (EOFError, pickle.UnpicklingError):
+            return False
 
 
 kernel_cache: Any = _KernelCache
@@ -124,13 +157,24 @@ def jit(function: F | None = None, *, cached: bool = True, allocates: bool = Tru
     return compile_ if function is None else compile_(function)
 
 
+dispatcher_class: Any = CPUDispatcher
+
+
+class _Inner(dispatcher_class):  # type: ignore[misc]
+    """A kernel without an entry for Python: calling it would jump to an address that does not exist."""
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        raise TypeError(f"{self.__name__} is a part of other kernels; from Python call {self.__name__}.py_func")
+
+
 def inner(function: F) -> F:
     """Compile a kernel that only other kernels call: it becomes part of them and has no cache entry of its own.
 
-    It must not make arrays; views of the arrays it was given are free.
+    It must not make arrays; views of the arrays it was given are free. Calling it from Python raises TypeError.
     """
     options = {"no_cfunc_wrapper": True, "no_cpython_wrapper": True, "_nrt": False}
     dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=False, **options)(function)
+    dispatcher.__class__ = _Inner
     return dispatcher  # type: ignore[no-any-return]
 
 
@@ -146,7 +190,7 @@ def woven(function: F) -> F:
 def is_compiled(function: Callable[..., Any]) -> bool:
     """True when the first call will not have to compile: the machine code is in this process or on disk."""
     kernel: Any = function
-    return bool(kernel.signatures) or bool(kernel._cache._cache_file._load_index())
+    return bool(kernel.signatures) or kernel._cache.holds_something()
 
 
 def loaded_from_cache(function: Callable[..., Any]) -> bool:

@@ -1,0 +1,140 @@
+"""The compile cache knows rules in other files, survives company and folders it may not write, and never crashes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ares.kernels
+from ares.kernels.jit import inner, jit, woven
+
+PACKAGE = Path(ares.kernels.__file__).parent.parent
+
+RULE = """
+from ares.kernels.jit import inner, jit
+
+@jit
+def rule(x):
+    return x * {factor}
+
+@inner
+def part(x):
+    return x + {shift}
+"""
+CALLER = """
+from ares.kernels.jit import jit
+from ares.kernels.rule import part, rule
+
+@jit
+def call(x):
+    return part(rule(x))
+"""
+ASK = """
+import json, sys
+from ares.kernels import caller
+from ares.kernels.jit import is_compiled, loaded_from_cache
+ready = is_compiled(caller.call)
+value = caller.call(10.0)
+print(json.dumps({"value": value, "ready": ready, "loaded": loaded_from_cache(caller.call)}))
+"""
+
+
+class Copy:
+    """A copy of the kernels with two small ones besides: `caller.call` uses the rules of `rule.py`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.kernels = folder / "ares" / "kernels"
+        self.kernels.mkdir(parents=True)
+        (folder / "ares" / "__init__.py").write_text("")
+        for name in ("__init__.py", "jit.py"):
+            shutil.copy(PACKAGE / "kernels" / name, self.kernels / name)
+        (self.kernels / "caller.py").write_text(CALLER)
+        self.edit(factor=2.0, shift=1.0)
+
+    def edit(self, *, factor: float, shift: float) -> None:
+        (self.kernels / "rule.py").write_text(RULE.format(factor=factor, shift=shift))
+
+    def start(self) -> subprocess.Popen[str]:
+        """A new process that calls `caller.call(10.0)`."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA")}
+        given = {**kept, "PYTHONPATH": str(self.folder), "XDG_CACHE_HOME": str(self.folder / "home")}
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", ASK]
+        return subprocess.Popen(command, cwd=self.folder, env=given, stdout=pipe, stderr=pipe, text=True)
+
+    def ask(self) -> dict[str, Any]:
+        return answer(self.start())
+
+
+def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
+
+
+def test_an_edited_rule_changes_its_callers_in_other_files(copied: Copy) -> None:
+    assert copied.ask() == {"value": 21.0, "ready": False, "loaded": False}
+    assert copied.ask() == {"value": 21.0, "ready": True, "loaded": True}
+    copied.edit(factor=3.0, shift=1.0)
+    assert copied.ask() == {"value": 31.0, "ready": False, "loaded": False}
+    copied.edit(factor=3.0, shift=5.0)  # a rule that is set into its caller and has no entry of its own
+    assert copied.ask() == {"value": 35.0, "ready": False, "loaded": False}
+    assert copied.ask() == {"value": 35.0, "ready": True, "loaded": True}
+
+
+def test_a_folder_that_cannot_be_written_falls_back_to_the_users_cache(copied: Copy) -> None:
+    (copied.kernels / "__pycache__").write_text("a file where the folder would be")
+    assert not copied.ask()["loaded"]
+    assert list((copied.folder / "home" / "ares").rglob("*.nbc"))
+    assert copied.ask() == {"value": 21.0, "ready": True, "loaded": True}
+    copied.edit(factor=4.0, shift=1.0)
+    assert copied.ask() == {"value": 41.0, "ready": False, "loaded": False}
+
+
+def test_processes_that_compile_at_once_agree(copied: Copy) -> None:
+    started = [copied.start() for _ in range(3)]
+    assert [answer(process)["value"] for process in started] == [21.0] * 3
+    assert copied.ask() == {"value": 21.0, "ready": True, "loaded": True}
+
+
+def test_a_damaged_entry_is_compiled_again(copied: Copy) -> None:
+    copied.ask()
+    for entry in (copied.kernels / "__pycache__").glob("*.nb[ci]"):
+        entry.write_bytes(entry.read_bytes()[: entry.stat().st_size // 2])
+    assert copied.ask()["value"] == 21.0
+
+
+@inner
+def twice(x: float) -> float:
+    return 2.0 * x
+
+
+@woven
+def thrice(x: float) -> float:
+    return 3.0 * x
+
+
+@jit(cached=False)
+def both(x: float) -> float:
+    return twice(x) + thrice(x)
+
+
+def test_parts_of_kernels_refuse_to_be_called_from_python() -> None:
+    assert both(2.0) == 10.0
+    with pytest.raises(TypeError, match="twice is a part of other kernels"):
+        twice(2.0)
+    assert thrice(2.0) == 6.0
