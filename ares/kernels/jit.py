@@ -2,7 +2,8 @@
 
 numba's own `cache=True` stamps a cache entry with the one file that holds the function. A kernel that calls a rule in
 another file would go on running the old rule after that file was edited. Here the stamp is a digest of every file in
-`ares/kernels` and of the function's own file, so any edit recompiles.
+`ares/kernels` and of the function's own file, so any edit recompiles. The stamp is also inside each entry, so
+that one which a process with other sources has just put there is not taken; an entry that cannot be read is made again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
-import pickle
 import sys
 import tempfile
 from collections.abc import Callable
@@ -23,13 +23,11 @@ import numba
 from numba.core import config as numba_config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.registry import CPUDispatcher
-from numba.core.serialize import dumps
 
 __all__ = ["inner", "is_compiled", "jit", "loaded_from_cache", "source_digest", "woven"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 config: Any = numba_config
-serialized: Any = dumps
 njit: Any = numba.njit
 KERNELS = Path(__file__).resolve().parent
 
@@ -88,15 +86,12 @@ class _CacheImpl(result_cache):  # type: ignore[misc]
         self._filename_base = base(name, getattr(sys, "abiflags", ""))
 
     def reduce(self, result: Any) -> Any:
-        code = serialized(super().reduce(result))
-        return self._locator.get_source_stamp(), hashlib.sha256(code).digest(), code
+        return self._locator.get_source_stamp(), super().reduce(result)
 
     def rebuild(self, context: Any, entry: Any) -> Any:
-        """The kernel of an entry; None, which compiles it, for an entry of other sources or with a wrong checksum."""
-        stamp, digest, code = entry
-        if stamp != self._locator.get_source_stamp() or hashlib.sha256(code).digest() != digest:
-            return None
-        return super().rebuild(context, pickle.loads(code))  # noqa: S301  # machine code: trusted like the sources beside it
+        """The kernel of an entry; None, which compiles it, for an entry of other sources."""
+        stamp, kernel = entry
+        return super().rebuild(context, kernel) if stamp == self._locator.get_source_stamp() else None
 
 
 class _KernelCache(function_cache):  # type: ignore[misc]
@@ -105,7 +100,7 @@ class _KernelCache(function_cache):  # type: ignore[misc]
     def _load_overload(self, signature: Any, context: Any) -> Any:
         try:
             return super()._load_overload(signature, context)
-        except (EOFError, pickle.UnpicklingError):  # half written
+        except Exception:  # a half-written entry raises whatever its bytes happen to mean
             self.flush()
             return None
 
@@ -113,7 +108,7 @@ class _KernelCache(function_cache):  # type: ignore[misc]
         """True when there is an entry of these sources."""
         try:
             return bool(self._cache_file._load_index())
-        except (EOFError, pickle.UnpicklingError):
+        except Exception:  # as above
             return False
 
 
