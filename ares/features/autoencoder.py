@@ -122,7 +122,9 @@ def fit_autoencoder(features: pd.DataFrame, config: AutoencoderConfig) -> Autoen
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPRegressor
 
-    warm = features.iloc[int(features.notna().any(axis=1).to_numpy().argmax()) :]
+    there = features.notna().to_numpy()
+    begins = there.argmax(axis=0)[there.any(axis=0)]
+    warm = features.iloc[int(begins.max(initial=0)) :]
     missing = warm.isna().mean()
     names = [str(c) for c in warm.columns if missing[c] <= _MISSING]
     x = warm[names].to_numpy(dtype=np.float64)
@@ -136,7 +138,7 @@ def fit_autoencoder(features: pd.DataFrame, config: AutoencoderConfig) -> Autoen
     center, scale = center[varies], scale[varies]
     z = np.clip((x[:, varies] - center) / scale, -8.0, 8.0)
     model = MLPRegressor(
-        (config.hidden, config.codes, config.hidden),
+        hidden_layer_sizes=(config.hidden, config.codes, config.hidden),
         activation="tanh",
         max_iter=config.max_iterations,
         random_state=config.seed,

@@ -59,7 +59,9 @@ class FeatureCache:
         folder = self._entry(fingerprint, inputs, open_ns)
         try:
             found = self._read(folder, plan, inputs, open_ns, out)
-        except (OSError, ValueError, KeyError, ArithmeticError) as error:
+        except FileNotFoundError:
+            found = None  # another process has replaced or removed it meanwhile
+        except (OSError, ValueError, KeyError) as error:
             if folder.exists():
                 self.damaged += 1
                 text = f"feature cache entry {folder.name[:12]} is damaged and is computed again: {error}"
@@ -114,7 +116,7 @@ class FeatureCache:
             at += table.num_rows
         if at != rows:
             raise ValueError(f"segments hold {at} rows, not {rows}")
-        with np.load(folder / "engine.npz", allow_pickle=False) as stored:
+        with np.load(folder / manifest["engine"], allow_pickle=False) as stored:
             engine = Engine(stored["memory"], plan.table, stored["state"], stored["inputs"])
         (folder / _MANIFEST).touch()  # recently used
         return Cached(rows, engine)
@@ -129,21 +131,24 @@ class FeatureCache:
         manifest: dict[str, Any] = {"segments": [], "files": {}}
         if cached:
             manifest = json.loads((folder / _MANIFEST).read_bytes())
-            if manifest["rows"] != cached:
+            if manifest["rows"] != cached or manifest["inputs"] != _digest(inputs, open_ns, cached):
                 return  # another process has gone further meanwhile
-        name = f"rows_{cached}_{n}.parquet"
+        digest = _digest(inputs, open_ns, n)
+        name = f"rows_{cached}_{n}_{digest[:16]}.parquet"
+        state = f"engine_{n}_{digest[:16]}.npz"  # a name never gets another content: readers need no lock
         table = pa.table({f"c{j}": out[j, cached:n] for j in range(out.shape[0])})
         with atomic_path(folder / name) as path:
             pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=False)
-        with atomic_path(folder / "engine.npz") as path, path.open("wb") as stream:
+        with atomic_path(folder / state) as path, path.open("wb") as stream:
             np.savez(stream, allow_pickle=False, memory=engine.memory, state=engine.state, inputs=engine.inputs)
-        if not cached:
-            manifest["files"].clear()
         manifest["segments"].append(name)
-        manifest["files"][name] = sha256_file(folder / name)
-        manifest["files"]["engine.npz"] = sha256_file(folder / "engine.npz")
-        manifest |= {"format": _FORMAT, "rows": n, "inputs": _digest(inputs, open_ns, n)}
+        manifest["files"].pop(manifest.get("engine"), None)
+        manifest["files"] |= {name: sha256_file(folder / name), state: sha256_file(folder / state)}
+        manifest |= {"format": _FORMAT, "rows": n, "inputs": digest, "engine": state}
         atomic_write(folder / _MANIFEST, json.dumps(manifest).encode())
+        for path in folder.iterdir():
+            if path.name != _MANIFEST and path.name not in manifest["files"]:
+                path.unlink(missing_ok=True)
 
     def _shrink(self, keep: Path) -> None:
         """Remove the least recently used entries until the folder is within its bound."""

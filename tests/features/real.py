@@ -26,12 +26,9 @@ def candles_of(frame: pd.DataFrame, interval: str, symbol: str = "ETHUSDT") -> l
         more = {c: getattr(row, c) for c in optional}
         if "trades" in more:
             more["trades"] = int(more["trades"])
-        found.append(
-            Candle(
-                symbol=symbol, interval=interval, open_ns=open_ns, close_ns=open_ns + step, open=row.open,
-                high=row.high, low=row.low, close=row.close, volume=row.volume, **more,
-            )  # fmt: skip
-        )
+        more |= {c: getattr(row, c) for c in ("open", "high", "low", "close", "volume")}
+        times = {"open_ns": open_ns, "close_ns": open_ns + step}
+        found.append(Candle(symbol=symbol, interval=interval, **times, **more))
     return found
 
 

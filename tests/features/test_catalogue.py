@@ -52,7 +52,7 @@ def test_any_feature_at_any_multiple() -> None:
 
 
 def test_a_wrong_name_is_met_with_the_nearest() -> None:
-    with pytest.raises(InvalidInput, match="momentum.rsi_14"):
+    with pytest.raises(InvalidInput, match=r"momentum\.rsi_14"):
         names(include=("momentum.rsy_14",))
     with pytest.raises(InvalidInput, match="momentum"):
         FeatureConfig(groups=("momentun",))

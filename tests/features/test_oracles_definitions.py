@@ -246,7 +246,8 @@ def test_levels_by_plain_python(bars: pd.DataFrame, got: pd.DataFrame) -> None:
         for side, v, none in (("resistance", above, 10.0), ("support", below, -10.0)):
             gap = (v[0] - c[i]) / atr[i] if v else none
             far = v is None or abs(gap) > 10
-            assert got[f"levels.{side}_distance_5_256"].iloc[i] == pytest.approx(none if far else gap, rel=1e-7, abs=1e-9)
+            distance = got[f"levels.{side}_distance_5_256"].iloc[i]
+            assert distance == pytest.approx(none if far else gap, rel=1e-7, abs=1e-9)
             touches = 0.0 if far or v is None else v[2]
             assert got[f"levels.{side}_touches_5_256"].iloc[i] == touches
             strength = 0.0 if far or v is None else v[1] / w

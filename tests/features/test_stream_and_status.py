@@ -73,7 +73,7 @@ def test_own_nodes_run_in_both_rhythms(bars: pd.DataFrame) -> None:
 
 def test_a_node_must_name_what_exists(bars: pd.DataFrame) -> None:
     node = FeatureNode(name="mine.x", step=running_maximum, inputs=("momentum.rsi_15",), state_size=1)
-    with pytest.raises(InvalidInput, match="momentum.rsi_14"):
+    with pytest.raises(InvalidInput, match=r"momentum\.rsi_14"):
         FeatureOrchestrator(nodes=[node]).compute(bars)
     twice = FeatureNode(name="momentum.rsi_14", step=running_maximum, inputs=("close",), state_size=1)
     with pytest.raises(InvalidInput, match="already"):

@@ -1,4 +1,4 @@
-"""The streaming transform beside `pywt.swt`, the windowed one beside `pywt.wavedec`, the features on known processes."""
+"""The streaming transform beside `pywt.swt`, the windowed one beside `pywt.wavedec`; features of known processes."""
 
 from __future__ import annotations
 

@@ -1,0 +1,140 @@
+"""The feature cache: the same bits, growing at the end, never trusted when damaged, bounded, safe for two processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ares.errors import InvalidInput
+from ares.features.config import FeatureConfig, WaveletCacheConfig
+from ares.features.orchestrator import FeatureOrchestrator
+from tests.features.real import differences
+
+
+@pytest.fixture(scope="module")
+def bars(klines: Callable[..., pd.DataFrame]) -> pd.DataFrame:
+    return klines("spot_ETHUSDT_1h", 6_000)
+
+
+@pytest.fixture(scope="module")
+def plain(bars: pd.DataFrame) -> pd.DataFrame:
+    return FeatureOrchestrator(FeatureConfig()).compute(bars)
+
+
+def cached(folder: Path, **settings: object) -> FeatureOrchestrator:
+    cache = WaveletCacheConfig(cache_dir=folder, **settings)  # type: ignore[arg-type]
+    return FeatureOrchestrator(FeatureConfig(wavelet_cache=cache))
+
+
+def counts(features: FeatureOrchestrator) -> dict[str, int]:
+    found: dict[str, int] = features.get_feature_status()["cache"]
+    return found
+
+
+def test_a_second_run_reads_and_new_bars_are_appended(tmp_path: Path, bars: pd.DataFrame, plain: pd.DataFrame) -> None:
+    first = cached(tmp_path)
+    assert differences(first.compute(bars.iloc[:4_000]), plain.iloc[:4_000]) == []
+    assert counts(first) == {"hits": 0, "misses": 1, "extended": 0, "damaged": 0}
+    second = cached(tmp_path)
+    assert differences(second.compute(bars.iloc[:4_000]), plain.iloc[:4_000]) == []
+    for n in (4_001, 5_500, 6_000):
+        assert differences(second.compute(bars.iloc[:n]), plain.iloc[:n]) == []
+    assert counts(second) == {"hits": 4, "misses": 0, "extended": 3, "damaged": 0}
+    assert len(list(tmp_path.glob("*/rows_*.parquet"))) == 4
+
+
+def test_another_past_is_another_entry(tmp_path: Path, bars: pd.DataFrame) -> None:
+    features = cached(tmp_path)
+    features.compute(bars)
+    changed = bars.copy()
+    changed.iloc[3_000, changed.columns.get_loc("volume")] += 1.0
+    expected = FeatureOrchestrator(FeatureConfig()).compute(changed)
+    assert differences(features.compute(changed), expected) == []
+    assert counts(features)["hits"] == 0
+
+
+@pytest.mark.parametrize("what", ["rows", "engine", "manifest"])
+def test_damage_is_found_told_and_repaired(tmp_path: Path, bars: pd.DataFrame, plain: pd.DataFrame, what: str) -> None:
+    cached(tmp_path).compute(bars)
+    pattern = {"rows": "*/rows_*.parquet", "engine": "*/engine_*.npz", "manifest": "*/manifest.json"}[what]
+    path = next(tmp_path.glob(pattern))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(bytes(data[:-3]) if what == "manifest" else bytes(data))
+    features = cached(tmp_path)
+    with pytest.warns(UserWarning, match="damaged"):
+        assert differences(features.compute(bars), plain) == []
+    assert counts(features)["damaged"] == 1
+    again = cached(tmp_path)
+    assert differences(again.compute(bars), plain) == []
+    assert counts(again)["hits"] == 1
+
+
+def test_switched_off_nothing_is_written(tmp_path: Path, bars: pd.DataFrame) -> None:
+    cached(tmp_path / "cache", cache_enabled=False).compute(bars)
+    FeatureOrchestrator(FeatureConfig()).compute(bars)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_least_recently_used_make_room(tmp_path: Path, bars: pd.DataFrame) -> None:
+    features = cached(tmp_path, max_megabytes=11)
+    for begin in (0, 100, 200, 300):
+        features.compute(bars.iloc[begin:])
+    size = sum(p.stat().st_size for p in tmp_path.rglob("*") if p.is_file())
+    assert size <= 11 << 20
+    assert 1 <= len(list(tmp_path.glob("*/manifest.json"))) < 4
+    last = cached(tmp_path)
+    last.compute(bars.iloc[300:])
+    assert counts(last)["hits"] == 1
+
+
+def test_two_writers_do_no_harm(tmp_path: Path, bars: pd.DataFrame, plain: pd.DataFrame) -> None:
+    def work(n: int) -> list[str]:
+        return differences(cached(tmp_path).compute(bars.iloc[:n]), plain.iloc[:n])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, [3_000, 4_000, 5_000, 6_000] * 3)) == [[]] * 12
+    for manifest in tmp_path.glob("*/manifest.json"):
+        assert json.loads(manifest.read_bytes())["rows"] <= len(bars)
+
+
+def load(path: Path, rows: int) -> pd.DataFrame:
+    frame = pd.read_parquet(path).set_index("open_time").iloc[:rows]
+    frame.index = frame.index.as_unit("ns")
+    return frame
+
+
+def test_precompute_many_symbols_and_resume(tmp_path: Path, real_data: Path) -> None:
+    config = FeatureConfig(groups=("momentum", "wavelet"), wavelet_cache=WaveletCacheConfig(cache_dir=tmp_path))
+    features = FeatureOrchestrator(config)
+    market = real_data / "market"
+    files = {"ETHUSDT": "um_ETHUSDT_1h", "BTCUSDT": "um_BTCUSDT_1h", "LTCUSDT": "um_LTCUSDT_1h"}
+    jobs = {symbol: partial(load, market / f"{name}.parquet", 3_000) for symbol, name in files.items()}
+    told: list[tuple[str, int, int]] = []
+    with ThreadPoolExecutor(2) as pool:
+        done = features.precompute(jobs, executor=pool, progress=lambda *what: told.append(what))
+        assert sorted(done) == sorted(files) and [t[1:] for t in told] == [(1, 3), (2, 3), (3, 3)]
+        assert not any(job.resumed for job in done.values())
+        longer = {**jobs, "ETHUSDT": partial(load, market / "um_ETHUSDT_1h.parquet", 3_500)}
+        again = features.precompute(longer, executor=pool)
+    assert all(job.resumed for job in again.values()) and again["ETHUSDT"].rows == 3_500
+    got = features.compute(load(market / "um_ETHUSDT_1h.parquet", 3_500))
+    expected = FeatureOrchestrator(FeatureConfig(groups=("momentum", "wavelet")))
+    assert differences(got, expected.compute(load(market / "um_ETHUSDT_1h.parquet", 3_500))) == []
+    assert features.get_feature_status()["cache"]["hits"] == 1
+
+
+def test_precompute_in_processes(tmp_path: Path, bars: pd.DataFrame) -> None:
+    config = FeatureConfig(groups=("momentum",), wavelet_cache=WaveletCacheConfig(cache_dir=tmp_path))
+    done = FeatureOrchestrator(config).precompute({"A": bars.iloc[:2_000], "B": bars.iloc[100:2_500]})
+    assert {s: job.rows for s, job in done.items()} == {"A": 2_000, "B": 2_400}
+    with pytest.raises(InvalidInput, match="cache_dir"):
+        FeatureOrchestrator(FeatureConfig()).precompute({"A": bars})
+    assert np.isfinite(done["A"].features)
