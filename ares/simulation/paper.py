@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ares.account import Position
 from ares.clock import Clock, SystemClock, VirtualClock
 from ares.errors import InvalidInput, Rejected
-from ares.events import CandleClosed, Event, VenueSnapshot
+from ares.events import CandleClosed, Command, Event, VenueSnapshot
 from ares.instruments import Instrument, Interval
 from ares.market import AggTrade, Candle, FuturesData, OrderBook, Ticker, candles_of
 from ares.orders import Order
 from ares.protocols import Capabilities, MarketData
+from ares.simulation.adoption import adopt
 from ares.simulation.klines import ns_of
 from ares.simulation.listeners import Listener, Theatre
 from ares.simulation.paper_play import PaperPlay
@@ -78,6 +79,17 @@ class PaperExchange(VenueDesk):
         if self._virtual is None:
             raise AttributeError("real time is not ours to stop at: use the clock")
         return self._play.alarms.set
+
+    async def adopt(self, records: Iterable[tuple[Event, Sequence[Command]]]) -> int:
+        """After a restart: remember orders, positions and money as a real venue would have. The number of records.
+
+        records: a journal's events with their commands, from its beginning. Call it before anything else happens.
+        Raises: InvalidInput when something has; DataError when the journal's account is another one.
+        """
+        if self._play.listening or self._venue.open_orders() or self._venue.fills_made:
+            raise InvalidInput("only an exchange on which nothing has happened yet can adopt a journal")
+        await self._all_ready()
+        return adopt(self._venue, records)
 
     # ------------------------------------------------------------ market data
 

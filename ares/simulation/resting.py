@@ -62,7 +62,7 @@ class Resting:
 class MarketState:
     """What the venue knows of one symbol."""
 
-    __slots__ = ("instrument", "last", "liquidation", "maker", "mark", "orders", "taker", "tradable")
+    __slots__ = ("instrument", "last", "liquidation", "maker", "mark", "orders", "taker", "tradable", "traded_ns")
 
     def __init__(self, instrument: Instrument, maker_fee: Decimal | None, taker_fee: Decimal | None) -> None:
         self.instrument = instrument
@@ -70,6 +70,7 @@ class MarketState:
         self.taker = to_units(instrument.taker_fee if taker_fee is None else taker_fee)
         self.last = 0.0  # quote per base; 0: nothing known yet
         self.mark = 0.0
-        self.tradable = False  # the last price can be traded at now
+        self.tradable = False  # the last price could be traded at ...
+        self.traded_ns = 0  # ... when it came
         self.orders: list[Resting] = []
         self.liquidation = 0  # ticks; 0: flat or out of reach

@@ -6,6 +6,9 @@ the market did (`trade`, `walk`, `fund`), whoever trades tells it orders, and it
 Its rules: a taker pays the slippage; a limit order that rested makes and needs the price to pass it; a reduce-only
 order is cut to the position when it trades and expires with it; a position is liquidated at the mark price and never
 costs more than its margin. Orders always fill whole: a bar does not say how much could have been traded in it.
+
+A bar's open is a price for ten seconds. What is sent later in the bar waits for the next open and meets nothing of the
+bar's path, because that may lie before it; only a reduce-only stop does, since there the worse must be assumed.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from ares.simulation.resting import MarketState, Resting, VenueConfig
 
 __all__ = ["Venue", "VenueConfig"]
 
+_FRESH_NS = 10_000_000_000  # how long a price can be traded at
+
 
 class Venue:
     """One account at a simulated venue. `now_ns` is set by whoever owns time; `events` collects private events."""
@@ -42,12 +47,12 @@ class Venue:
         self.cutoff_ns: int | None = None  # orders placed later than this meet no price yet; None: all do
         self.events: deque[Event] = deque()
         self._slippage = to_units(self.config.slippage)
-        self._markets: dict[str, MarketState] = {}
-        self._orders: dict[str, Order] = {}  # every order ever, by id
-        self._by_client: dict[tuple[str, str], str] = {}  # the latest order of each client id
-        self._reserved = 0  # units held back for resting entries
-        self._number = 0  # orders so far
-        self._trades = 0  # fills so far
+        self.markets: dict[str, MarketState] = {}
+        self.orders: dict[str, Order] = {}  # every order ever, by id
+        self.ids_by_client: dict[tuple[str, str], str] = {}  # the latest order of each client id
+        self.reserved = 0  # units held back for resting entries
+        self.orders_made = 0  # orders so far
+        self.fills_made = 0  # fills so far
         for instrument in known:
             self.add(instrument)
 
@@ -56,7 +61,7 @@ class Venue:
         if instrument.symbol not in self.instruments:
             self.ledger.add(instrument, min(self.config.leverage, instrument.max_leverage))
             self.instruments[instrument.symbol] = instrument
-            self._markets[instrument.symbol] = MarketState(instrument, self.config.maker_fee, self.config.taker_fee)
+            self.markets[instrument.symbol] = MarketState(instrument, self.config.maker_fee, self.config.taker_fee)
 
     # ------------------------------------------------------------ what a trader may do
 
@@ -67,14 +72,14 @@ class Venue:
         """
         m = self._market(request.symbol)
         instrument = m.instrument
-        client_id = client_order_id or request.client_order_id or f"sim-{self._number + 1}"
+        client_id = client_order_id or request.client_order_id or f"sim-{self.orders_made + 1}"
         if any(r.order.client_order_id == client_id for r in m.orders):
             raise refuse(-4116, client_order_id=client_id)
         if m.last <= 0:
             raise refuse(-4022, symbol=request.symbol)
         check_filters(request, instrument, instrument.price(m.mark))
         order = Order(
-            order_id=str(self._number + 1),
+            order_id=str(self.orders_made + 1),
             client_order_id=client_id,
             symbol=request.symbol,
             side=request.side,
@@ -87,16 +92,18 @@ class Venue:
             created_ns=self.now_ns,
             updated_ns=self.now_ns,
         )
-        resting = Resting(self._number + 1, order, instrument)
+        resting = Resting(self.orders_made + 1, order, instrument)
         price = instrument.nearest_ticks(m.last)
         self._check_placing(m, resting, price)
-        self._number += 1
-        self._reserved += resting.reserved
+        self.orders_made += 1
+        self.reserved += resting.reserved
         m.orders.append(resting)
         self._report(m, resting, order)
-        if m.tradable and resting.kind in (rules.MARKET, rules.LIMIT):
-            self._arrive(m, resting, price)
-        return self._orders[order.order_id]
+        if m.tradable and self.now_ns <= m.traded_ns + _FRESH_NS:
+            resting.arriving = False
+            if resting.kind in (rules.MARKET, rules.LIMIT):
+                self._arrive(m, resting, price)
+        return self.orders[order.order_id]
 
     def cancel(self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None) -> Order:
         """Cancel an open order. Raises Rejected -2011 when there is no such open order (it may have filled)."""
@@ -111,15 +118,15 @@ class Venue:
     def get_order(self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None) -> Order:
         """An order in its present state, open or not. Raises Rejected -2013."""
         self._market(symbol)
-        known = order_id if order_id is not None else self._by_client.get((symbol, client_order_id or ""))
-        order = self._orders.get(known or "")
+        known = order_id if order_id is not None else self.ids_by_client.get((symbol, client_order_id or ""))
+        order = self.orders.get(known or "")
         if order is None or order.symbol != symbol:
             raise refuse(-2013, symbol=symbol, order_id=order_id, client_order_id=client_order_id)
         return order
 
     def open_orders(self, symbol: str | None = None) -> tuple[Order, ...]:
         """Normal and conditional orders that may still trade, oldest first."""
-        markets = self._markets.values() if symbol is None else (self._market(symbol),)
+        markets = self.markets.values() if symbol is None else (self._market(symbol),)
         return tuple(r.order for r in sorted((r for m in markets for r in m.orders), key=lambda r: r.number))
 
     def set_leverage(self, symbol: str, leverage: int) -> int:
@@ -140,7 +147,7 @@ class Venue:
     def account(self) -> Account:
         """The account at the present mark prices."""
         self._mark_all()
-        return self.ledger.account(self.now_ns, reserved=from_units(self._reserved))
+        return self.ledger.account(self.now_ns, reserved=from_units(self.reserved))
 
     def position(self, symbol: str) -> Position:
         """What is held of `symbol`; a flat position when nothing is."""
@@ -159,7 +166,7 @@ class Venue:
         )
 
     def last_price(self, symbol: str) -> float:
-        """The last price, quote per base; 0 when none is known yet."""
+        """Quote per base; 0 when none is known yet."""
         return self._market(symbol).last
 
     def mark_price(self, symbol: str) -> float:
@@ -178,14 +185,14 @@ class Venue:
 
     def quote(self, symbol: str, price: float, mark: float | None = None) -> None:
         """The last price (and mark) as known, without anybody trading at it."""
-        m = self._markets[symbol]
+        m = self.markets[symbol]
         m.last = price
         m.mark = price if mark is None or not mark > 0 else mark
         m.tradable = False
 
     def mark(self, symbol: str, mark: float) -> None:
         """A new mark price: a position beyond its border is liquidated at the last price."""
-        m = self._markets[symbol]
+        m = self.markets[symbol]
         m.mark = mark
         if m.liquidation and m.last > 0:
             self._liquidate_at(m, m.instrument.nearest_ticks(mark), m.instrument.nearest_ticks(m.last))
@@ -196,10 +203,11 @@ class Venue:
         First liquidation, then in this order stops, market orders, targets and limits; what a gap jumped over fills at
         this very price. ask: what buyers see when it is not `price`, which is then the bid.
         """
-        m = self._markets[symbol]
+        m = self.markets[symbol]
         m.last = price
         m.mark = price if mark is None or not mark > 0 else mark
         m.tradable = True
+        m.traded_ns = self.now_ns
         if m.liquidation:
             self._liquidate_at(m, m.instrument.nearest_ticks(m.mark), m.instrument.nearest_ticks(price))
         if not m.orders:
@@ -231,7 +239,7 @@ class Venue:
 
         Which extreme came first is assumed against us; see `ares.kernels.matching`. Marks default to the prices.
         """
-        m = self._markets[symbol]
+        m = self.markets[symbol]
         if m.orders or m.liquidation:
             to_ticks = m.instrument.nearest_ticks
             lowest, highest = to_ticks(low), to_ticks(high)
@@ -246,7 +254,7 @@ class Venue:
 
     def fund(self, symbol: str, rate: Decimal, mark: float) -> Decimal | None:
         """Settle funding on what is held now; what was received (quote), None when nothing is held."""
-        m = self._markets[symbol]
+        m = self.markets[symbol]
         if self.ledger.lots(symbol) == 0:
             return None
         received = self.ledger.book_funding(m.instrument, rate=rate, mark_price=mark)
@@ -257,9 +265,9 @@ class Venue:
 
     def _market(self, symbol: str) -> MarketState:
         try:
-            return self._markets[symbol]
+            return self.markets[symbol]
         except KeyError:
-            raise refuse(-1121, symbol=symbol, known=", ".join(self._markets)) from None
+            raise refuse(-1121, symbol=symbol, known=", ".join(self.markets)) from None
 
     def _check_placing(self, m: MarketState, r: Resting, price: int) -> None:
         """Everything beyond filters that decides whether an order may be placed; reserves the margin it may need."""
@@ -275,8 +283,8 @@ class Venue:
             return
         at = r.trigger if r.trigger else price
         worst = at if r.kind == rules.LIMIT else rules.slipped_ticks(r.sign, at, self._slippage)
-        r.reserved = self._needed(m, r.sign * r.lots, worst)
-        free = self.ledger.wallet_units - self.ledger.margin_units - self._reserved
+        r.reserved = self.needed(m, r.sign * r.lots, worst)
+        free = self.ledger.wallet_units - self.ledger.margin_units - self.reserved
         if r.reserved > free:
             raise refuse(-2019, needed=from_units(r.reserved), available=from_units(max(0, free)))
         if m.instrument.tiers and r.reserved:
@@ -285,7 +293,7 @@ class Venue:
             if leverage > m.instrument.tier(after).max_leverage or after >= m.instrument.tiers[-1].cap:
                 raise refuse(-2027, notional=after, leverage=leverage)
 
-    def _needed(self, m: MarketState, lots: int, ticks: int) -> int:
+    def needed(self, m: MarketState, lots: int, ticks: int) -> int:
         """Margin and taker fee (units) that trading `lots` at `ticks` takes beyond closing what is held."""
         held = self.ledger.lots(m.instrument.symbol)
         opened = abs(lots) if held * lots >= 0 else max(0, abs(lots) - abs(held))
@@ -345,7 +353,7 @@ class Venue:
         best: tuple[int, int, int] | None = None
         found: Resting | None = None
         for r in m.orders:
-            if rules.direction(r.kind, r.sign) != leg or self._too_new(r):
+            if rules.direction(r.kind, r.sign) != leg or self._off_path(r):
                 continue
             if not rules.reached(r.kind, r.sign, r.trigger, end, self.config.limit_through):
                 continue
@@ -360,7 +368,7 @@ class Venue:
         for r in m.orders:
             way, through = rules.direction(r.kind, r.sign), self.config.limit_through
             end = low if way < 0 else high
-            if r.reduce_only or self._too_new(r):
+            if r.reduce_only or self._off_path(r):
                 continue
             if rules.reached(r.kind, r.sign, r.trigger, end, through):
                 distance = max(1, way * (rules.level(r.kind, r.sign, r.trigger, through) - price))
@@ -369,6 +377,9 @@ class Venue:
 
     def _too_new(self, r: Resting) -> bool:
         return self.cutoff_ns is not None and r.order.created_ns > self.cutoff_ns
+
+    def _off_path(self, r: Resting) -> bool:  # it came too late for this bar's path
+        return self._too_new(r) or (r.arriving and not (r.reduce_only and r.kind == rules.STOP))
 
     # ------------------------------------------------------------ trading
 
@@ -383,13 +394,13 @@ class Venue:
                 return
             lots = min(lots, abs(held))
         else:
-            free = self.ledger.wallet_units - self.ledger.margin_units - self._reserved + r.reserved
-            if (needed := self._needed(m, r.sign * lots, ticks)) > free:
+            free = self.ledger.wallet_units - self.ledger.margin_units - self.reserved + r.reserved
+            if (needed := self.needed(m, r.sign * lots, ticks)) > free:
                 reason = f"margin is insufficient: {from_units(needed)} needed, {from_units(max(0, free))} available"
                 self._end(m, r, OrderStatus.EXPIRED, reason)
                 return
         m.orders.remove(r)
-        self._reserved -= r.reserved
+        self.reserved -= r.reserved
         unit = m.instrument.unit_fraction
         fee = money.fee_units(lots, ticks, unit.numerator, unit.denominator, m.maker if maker else m.taker)
         order = r.order if lots == r.lots else evolve(r.order, quantity=m.instrument.from_lots(lots))
@@ -406,10 +417,10 @@ class Venue:
         instrument = m.instrument
         self.ledger.book_lots(instrument, lots, ticks, fee)
         m.liquidation = self.ledger.liquidation_ticks(instrument.symbol)
-        self._trades += 1
+        self.fills_made += 1
         fill = Fill(
             symbol=instrument.symbol,
-            trade_id=str(self._trades),
+            trade_id=str(self.fills_made),
             order_id=order.order_id,
             client_order_id=order.client_order_id,
             side=order.side,
@@ -450,10 +461,10 @@ class Venue:
         left = int(row[money.MARGIN]) + value - int(row[money.COST])
         rate = to_units(instrument.liquidation_fee)
         fee = money.fee_units(held, ticks, unit.numerator, unit.denominator, rate)
-        self._number += 1
+        self.orders_made += 1
         order = Order(
-            order_id=str(self._number),
-            client_order_id=f"autoclose-{self._number}",
+            order_id=str(self.orders_made),
+            client_order_id=f"autoclose-{self.orders_made}",
             symbol=instrument.symbol,
             side=Side.SELL if held > 0 else Side.BUY,
             order_type=OrderType.MARKET,
@@ -471,19 +482,19 @@ class Venue:
     def _end(self, m: MarketState, r: Resting, status: OrderStatus, reason: str) -> Order:
         """Take an order off the book unfilled."""
         m.orders.remove(r)
-        self._reserved -= r.reserved
+        self.reserved -= r.reserved
         return self._report(m, None, r.order.moved(status, updated_ns=self.now_ns, reason=reason))
 
     def _report(self, m: MarketState, resting: Resting | None, order: Order) -> Order:
         """Remember an order's newest state and tell its owner."""
         if resting is not None:
             resting.order = order
-        self._orders[order.order_id] = order
-        self._by_client[(order.symbol, order.client_order_id)] = order.order_id
+        self.orders[order.order_id] = order
+        self.ids_by_client[(order.symbol, order.client_order_id)] = order.order_id
         self.events.append(OrderUpdate(ts_event=self.now_ns, ts_seen=self.now_ns, order=order))
         return order
 
     def _mark_all(self) -> None:
-        for symbol, m in self._markets.items():
+        for symbol, m in self.markets.items():
             if m.mark > 0:
                 self.ledger.mark_ticks(symbol, m.instrument.nearest_ticks(m.mark))

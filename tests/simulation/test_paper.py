@@ -12,13 +12,25 @@ import pandas as pd
 import pytest
 
 from ares.clock import VirtualClock
-from ares.errors import AresError, InvalidInput, Rejected
-from ares.events import AggTrades, BookTop, CandleClosed, Event, FillBooked, MarkPrice, VenueSnapshot, encode
+from ares.errors import AresError, DataError, InvalidInput, Rejected
+from ares.events import (
+    AggTrades,
+    BookTop,
+    CandleClosed,
+    Command,
+    Event,
+    FillBooked,
+    MarkPrice,
+    SetLeverage,
+    VenueSnapshot,
+    encode,
+)
 from ares.instrument_tables import default_instrument
 from ares.instruments import Instrument
 from ares.market import AggTrade, Candle, FuturesData, OrderBook, Ticker
 from ares.orders import OrderStatus
 from ares.protocols import Capabilities, Exchange
+from ares.simulation.listeners import Listener
 from ares.simulation.paper import PaperExchange
 from ares.simulation.simulated_exchange import SimulatedExchange
 from ares.simulation.tape import Tape
@@ -285,3 +297,50 @@ async def test_one_market_for_all_streams() -> None:
     start = dt.datetime(2024, 1, 1, 2, tzinfo=dt.UTC)
     assert len(await paper.get_klines("ETHUSDT", "1h", 3, start=start)) == 3
     assert (await paper.get_account()).wallet == Decimal(5_000)
+
+
+async def test_after_a_restart_paper_remembers_as_a_real_venue_would() -> None:
+    """Feed the same quotes to one exchange that lives and to one that adopts the first one's journal."""
+    feed, clock = Feed({"book_top"}), Hands(T0)
+    paper = PaperExchange(feed, symbols=["ETHUSDT"], config=CONFIG, clock=clock)
+    stream, account = paper.stream_market(["ETHUSDT"], "1m"), paper.stream_account()
+    assert isinstance(account, Listener)
+    records: list[tuple[Event, list[Command]]] = [(await anext(account), [])]
+
+    async def tick(bid: float) -> None:
+        clock.now += 10**9
+        feed.events.put_nowait(quote(bid, bid + 1, clock.now))
+        market = await anext(stream)
+        while account.has_more:  # private events are journaled as they come
+            records.append((await anext(account), []))
+        records.append((market, []))
+
+    await paper.create_order("ETHUSDT", "BUY", "MARKET", 0.5, client_order_id="a")
+    await tick(2000)
+    await paper.set_leverage("ETHUSDT", 9)
+    records[-1][1].append(SetLeverage(symbol="ETHUSDT", leverage=9))
+    await paper.create_order("ETHUSDT", "SELL", "STOP_MARKET", 0.5, stop_price=1950, reduce_only=True)
+    await paper.create_order("ETHUSDT", "BUY", "LIMIT", 0.3, price=1970)
+    gone = await paper.create_order("ETHUSDT", "BUY", "LIMIT", 0.3, price=1960)
+    await paper.cancel_order("ETHUSDT", gone.order_id)
+    await tick(2010)
+
+    again = PaperExchange(Feed({"book_top"}), symbols=["ETHUSDT"], config=CONFIG, clock=clock)
+    assert await again.adopt(records) == len(records)
+    for venue in (paper._venue, again._venue):
+        venue.now_ns = clock.now
+        venue.quote("ETHUSDT", 2010.5)
+    assert again._venue.account() == paper._venue.account()
+    assert again._venue.open_orders() == paper._venue.open_orders()
+    for venue in (paper._venue, again._venue):
+        venue.trade("ETHUSDT", 1969.0)
+        venue.trade("ETHUSDT", 1940.0)
+    assert list(again._venue.events) == list(paper._venue.events)
+    assert again._venue.account() == paper._venue.account()
+    with pytest.raises(Rejected, match="-2013"):
+        await again.get_order("ETHUSDT", client_order_id="never sent")
+    with pytest.raises(InvalidInput, match="nothing has happened"):
+        await again.adopt(records)
+    poorer = PaperExchange(Feed({"book_top"}), symbols=["ETHUSDT"], clock=clock)
+    with pytest.raises(DataError, match="began with"):
+        await poorer.adopt(records)

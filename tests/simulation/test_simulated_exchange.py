@@ -145,6 +145,16 @@ async def test_wait_filled_has_three_ends() -> None:
         await sim.wait_filled(resting)
 
 
+async def test_futures_data_are_what_has_settled() -> None:
+    sim = exchange(start=T0 + 10 * HOUR)
+    first = await sim.get_futures_data("ETHUSDT")
+    assert [(f.ts_ns, f.rate) for f in first.funding] == [(T0 + 8 * HOUR, D("0.0001"))]
+    await sim.advance(to=T0 + 17 * HOUR)
+    assert [f.rate for f in (await sim.get_futures_data("ETHUSDT")).funding] == [D("0.0001"), D("-0.0002")]
+    assert [f.rate for f in (await sim.get_futures_data("ETHUSDT", 1)).funding] == [D("-0.0002")]
+    assert await sim.get_agg_trades("ETHUSDT") == ()
+
+
 async def test_margin_mode_and_leverage() -> None:
     sim = SimulatedExchange(tape(flat(2000, 9)))
     assert await sim.set_margin_mode("ETHUSDT", "ISOLATED") == "isolated"
@@ -244,17 +254,41 @@ async def test_sleep_and_advance_move_time_exactly() -> None:
         await sim.advance()
 
 
+@pytest.mark.parametrize(("after", "fills_at"), [(0, 2000), (10, 2000), (11, 2030), (1800, 2030)])
+async def test_an_open_is_a_price_for_ten_seconds(after: int, fills_at: int) -> None:
+    """Later in the bar nothing is known of the price but that it was the open once."""
+    bars = [*flat(2000, 2), (2000.0, 2040.0, 1960.0, 2020.0), (2030.0, 2050.0, 2030.0, 2040.0), *flat(2040, 2)]
+    sim = SimulatedExchange(tape(bars), T0 + 2 * HOUR, config=FREE)
+    await sim.clock.sleep(after)
+    entry = await sim.create_order("ETHUSDT", "BUY", "MARKET", 1)
+    limit = await sim.create_order("ETHUSDT", "BUY", "LIMIT", 1, price=1970)
+    assert (await sim.wait_filled(entry)).entry_price == D(fills_at)
+    await sim.advance(bars=1)
+    filled = (await sim.get_order("ETHUSDT", limit.order_id)).status is OrderStatus.FILLED
+    assert filled == (after <= 10)  # the low may have been before a later limit
+
+
+async def test_a_late_stop_is_assumed_to_be_hit() -> None:
+    bars = [*flat(2000, 2), (2000.0, 2040.0, 1960.0, 2020.0), *flat(2020, 2)]
+    sim = SimulatedExchange(tape(bars), T0 + 2 * HOUR, config=FREE)
+    await sim.wait_filled(await sim.create_order("ETHUSDT", "BUY", "MARKET", 1))
+    await sim.clock.sleep(1800)
+    stop = await sim.create_order("ETHUSDT", "SELL", "STOP_MARKET", 1, stop_price=1970, reduce_only=True)
+    target = await sim.create_order("ETHUSDT", "SELL", "TAKE_PROFIT_MARKET", 1, stop_price=2030, reduce_only=True)
+    assert (await sim.wait_filled(stop)).realised == D(-30)
+    assert (await sim.get_order("ETHUSDT", target.order_id)).status is OrderStatus.EXPIRED
+
+
 async def test_wakes_come_in_the_account_stream() -> None:
     sim = SimulatedExchange(tape(flat(2000, 12)), T0 + 2 * HOUR)
     account = sim.stream_account()
     assert isinstance(await anext(account), VenueSnapshot)
     sim.wake_at(T0 + 3 * HOUR, "x")
     task = asyncio.create_task(read(account, 1))
-    first = await read(sim.stream_market(["ETHUSDT"], "1h"), 1)
+    await read(sim.stream_market(["ETHUSDT"], "1h"), 3)  # into the next bar
     (wake,) = await task
     assert isinstance(wake, Wake)
     assert (wake.key, wake.ts_event) == ("x", T0 + 3 * HOUR)
-    assert isinstance(first[0], MarkPrice)
 
 
 async def test_who_keeps_everybody_waiting_is_told() -> None:
@@ -276,10 +310,10 @@ async def test_who_keeps_everybody_waiting_is_told() -> None:
     assert isinstance(await sim.advance(bars=1), int)
 
 
-def test_one_exchange_may_see_several_event_loops() -> None:
+async def test_one_exchange_may_see_several_event_loops() -> None:
     sim = SimulatedExchange(tape(flat(2000, 12)), T0 + 2 * HOUR)
     for hours in (1, 2):
-        told = asyncio.run(read(sim.stream_market(["ETHUSDT"], "1h"), 2))
+        told = await asyncio.to_thread(lambda: asyncio.run(read(sim.stream_market(["ETHUSDT"], "1h"), 2)))
         assert told[0].ts_event == T0 + (2 + hours) * HOUR
 
 
