@@ -2,80 +2,139 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ares.kernels.jit import KERNELS, source_digest
+import ares.kernels
+from ares.kernels.jit import inner, jit, woven
 
-RULE = "from ares_copy.kernels.jit import inner\n\n\n@inner\ndef rule(x):\n    return x * 2.0\n"
-CALLER = """from ares_copy.kernels.jit import jit
-from ares_copy.kernels import rule_file
+PACKAGE = Path(ares.kernels.__file__).parent.parent
 
+RULE = """
+from ares.kernels.jit import inner, jit
 
 @jit
-def caller(x):
-    return rule_file.rule(x) + 1.0
+def rule(x):
+    return x * {factor}
+
+@inner
+def part(x):
+    return x + {shift}
 """
-PROGRAM = """
-from ares_copy.kernels.caller_file import caller
-from ares_copy.kernels.jit import is_compiled, loaded_from_cache
-known = is_compiled(caller)
-print(caller(10.0), known, loaded_from_cache(caller))
+CALLER = """
+from ares.kernels.jit import jit
+from ares.kernels.rule import part, rule
+
+@jit
+def call(x):
+    return part(rule(x))
 """
+ASK = """
+import json, sys
+from ares.kernels import caller
+from ares.kernels.jit import is_compiled, loaded_from_cache
+ready = is_compiled(caller.call)
+value = caller.call(10.0)
+print(json.dumps({"value": value, "ready": ready, "loaded": loaded_from_cache(caller.call)}))
+"""
+
+
+class Copy:
+    """A copy of the kernels with two small ones besides: `caller.call` uses the rules of `rule.py`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.kernels = folder / "ares" / "kernels"
+        self.kernels.mkdir(parents=True)
+        (folder / "ares" / "__init__.py").write_text("")
+        for name in ("__init__.py", "jit.py"):
+            shutil.copy(PACKAGE / "kernels" / name, self.kernels / name)
+        (self.kernels / "caller.py").write_text(CALLER)
+        self.edit(factor=2.0, shift=1.0)
+
+    def edit(self, *, factor: float, shift: float) -> None:
+        (self.kernels / "rule.py").write_text(RULE.format(factor=factor, shift=shift))
+
+    def start(self) -> subprocess.Popen[str]:
+        """A new process that calls `caller.call(10.0)`."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA")}
+        given = {**kept, "PYTHONPATH": str(self.folder), "XDG_CACHE_HOME": str(self.folder / "home")}
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", ASK]
+        return subprocess.Popen(command, cwd=self.folder, env=given, stdout=pipe, stderr=pipe, text=True)
+
+    def ask(self) -> dict[str, Any]:
+        return answer(self.start())
+
+
+def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    found: dict[str, Any] = json.loads(out)
+    return found
 
 
 @pytest.fixture
-def package(tmp_path: Path) -> Path:
-    """A package with our `jit` and two kernel files, one calling the other."""
-    folder = tmp_path / "ares_copy" / "kernels"
-    folder.mkdir(parents=True)
-    (tmp_path / "ares_copy" / "__init__.py").write_text("")
-    (folder / "__init__.py").write_text("")
-    (folder / "jit.py").write_text((KERNELS / "jit.py").read_text())
-    (folder / "rule_file.py").write_text(RULE)
-    (folder / "caller_file.py").write_text(CALLER)
-    return tmp_path
+def copied(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
 
 
-def run(package: Path, **more: str) -> list[str]:
-    """What a fresh process prints."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
-    environment |= {"PYTHONPATH": str(package), **more}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True
-    )
-    return done.stdout.split()
+def test_an_edited_rule_changes_its_callers_in_other_files(copied: Copy) -> None:
+    assert copied.ask() == {"value": 21.0, "ready": False, "loaded": False}
+    assert copied.ask() == {"value": 21.0, "ready": True, "loaded": True}
+    copied.edit(factor=3.0, shift=1.0)
+    assert copied.ask() == {"value": 31.0, "ready": False, "loaded": False}
+    copied.edit(factor=3.0, shift=5.0)  # a rule that is set into its caller and has no entry of its own
+    assert copied.ask() == {"value": 35.0, "ready": False, "loaded": False}
+    assert copied.ask() == {"value": 35.0, "ready": True, "loaded": True}
 
 
-def test_an_edited_rule_reaches_its_compiled_caller(package: Path) -> None:
-    assert run(package) == ["21.0", "False", "False"]  # cold: compiled
-    assert run(package) == ["21.0", "True", "True"]  # warm: loaded
-    path = package / "ares_copy" / "kernels" / "rule_file.py"
-    path.write_text(RULE.replace("2.0", "3.0"))
-    assert run(package) == ["31.0", "False", "False"]  # edited: the caller's own file is unchanged
-    assert run(package) == ["31.0", "True", "True"]
+def test_a_folder_that_cannot_be_written_falls_back_to_the_users_cache(copied: Copy) -> None:
+    (copied.kernels / "__pycache__").write_text("a file where the folder would be")
+    assert not copied.ask()["loaded"]
+    assert list((copied.folder / "home" / "ares").rglob("*.nbc"))
+    assert copied.ask() == {"value": 21.0, "ready": True, "loaded": True}
+    copied.edit(factor=4.0, shift=1.0)
+    assert copied.ask() == {"value": 41.0, "ready": False, "loaded": False}
 
 
-def test_a_named_cache_folder_is_used(package: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "cache"
-    assert run(package, NUMBA_CACHE_DIR=str(folder)) == ["21.0", "False", "False"]
-    assert list(folder.rglob("*.nbi"))
-    assert run(package, NUMBA_CACHE_DIR=str(folder)) == ["21.0", "True", "True"]
+def test_processes_that_compile_at_once_agree(copied: Copy) -> None:
+    started = [copied.start() for _ in range(3)]
+    assert [answer(process)["value"] for process in started] == [21.0] * 3
+    assert copied.ask() == {"value": 21.0, "ready": True, "loaded": True}
 
 
-def test_without_a_writable_package_the_users_cache_is_used(package: Path, tmp_path: Path) -> None:
-    kernels = package / "ares_copy" / "kernels"
-    (kernels / "__pycache__").write_text("a file where the folder should be")
-    home = tmp_path / "home"
-    assert run(package, XDG_CACHE_HOME=str(home), PYTHONDONTWRITEBYTECODE="1") == ["21.0", "False", "False"]
-    assert list(home.rglob("*.nbi"))
-    assert run(package, XDG_CACHE_HOME=str(home), PYTHONDONTWRITEBYTECODE="1") == ["21.0", "True", "True"]
+def test_a_damaged_entry_is_compiled_again(copied: Copy) -> None:
+    copied.ask()
+    for entry in (copied.kernels / "__pycache__").glob("*.nb[ci]"):
+        entry.write_bytes(entry.read_bytes()[: entry.stat().st_size // 2])
+    assert copied.ask()["value"] == 21.0
 
 
-def test_the_digest_is_of_the_named_files() -> None:
-    whole, part = source_digest(), source_digest(("moving.py", "layout.py"))
-    assert len(whole) == len(part) == 64 and whole != part
+@inner
+def twice(x: float) -> float:
+    return 2.0 * x
+
+
+@woven
+def thrice(x: float) -> float:
+    return 3.0 * x
+
+
+@jit(cached=False)
+def both(x: float) -> float:
+    return twice(x) + thrice(x)
+
+
+def test_parts_of_kernels_refuse_to_be_called_from_python() -> None:
+    assert both(2.0) == 10.0
+    with pytest.raises(TypeError, match="twice is a part of other kernels"):
+        twice(2.0)
+    assert thrice(2.0) == 6.0
