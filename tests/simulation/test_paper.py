@@ -23,6 +23,7 @@ from ares.events import (
     MarkPrice,
     SetLeverage,
     VenueSnapshot,
+    Wake,
     encode,
 )
 from ares.instrument_tables import default_instrument
@@ -59,6 +60,11 @@ async def trade(exchange: SimulatedExchange | PaperExchange, symbols: Sequence[s
                     exchange.wake_at(candle.close_ns + HOUR // 3, "look")
                 elif turn % 5 == 0:
                     await exchange.set_leverage(candle.symbol, 1 + turn % 9)
+            elif isinstance(event, Wake):  # in the middle of a bar
+                kind = ("MARKET", "STOP_MARKET")[turn % 2]
+                last = (await exchange.get_ticker(symbols[0])).last
+                stop_price = None if kind == "MARKET" else last * 1.004
+                await exchange.create_order(symbols[0], "BUY", kind, 0.1, stop_price=stop_price)
             elif isinstance(event, FillBooked) and not event.fill.liquidation:
                 fill = event.fill
                 away = 0.99 if fill.side.value == "BUY" else 1.01
