@@ -37,7 +37,8 @@ def classic() -> list[Wanted]:
     line = ex.minus(ex.ema(close, 12), ex.ema(close, 26))
     signal = ex.ema(line, 9)
     found += [("macd", line), ("macd_signal", signal), ("macd_histogram", ex.minus(line, signal))]
-    found += zip(("adx", "di_plus", "di_minus"), ex.many("direction", high, low, close, outputs=3, ints=(14,)), strict=True)
+    movement = ex.many("direction", high, low, close, outputs=3, ints=(14,))
+    found += zip(("adx", "di_plus", "di_minus"), movement, strict=True)
     for n in (20, 55):
         top, bottom = ex.channel(n)
         found += [(f"highest_{n}", top), (f"lowest_{n}", bottom)]
