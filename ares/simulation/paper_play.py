@@ -106,14 +106,21 @@ class PaperPlay:
 
     def _advance(self) -> None:
         wake = self.alarms.first() if self._virtual is not None else None
-        limit = max(self._now(), self._script[0][0]) if self._script else self._now()
-        if wake is not None and wake <= limit:
+        if wake is not None and self._is_due(wake):
             self._move(max(wake, self._now()))
             self._told.append(self.alarms.pop(self._now()))
         elif self._script:
             ts_ns, action = self._script.popleft()
             self._move(ts_ns)
             action()
+
+    def _is_due(self, wake: int) -> bool:
+        """Whether a wake comes before what the script holds next: earlier, or at its time unless bars close then."""
+        if not self._script:
+            return wake <= self._now()
+        ts_ns, action = self._script[0]
+        closes = isinstance(action, partial) and action.func == self._close
+        return wake < ts_ns or (not closes and wake <= max(ts_ns, self._now()))
 
     async def _pull(self) -> Event | None:
         """The source's next event. A cancelled reader does not cancel the source: the event waits for the next one."""

@@ -8,8 +8,9 @@ a. at its open: funding settles on what is held, then the open is a price to tra
 b. at its close: the path to low and high is matched (`Venue.walk`), liquidation included;
 c. still at its close: `MarkPrice`, then `CandleClosed`, then every order waits for the next bar's open.
 
-The private events of a phase are told before anything else happens. At one time stamp: wakes, then b of all symbols,
-then their marks, their candles, funding, opens; symbols in the tape's order.
+The private events of a phase are told before anything else happens. At one time stamp: b of all symbols, then their
+marks, their candles, wakes, funding, opens; symbols in the tape's order. A wake so finds the bars that end with it
+played: what it decides meets the next open, never the price of a bar that is over.
 """
 
 from __future__ import annotations
@@ -226,7 +227,7 @@ class Session:
         self._move(max(ts_ns, self.now_ns))
 
     def wake_at(self, ts_ns: int, key: str) -> None:
-        """Have `Wake(key)` told at this time, before the tape's events of that time. A later wish replaces it."""
+        """Have `Wake(key)` told at this time, after the bars that close then. A later wish replaces it."""
         self._alarms.set(ts_ns, key)
 
     # ------------------------------------------------------------ trading
@@ -269,7 +270,7 @@ class Session:
         """Make the next thing happen. False at the tape's end."""
         step = self._step
         wake = self._alarms.first()
-        if wake is not None and wake <= (self.now_ns if step is None else max(step[0], self.now_ns)):
+        if wake is not None and _is_due(wake, self.now_ns, step):
             self._move(max(wake, self.now_ns))
             self._queue.append(self._alarms.pop(self.now_ns))
             return True
@@ -299,6 +300,13 @@ class Session:
     def _marks_at(self, number: int, row: int) -> Marks:
         marks = self._marks[number]
         return NO_MARKS if marks is None else marks[row]
+
+
+def _is_due(wake: int, now_ns: int, step: tuple[int, int, int, int] | None) -> bool:
+    """Whether a wake comes before the tape's next step: earlier, or at its time unless that step closes bars."""
+    if step is None:
+        return wake <= now_ns
+    return wake < step[0] or (step[1] != StepKind.CLOSE and wake <= max(step[0], now_ns))
 
 
 def _ns(value: datetime | int) -> int:

@@ -12,7 +12,7 @@ from ares.orders import Order, OrderRequest, OrderStatus
 from ares.simulation.session import Session
 from ares.simulation.tape import Tape
 from ares.simulation.venue import VenueConfig
-from tests.simulation.market import HOUR, T0, D, flat, tape
+from tests.simulation.market import HOUR, T0, D, flat, frame, tape
 
 FREE = VenueConfig(slippage=D(0), maker_fee=D(0), taker_fee=D(0), leverage=5)
 SLIP = VenueConfig(slippage=D("0.001"), maker_fee=D("0.0002"), taker_fee=D("0.0005"), leverage=5)
@@ -254,7 +254,39 @@ def test_the_stop_before_liquidation_saves_the_rest_of_the_margin() -> None:
     assert not [e for e in told if isinstance(e, FillBooked) and e.fill.liquidation]
 
 
-def test_wakes_come_before_the_tape_and_are_replaced_by_key() -> None:
+def marked(bars: list, marks: list) -> Tape:
+    """A tape whose mark price is not its price."""
+    return Tape.from_frame(frame(bars), symbol="ETHUSDT", interval="1h", mark=frame(marks).drop(columns="volume"))
+
+
+def test_liquidation_looks_at_the_mark_price_where_there_is_one() -> None:
+    config = VenueConfig(slippage=D(0), taker_fee=D(0), leverage=10)  # a long at 2000 is liquidated at 1807.22
+    calm, deep = (2000.0, 2000.0, 2000.0, 2000.0), (2000.0, 2000.0, 1700.0, 2000.0)
+    for bar, mark, liquidated in ((calm, deep, True), (deep, calm, False), (deep, deep, True)):
+        session = Session(marked([calm, bar], [calm, mark]), config=config)
+        until(session, CandleClosed)
+        session.submit(order("BUY"))
+        told = rest(session)
+        assert any(isinstance(e, FillBooked) and e.fill.liquidation for e in told) is liquidated
+    session = Session(marked([calm, calm], [calm, (1990.0, 1999.0, 1980.0, 1985.0)]), config=config)
+    until(session, CandleClosed)
+    session.submit(order("BUY"))
+    told = until(session, MarkPrice)
+    assert isinstance(told[-1], MarkPrice)
+    assert told[-1].price == 1985.0
+    assert session.venue.account().unrealised == D(-15)
+
+
+def test_funding_settles_also_while_bars_are_missing() -> None:
+    bars = [(2000.0 + 10 * i,) * 4 for i in range(12)]
+    session = Session(tape(bars, skip=(7, 8, 9), funding={8: 0.0001}), config=FREE)
+    until(session, CandleClosed)
+    session.submit(order("BUY"))
+    funding = [e for e in rest(session) if isinstance(e, Funding)]
+    assert [((e.ts_event - T0) // HOUR, e.mark_price, e.amount) for e in funding] == [(8, 2060.0, D("-0.206"))]
+
+
+def test_wakes_come_after_the_bars_that_close_then_and_are_replaced_by_key() -> None:
     session = Session(tape(flat(100, 3)))
     until(session, VenueSnapshot)
     session.wake_at(T0 + HOUR, "b")
@@ -263,8 +295,20 @@ def test_wakes_come_before_the_tape_and_are_replaced_by_key() -> None:
     told = rest(session)
     assert [(e.key, e.ts_event - T0) for e in told if isinstance(e, Wake)] == [("a", HOUR // 2), ("b", 2 * HOUR)]
     at = next(i for i, e in enumerate(told) if isinstance(e, Wake) and e.key == "b")
-    assert isinstance(told[at + 1], MarkPrice)
-    assert told[at + 1].ts_event == 2 * HOUR + T0
+    before, after = told[at - 1], told[at + 1]
+    assert isinstance(before, CandleClosed) and before.candle.close_ns == 2 * HOUR + T0
+    assert isinstance(after, MarkPrice) and after.ts_event == 3 * HOUR + T0
+
+
+@pytest.mark.parametrize(("low", "price"), [(95, 96), (90, 85)], ids=["next open", "stopped before"])
+def test_what_a_wake_decides_at_a_close_meets_the_next_open_and_dodges_no_stop(low: float, price: int) -> None:
+    session = enter([(100, 100, low, 95), (96, 96, 96, 96)])
+    session.submit(order("SELL", "STOP_MARKET", stop_price="90", reduce_only=True))
+    session.wake_at(T0 + 2 * HOUR, "exit")  # the close of the bar in which the position was opened
+    told = until(session, Wake)
+    if not fills(told):
+        session.submit(order("SELL", reduce_only=True))
+    assert fills(told + rest(session)) == [("SELL", D(price if low > 90 else 90), D(1), False)]
 
 
 def test_a_wake_in_the_past_comes_at_once() -> None:
