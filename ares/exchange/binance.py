@@ -25,7 +25,7 @@ from ares.exchange.rest import RestClient
 from ares.exchange.streams import MarketStream
 from ares.exchange.wire import requests
 from ares.exchange.wire.account import AccountConfig, LeverageAnswer, Reply
-from ares.exchange.wire.refusals import ALREADY_SO, DUPLICATE_ID, NO_SUCH_ORDER
+from ares.exchange.wire.refusals import ALREADY_SO, NO_SUCH_ORDER
 from ares.exchange.wire.requests import read
 from ares.exchange.wire.trade import AlgoAck, AlgoReport, OrderReport, algo_id_of, order_of, order_of_algo
 from ares.exchange.wishes import Number, check, wish
@@ -74,6 +74,7 @@ class BinanceExchange:
         self._conditionals = Conditionals()
         self._ours: set[str] = set()  # client ids we have sent
         self._algo_ids: set[str] = set()  # those of conditional orders
+        self._newest: dict[tuple[str, str], int] = {}  # open of the newest closed bar that was read, ns
         self._symbols: set[str] = set()  # those that streams and orders use
         self._prepared: set[str] = set()  # symbols whose margin mode was checked
         self._made = 0
@@ -151,7 +152,10 @@ class BinanceExchange:
     ) -> pd.DataFrame:
         """The last `limit` klines, or the first from `start`, oldest first; the forming one only if asked for."""
         await self.get_instrument(symbol)
-        return await self._reads.klines(symbol, Interval.parse(interval), limit, start, end, closed_only)
+        frame = await self._reads.klines(symbol, Interval.parse(interval), limit, start, end, closed_only)
+        if closed_only and end is None and len(frame):
+            self._newest[symbol, interval] = int(frame.index[-1].value)
+        return frame
 
     async def get_ticker(self, symbol: str) -> Ticker:
         """Best quotes and the last price, read together."""
@@ -198,7 +202,8 @@ class BinanceExchange:
 
         Floats are rounded to the grid, decimals and text are taken as they stand.
         Raises: Rejected when it was certainly not executed; Retryable when it never left or the venue asks to wait;
-        OutcomeUnknown when nobody can say: ask by its client order id, never send it again.
+        OutcomeUnknown when nobody can say: ask by its client order id, never send it again. A client id that is open
+        already is Rejected with -4116: the first order lives.
         """
         instrument = await self.get_instrument(symbol)
         client_id = client_order_id or self._new_id()
@@ -218,12 +223,7 @@ class BinanceExchange:
             await self._prepare(symbol)
         self._symbols.add(symbol)
         self._ours.add(client_id)
-        try:
-            return await self._place(request, client_id)
-        except Rejected as error:
-            if error.code in DUPLICATE_ID:
-                return await self.get_order(symbol, client_order_id=client_id)
-            raise
+        return await self._place(request, client_id)
 
     async def cancel_order(
         self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None
@@ -332,7 +332,11 @@ class BinanceExchange:
     # ------------------------------------------------------------ streams
 
     def stream_market(self, symbols: Sequence[str], interval: str) -> MarketStream:
-        """Closed candles, mark prices and what else `config.streams` names, from now on."""
+        """Closed candles, mark prices and what else `config.streams` names.
+
+        Candles continue after the newest bar that `get_klines` has given for the symbol, else from now on, so that
+        history and stream join without a gap and without a repetition.
+        """
         self._symbols.update(symbols)
         stream = MarketStream(
             tuple(symbols),
@@ -342,6 +346,7 @@ class BinanceExchange:
             connect=self._connect,
             clock=self.clock,
             klines=self.get_klines,
+            newest=lambda symbol: self._newest.get((symbol, interval)),
         )
         self._market_streams.append(stream)
         return stream

@@ -25,7 +25,8 @@ __all__ = ["Answer", "HttpxWire", "LeanWire", "Wire"]
 
 _MOST_HEAD = 64 << 10
 _MOST_BODY = 8 << 20
-_IDLE = 30.0  # seconds after which a kept connection is not trusted any more
+_IDLE = 20.0  # seconds after which a kept connection is not trusted any more
+_REST = 1.0  # seconds of idleness after which the loop is asked first whether the connection has ended meanwhile
 
 
 @frozen
@@ -225,7 +226,11 @@ class LeanWire:
         loop = asyncio.get_running_loop()
         while self._idle:
             kept = self._idle.pop()
-            if kept.usable and loop.time() - kept.idle_since < _IDLE:
+            idle = loop.time() - kept.idle_since
+            if idle > _REST:
+                await asyncio.sleep(0)  # an end of the connection that waits to be noticed is noticed now
+                await asyncio.sleep(0)
+            if kept.usable and idle < _IDLE:
                 return kept
             kept.close()
         try:

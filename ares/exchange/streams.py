@@ -47,8 +47,10 @@ class MarketStream(AsyncIterator[Event]):
         connect: Connect,
         clock: Clock,
         klines: Klines,
+        newest: Callable[[str], int | None],
     ) -> None:
-        self._interval, self._klines, self._clock = interval, klines, clock
+        """newest: open (ns) of the newest closed bar of a symbol that its reader has already; None: it has none."""
+        self._interval, self._klines, self._newest_read, self._clock = interval, klines, newest, clock
         self._pending: OrderedDict[Hashable, Event] = OrderedDict()
         self._there = asyncio.Event()
         self._newest: dict[tuple[str, type], int] = {}  # order of the newest event told, by symbol and kind
@@ -73,9 +75,7 @@ class MarketStream(AsyncIterator[Event]):
         if self._task is None and not self._closed:
             self._task = asyncio.ensure_future(self._look())
             for symbol in self._symbols:
-                if symbol not in self._last_open:
-                    frame = await self._klines(symbol, self._interval.name, 1)
-                    self._last_open[symbol] = int(frame.index[-1].value) if len(frame) else -self._interval.ns
+                self._last_open[symbol] = await self._begin_after(symbol)
             for link in self.links:
                 link.start()
         while not self._pending:
@@ -104,6 +104,14 @@ class MarketStream(AsyncIterator[Event]):
         }
 
     # ------------------------------------------------------------ inside
+
+    async def _begin_after(self, symbol: str) -> int:
+        """Open of the bar after which candles are told."""
+        known = self._newest_read(symbol)
+        if known is None:
+            frame = await self._klines(symbol, self._interval.name, 1)
+            known = int(frame.index[-1].value) if len(frame) else -self._interval.ns
+        return known
 
     def _link(self, path: str, names: list[str], base: str, connect: Connect) -> Link:
         async def url() -> str:
@@ -195,5 +203,7 @@ class MarketStream(AsyncIterator[Event]):
                     self._refill(symbol)
 
     def _put(self, key: Hashable, event: Event) -> None:
+        """What replaces an event goes to the end: the order told is the order of what was seen."""
+        self._pending.pop(key, None)
         self._pending[key] = event
         self._there.set()

@@ -14,6 +14,7 @@ from ares.exchange.config import BinanceConfig, Environment
 from ares.orders import OrderStatus, OrderType
 from ares.protocols import Exchange
 from ares.secret import Secret
+from ares.testing import check_exchange
 
 from .conftest import KEY, SECRET, Heard, Make, in_process, over_sockets
 
@@ -42,6 +43,12 @@ async def test_public_data_in_the_shapes_of_ares(make_venue: Make, road: Any) ->
         assert (instrument.tick_size, instrument.tiers) == (ours.tick_size, ours.tiers)
         with pytest.raises(InvalidInput, match="ETHUSDT"):
             await exchange.get_ticker("ETHUSDX")
+
+
+async def test_it_passes_the_conformance_kit(make_venue: Make, road: Any) -> None:
+    async with road(make_venue(speed=60.0), timeout=5.0) as exchange:
+        report = await check_exchange(exchange, S, interval="1m")
+    report.raise_for_failures()
 
 
 async def test_more_bars_than_one_page(make_venue: Make) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
+from ares.clock import SystemClock
 from ares.errors import NotAuthorized, OutcomeUnknown, Rejected, Retryable
 from ares.events import AggTrades, CandleClosed, FillBooked, LinkChanged, OrderUpdate, VenueSnapshot
-from ares.exchange import account_stream, streams
+from ares.exchange import account_stream, link, streams
 from ares.exchange.binance import BinanceExchange
 from ares.exchange.config import BinanceConfig
 from ares.exchange.http import LeanWire
@@ -181,13 +182,15 @@ async def test_n13_a_post_is_sent_once_whatever_happens(make_venue: Make) -> Non
         assert len(posts) == 1
 
 
-async def test_n13_a_second_order_with_the_same_id_is_the_first(make_venue: Make) -> None:
+async def test_n13_a_client_id_that_is_open_is_refused_and_the_first_order_lives(make_venue: Make) -> None:
     venue = make_venue(speed=1.0)
     async with in_process(venue) as exchange:
         price = venue.market.symbols[S].last * 0.97
         first = await exchange.create_order(S, "BUY", "LIMIT", "0.5", price=price, client_order_id="same")
-        again = await exchange.create_order(S, "BUY", "LIMIT", "0.5", price=price, client_order_id="same")
-        assert again.order_id == first.order_id and len(await exchange.get_open_orders(S)) == 1
+        with pytest.raises(Rejected) as caught:
+            await exchange.create_order(S, "BUY", "LIMIT", "0.5", price=price, client_order_id="same")
+        assert caught.value.code == -4116
+        assert [o.order_id for o in await exchange.get_open_orders(S)] == [first.order_id]
 
 
 # ------------------------------------------------------------ W: streams
@@ -219,6 +222,57 @@ async def test_w2_gaps_repetitions_and_disorder_are_healed(make_venue: Make, fau
         assert all(b - a == 60 * 10**9 for a, b in zip(opens, opens[1:], strict=False))
         ids = [t.agg_id for e in heard.of(AggTrades) for t in e.trades]
         assert ids == sorted(set(ids))
+        await stream.aclose()
+
+
+async def test_w3_a_fresh_connection_takes_over_without_a_break(
+    make_venue: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "_DAY_OF_A_LINK", 0.7)
+    monkeypatch.setattr(link, "_OVERLAP", 0.3)
+    venue = make_venue(speed=120.0)
+    async with in_process(venue, streams=("candles", "agg_trades")) as exchange:
+        stream = exchange.stream_market([S], "1m")
+        heard = Heard(stream)
+        await heard.until(lambda: stream.links[0].connects >= 3)
+        assert heard.of(LinkChanged) == []
+        ids = [t.agg_id for e in heard.of(AggTrades) for t in e.trades]
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
+        await stream.aclose()
+
+
+async def test_w5_a_storm_of_reconnects_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "_SLOWEST", 0.01)
+    tried = 0
+
+    async def refuse(url: str) -> link.Socket:
+        nonlocal tried
+        tried += 1
+        raise ConnectionError("no")
+
+    async def url() -> str:
+        return "ws://localhost"
+
+    storm = link.Link(
+        "x", url, lambda data: None, connect=refuse, clock=SystemClock(), changed=lambda up: None, stall=1.0
+    )
+    storm.start()
+    await asyncio.sleep(0.5)
+    await storm.close()
+    assert tried == 10
+
+
+async def test_history_and_stream_join_without_a_gap(make_venue: Make) -> None:
+    venue = make_venue(speed=120.0)
+    async with in_process(venue, streams=("candles",)) as exchange:
+        stream = exchange.stream_market([S], "1m")
+        history = await exchange.get_klines(S, "1m", 5)
+        await asyncio.sleep(2.5)  # somebody took his time with it: bars have closed meanwhile
+        heard = Heard(stream)
+        await heard.until(lambda: len(heard.of(CandleClosed)) >= 7)
+        opens = [e.candle.open_ns for e in heard.of(CandleClosed)]
+        assert opens[0] == history.index[-1].value + 60 * 10**9
+        assert all(b - a == 60 * 10**9 for a, b in zip(opens, opens[1:], strict=False))
         await stream.aclose()
 
 

@@ -13,13 +13,10 @@ import msgspec
 from ares.errors import AresError, NotAuthorized, OutcomeUnknown, Rejected, Retryable
 from ares.exchange.wire.requests import Request
 
-__all__ = ["ALREADY_SO", "BAD_TIME", "DUPLICATE_ID", "NO_SUCH_ORDER", "ApiError", "refusal"]
+__all__ = ["ALREADY_SO", "BAD_TIME", "NO_SUCH_ORDER", "ApiError", "refusal"]
 
 NO_SUCH_ORDER = frozenset({-2011, -2013})
 """The venue knows no such order (now): reconcile, it may have filled or may still arrive."""
-
-DUPLICATE_ID = frozenset({-4116, -4111})
-"""An order with this client id exists: the first one lives."""
 
 ALREADY_SO = frozenset({-4046, -4059, -5027, -4171})
 """What was asked for is the case already."""

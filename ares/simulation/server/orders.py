@@ -16,7 +16,6 @@ from ares.simulation.server.asked import decimal_of, is_true, symbol_of
 from ares.simulation.server.calls import Call
 from ares.simulation.server.local_venue import LocalVenue
 
-
 _CONDITIONAL = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 
 

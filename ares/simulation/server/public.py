@@ -27,7 +27,6 @@ from ares.simulation.server.calls import Call
 from ares.simulation.server.frames import LADDER
 from ares.simulation.server.local_venue import LocalVenue
 
-
 _CONDITIONAL = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 
 

@@ -42,6 +42,7 @@ async def serve(
         lifespan="on",
         ws_ping_interval=None,
         server_header=False,
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)

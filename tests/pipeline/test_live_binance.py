@@ -1,0 +1,120 @@
+"""The whole bot on the Binance client over real sockets: seven steps, through faults, and a journal that replays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import pytest
+from attrs import evolve
+
+pytest.importorskip("uvicorn")
+
+from ares.assembly import stages
+from ares.events import Submit
+from ares.exchange.binance import BinanceExchange
+from ares.exchange.config import BinanceConfig
+from ares.instruments import Side
+from ares.pipeline.desk import Desk
+from ares.pipeline.journal import MemoryJournal
+from ares.pipeline.live import LiveTradingPipeline, PipelineConfig
+from ares.pipeline.recovery import replay
+from ares.protocols import AnalysisInput, AnalysisResult
+from ares.secret import Secret
+from ares.simulation.faults import Fault, FaultPlan
+from ares.simulation.server.local_venue import LocalVenue
+from ares.simulation.server.market import Pace
+from ares.simulation.server.serving import serve
+from ares.simulation.tape import Tape
+from ares.testing.tactics_checks import analysis_of
+
+S, KEY, SECRET = "ETHUSDT", "pipeline-key", "pipeline-secret"
+
+
+class AlwaysLong:
+    """An opinion on every bar, so that there is something to trade."""
+
+    def analyze(self, given: AnalysisInput) -> AnalysisResult:
+        opinion = analysis_of(Side.BUY, chance=0.8, width=0.004)
+        now = given.now_ns
+        return evolve(opinion, symbol=given.symbol, now_ns=now, valid_until_ns=now + 300 * 10**9)
+
+    async def execute_analysis(self, given: AnalysisInput) -> AnalysisResult:
+        return self.analyze(given)
+
+
+@asynccontextmanager
+async def local(venue: LocalVenue) -> AsyncIterator[BinanceConfig]:
+    ready: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
+    until = asyncio.Event()
+    task = asyncio.ensure_future(serve(venue, ready=lambda *where: ready.set_result(where), until=until))
+    rest, streams = await ready
+    try:
+        yield BinanceConfig(
+            api_key=Secret(KEY), api_secret=Secret(SECRET), rest_url=rest, stream_url=streams, timeout=1.0
+        )
+    finally:
+        until.set()
+        await task
+
+
+FAULTS = {
+    "none": (),
+    "lost answer to an entry": ("unknown_503 at POST /fapi/v1/order",),
+    "lost answer to a stop": ("dropped at POST /fapi/v1/algoOrder",),
+    "refused stop": ("unavailable_503 at POST /fapi/v1/algoOrder",),
+    "broken private stream": ("dropped at private nth 2",),
+    "broken market stream": ("dropped at ethusdt@kline_1m nth 12",),
+}
+
+
+@pytest.mark.parametrize("fault", list(FAULTS))
+async def test_the_seven_steps_over_sockets(fault: str) -> None:
+    tape = Tape.synthetic(S, "1m", bars=600, seed=3)
+    plan = FaultPlan([Fault.parse(line) for line in FAULTS[fault]])
+    venue = LocalVenue(
+        tape, accounts={KEY: (Secret(SECRET), Decimal(10_000))}, pace=Pace(speed=60.0), history=200, faults=plan
+    )
+    theirs = venue.traders[KEY].venue
+    journal, said = MemoryJournal(), Counter[str]()
+    parts = evolve(stages(), analyst=AlwaysLong())
+    async with local(venue) as config:
+        pipeline = LiveTradingPipeline(
+            PipelineConfig(history=5),
+            exchange=BinanceExchange(config),
+            features=parts.features,
+            analyst=parts.analyst,
+            tactician=parts.tactician,
+            monitor=parts.monitor,
+            symbols=[S],
+            interval="1m",
+            journal=journal,
+        )
+        pipeline.observers.append(
+            lambda event, commands: said.update(
+                [type(event).__name__, *(c.intent.purpose.value for c in commands if isinstance(c, Submit))]
+            )
+        )
+        async with pipeline:
+            task = asyncio.ensure_future(pipeline.run())
+            async with asyncio.timeout(25):
+                while not (said["ENTRY"] and said["STOP"] and said["FillBooked"] and said["CandleClosed"] > 9):
+                    if task.done():
+                        task.result()
+                    await asyncio.sleep(0.05)
+            await pipeline.stop(flatten=True)
+            async with asyncio.timeout(25):
+                await task
+            assert theirs.position(S).quantity == 0
+            ledger = pipeline.desk.ledger
+            assert ledger is not None and ledger.account().wallet == theirs.account().wallet
+    if plan.faults:
+        assert plan.happened
+    fresh = Desk(
+        features=parts.features, analyst=parts.analyst, tactician=parts.tactician, monitor=parts.monitor,
+        symbols=[S], interval="1m",
+    )  # fmt: skip
+    assert replay(journal.records(), fresh).identical
