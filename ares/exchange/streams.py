@@ -58,6 +58,7 @@ class MarketStream(AsyncIterator[Event]):
         self._last_open: dict[str, int] = {}  # of the newest closed bar told or known before the stream began
         self._filling: dict[str, asyncio.Task[None]] = {}
         self._down: set[str] = set()
+        self._told_ns = 0  # the newest venue time told
         self.bad: Counter[str] = Counter()  # frames that could not be used, by reason
         self.conflated = 0
         self.refilled = 0
@@ -186,7 +187,8 @@ class MarketStream(AsyncIterator[Event]):
                 if candle.open_ns > self._last_open[symbol]:
                     self._last_open[symbol] = candle.open_ns
                     self.refilled += 1
-                    event = CandleClosed(ts_event=candle.close_ns, ts_seen=seen, candle=candle)
+                    told = max(candle.close_ns, self._told_ns)  # a late bar does not turn time back
+                    event = CandleClosed(ts_event=told, ts_seen=seen, candle=candle)
                     self._put((symbol, candle.open_ns), event)
         except AresError as error:
             _log.warning("candles.not_refilled", symbol=symbol, error=str(error))
@@ -204,6 +206,7 @@ class MarketStream(AsyncIterator[Event]):
 
     def _put(self, key: Hashable, event: Event) -> None:
         """What replaces an event goes to the end: the order told is the order of what was seen."""
+        self._told_ns = max(self._told_ns, event.ts_event)
         self._pending.pop(key, None)
         self._pending[key] = event
         self._there.set()
