@@ -5,6 +5,7 @@ is used unchanged by the backtester and by `SimulatedExchange`. A bar `[open, cl
 
 a. at its open: funding settles on what is held, then the open is a price to trade at: waiting market orders fill with
    slippage, what the gap jumped over fills. An order sent now trades at this same open, a stop rests during this bar;
+   what is sent more than ten seconds later waits for the next open (a reduce-only stop already rests);
 b. at its close: the path to low and high is matched (`Venue.walk`), liquidation included;
 c. still at its close: `MarkPrice`, then `CandleClosed`, then every order waits for the next bar's open.
 
