@@ -9,11 +9,14 @@ A page asks for one with a line of its own:
     {{ help backtest }}                                      what a command says about itself
     {{ front door }}                                         the names of `ares` and their homes
     {{ room tactician }}                                     every module of a room that has public names
+    {{ features momentum }}                                  the features of a group, from the catalogue
+    {{ features momentum }}                                  every feature of a group, as the catalogue describes it
 """
 
 from __future__ import annotations
 
 import ast
+import html
 import importlib
 import io
 import re
@@ -48,8 +51,12 @@ def _table(asked: str) -> str:
         return _front_door()
     if kind == "room":
         return _room(rest)
+    if kind == "features":
+        return _features(rest)
     if kind == "help":
         return _help(rest)
+    if kind == "features":
+        return _features(rest)
     raise ValueError(f"no table is called {asked!r}")
 
 
@@ -141,6 +148,32 @@ def _help(command: str) -> str:
     return (inspect.getdoc(function) or "") + "\n\n" + _rows(("option", "default", "meaning"), rows)
 
 
+def _features(group: str) -> str:
+    """One row a recipe: the names it gives by default over hourly bars with every source, and when they begin."""
+    from ares.features.config import FeatureConfig, WaveletConfig
+    from ares.features.orchestrator import KLINE_SOURCES, FeatureOrchestrator
+    from ares.features.sources import FUTURES_COLUMNS
+    from ares.kernels.volume import BOOK_COLUMNS, FLOW_COLUMNS
+
+    sources = {*KLINE_SOURCES, *FLOW_COLUMNS, *BOOK_COLUMNS, *(f"futures_{name}" for name in FUTURES_COLUMNS)}
+    orchestrator = FeatureOrchestrator(FeatureConfig(groups=(group,), wavelets=WaveletConfig(exact=True)))
+    schema = orchestrator.schema("1h", sources, (1.0,))
+    rows: dict[str, tuple[list[str], list[str], Any]] = {}
+    for feature, warmup in zip(schema.features, schema.plan.warmup.tolist(), strict=True):
+        names, warmups, _ = rows.setdefault(feature.recipe.name, ([], [], feature.recipe))
+        names.append(f"`{feature.name}`")
+        warmups.append(str(warmup))
+    heads = ("name", "definition", "formula", "source", "range", "warm-up, bars")
+    table = []
+    for names, warmups, recipe in rows.values():
+        texts = (html.escape(text).replace("|", "&#124;") for text in (recipe.definition, recipe.source, recipe.range))
+        definition, source, values = (text.replace("*", "&#42;").replace("[", "&#91;") for text in texts)
+        formula = f"<code>{html.escape(recipe.formula).replace('|', '&#124;').replace('*', '&#42;')}</code>"
+        parameters = f" Parameters: {', '.join(recipe.parameters)}." if recipe.parameters else ""
+        table.append(("<br>".join(names), definition + parameters, formula, source, values, "<br>".join(warmups)))
+    return _rows(heads, table)
+
+
 def _front_door() -> str:
     import ares
 
@@ -160,3 +193,37 @@ def _room(room: str) -> str:
         if path.stem != "__init__" and "\n__all__ = [" in text:
             parts.append(f"## {module}\n\n::: {module}\n")
     return "\n".join(parts)
+
+
+def _features(group: str) -> str:
+    """Each feature of a group: what it is, formula, source, range, and rows of hourly klines before its first value."""
+    from ares.features.config import FeatureConfig, WaveletConfig
+    from ares.features.orchestrator import KLINE_SOURCES, FeatureOrchestrator
+    from ares.features.sources import FUTURES_COLUMNS
+    from ares.kernels.volume import BOOK_COLUMNS, FLOW_COLUMNS
+
+    sources = {*KLINE_SOURCES, *FLOW_COLUMNS, *BOOK_COLUMNS, *(f"futures_{name}" for name in FUTURES_COLUMNS)}
+    config = FeatureConfig(timeframes=(), wavelets=WaveletConfig(exact=True))
+    schema = FeatureOrchestrator(config).schema("1h", sources, (1.0,))
+    warmup = dict(zip(schema.plan.names, schema.plan.warmup.tolist(), strict=True))
+    settle = dict(zip(schema.plan.names, schema.plan.settle.tolist(), strict=True))
+    lines = []
+    for feature in schema.features:
+        recipe = feature.recipe
+        if recipe.group != group:
+            continue
+        parts = feature.name.removeprefix(recipe.name).strip("_").split("_")
+        counts = str(warmup[feature.name]), str(settle[feature.name])
+        row = (f"`{recipe.formula}`", recipe.range, recipe.source, *counts)
+        given = ", ".join(f"{name} {value}" for name, value in zip(recipe.parameters, parts, strict=False))
+        lines += [
+            f"### `{feature.name}`",
+            "",
+            recipe.definition + (f" Parameters: {given}." if given else ""),
+            "",
+            _rows(("formula", "range", "source", "warm-up", "settled after"), [row]),
+            "",
+        ]
+    if not lines:
+        raise ValueError(f"there are no features in group {group!r}")
+    return "\n".join(lines)
