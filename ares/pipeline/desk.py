@@ -40,7 +40,7 @@ from ares.market import FundingRate, Ticker
 from ares.orders import OrderStatus
 from ares.pipeline.custody import Custody
 from ares.pipeline.decide import Decider
-from ares.pipeline.execution import IntentBook
+from ares.pipeline.execution import IntentBook, intent_of
 from ares.pipeline.guard import Guard, GuardConfig, Mode
 from ares.pipeline.looks import Looks
 from ares.pipeline.outbox import Outbox
@@ -234,8 +234,9 @@ class Desk:
 
     def _on_order(self, out: Outbox, event: OrderUpdate) -> None:
         state = self.intents.reported(event.order)
-        if state is not None:
+        if intent_of(event.order.client_order_id) is not None:  # also of a trade that its last fill has ended
             self.records.order(event.order)
+        if state is not None:
             if state.intent.purpose is Purpose.ENTRY and state.status is OrderStatus.REJECTED:
                 self._seat(event.order.symbol).leverage = None  # perhaps it could not be set: set it again next time
             self.custody.on_order(out, state)

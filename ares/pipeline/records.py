@@ -71,7 +71,11 @@ class DeskRecords:
         self.fills = deque(maxlen=self.limit)
 
     def order(self, order: Order) -> None:
-        """Keep the newest report of an order."""
+        """Keep the newest report of an order; one that comes late, or after the order's end, changes nothing."""
+        known = self.orders.get(order.order_id)
+        late = known is not None and (order.updated_ns, order.filled) < (known.updated_ns, known.filled)
+        if late or (known is not None and known.status.terminal):
+            return
         self.orders[order.order_id] = order
         if self.limit is not None and len(self.orders) > self.limit:
             del self.orders[next(iter(self.orders))]

@@ -72,6 +72,17 @@ def test_the_money_adds_up(result: BacktestResult, tape: Tape) -> None:
     assert float(fees) == pytest.approx(result.fees, abs=1e-8)
 
 
+def test_every_order_stands_in_its_last_state(result: BacktestResult) -> None:
+    """By the fills: what traded is filled, also the exit that ended its trade; only an open trade has open orders."""
+    traded: dict[str, float] = {}
+    for fill in result.records.fills:
+        traded[fill.order_id] = traded.get(fill.order_id, 0.0) + float(fill.quantity)
+    orders = result.orders.set_index("order_id")
+    assert orders["filled"].to_dict() == pytest.approx({i: traded.get(i, 0.0) for i in orders.index})
+    assert set(orders.loc[list(traded), "status"]) == {"FILLED"}
+    assert (orders["status"] == "NEW").sum() <= 2
+
+
 def test_closed_trades_explain_what_fills_realised(result: BacktestResult) -> None:
     trades = result.trades
     closed = trades["gross"].sum() - trades["fees"].sum() + trades["funding"].sum()
