@@ -9,19 +9,22 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
+from ares.analyst.analyst import Analyst
 from ares.analyst.rules import RuleAnalyst
 from ares.backtesting.backtester import Backtester
 from ares.config import AresConfig
 from ares.errors import InvalidInput, unknown_name
 from ares.features.orchestrator import FeatureOrchestrator
+from ares.models.registry import inspect
 from ares.monitor.position_monitor import PositionMonitor
 from ares.pipeline.journal import Journal
 from ares.pipeline.live import LiveTradingPipeline, PipelineConfig
 from ares.protocols import AnalysisStage, Exchange, FeatureStage, MonitoringStage, TacticsStage
+from ares.simulation.tape import Tape
 from ares.tactician.tactician import Tactician
 from ares.training.trials import TrialLedger
 
-__all__ = ["Stages", "build", "build_backtester", "stages"]
+__all__ = ["Stages", "analyst_of", "build", "build_backtester", "stages", "trading_starts"]
 
 
 @frozen(kw_only=True)
@@ -39,10 +42,34 @@ def stages(config: AresConfig | None = None) -> Stages:
     chosen = config or AresConfig()
     return Stages(
         features=FeatureOrchestrator(chosen.features),
-        analyst=RuleAnalyst(config=chosen.analyst),
+        analyst=analyst_of(chosen),
         tactician=Tactician(chosen.tactician),
         monitor=PositionMonitor(chosen.monitor),
     )
+
+
+def analyst_of(config: AresConfig) -> AnalysisStage:
+    """The trained analyst when the settings name a model, else the reference rules. Raises ModelError."""
+    if config.analyst.model is None:
+        return RuleAnalyst(config=config.analyst)
+    return Analyst(config.analyst, model=config.analyst.model)
+
+
+def trading_starts(config: AresConfig, market: Tape) -> int:
+    """When a session on recorded data may begin to trade, ns UTC: a model never trades the bars it was trained on.
+
+    Without a model, or on a market that lies elsewhere in time, that is the market's start; what comes before only
+    warms the features. Raises: InvalidInput when the training window covers the whole market; ModelError.
+    """
+    if config.analyst.model is None:
+        return market.start_ns
+    record = inspect(config.analyst.model).record
+    first, last = record.trained_from_ns, record.trained_to_ns
+    if first is None or last is None or last <= market.start_ns or first >= market.end_ns:
+        return market.start_ns
+    if last >= market.end_ns:
+        raise InvalidInput("the model was trained on all of this market: nothing is left that it has not seen")
+    return last
 
 
 def build_backtester(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from attrs import field, frozen
+from attrs.converters import optional
 from attrs.validators import ge, gt, le, lt
 
 __all__ = ["AnalystConfig", "HealthConfig", "LiquidationConfig", "RuleConfig", "VigilanceConfig"]
@@ -95,6 +98,7 @@ class AnalystConfig:
     round_trip_cost: float = field(default=0.0015, validator=ge(0.0))  # fraction of notional: fees, spread, slippage
     max_results: int = field(default=100, validator=ge(1))  # recent results kept for each symbol
     enable_technical_analysis: bool = True  # off: `technical` is None
+    model: Path | None = field(default=None, converter=optional(Path))  # folder of a trained one; None: the rules
     rules: RuleConfig = field(factory=RuleConfig)
     health: HealthConfig = field(factory=HealthConfig)
     liquidation: LiquidationConfig = field(factory=LiquidationConfig)

@@ -24,6 +24,7 @@ def backtest(
     seed: options.Seed = 0,
     balance: options.Balance = None,
     config: options.ConfigFile = None,
+    model: options.ModelFolder = None,
     report: Annotated[Path | None, typer.Option(help="Also write an HTML page with curves and trades.")] = None,
     trials: options.TrialsFile = Path("data/trials.sqlite"),
     json: options.JsonOut = False,
@@ -31,7 +32,7 @@ def backtest(
     log: options.LogLevel = None,
 ) -> None:
     """Play recorded klines through the whole bot and print what came of it, after all costs, beside the baselines."""
-    from ares.assembly import build_backtester
+    from ares.assembly import build_backtester, trading_starts
     from ares.cli.market import check_exchange_name, open_tape
     from ares.cli.outcome import describe, show
     from ares.cli.screen import note, progress_bar
@@ -39,14 +40,15 @@ def backtest(
     from ares.training.trials import TrialLedger
 
     check_exchange_name(exchange)
-    chosen = settings(config, balance=balance, log=log)
+    chosen = settings(config, balance=balance, model=model, log=log)
     market = open_tape(symbol, tape=tape, interval=interval, funding=funding, seed=seed, bars=bars)
     with (
         TrialLedger(trials) as ledger,
         progress_bar(f"{symbol} {market.interval}", len(market), progress) as advance,
     ):
         backtester = build_backtester(chosen, trials=ledger)
-        result = backtester.run(market, progress=lambda done, total: advance(done))
+        start = trading_starts(chosen, market)
+        result = backtester.run(market, start=start, progress=lambda done, total: advance(done))
     if report is not None:
         note(f"report: {result.report(report)}")
     show(describe(result, seed=seed, tape=str(tape) if tape is not None else "synthetic"), as_json=json)

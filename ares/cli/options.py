@@ -18,6 +18,7 @@ __all__ = [
     "JsonOut",
     "LogLevel",
     "LogLevelName",
+    "ModelFolder",
     "Progress",
     "Seed",
     "Symbol",
@@ -53,6 +54,9 @@ Balance = Annotated[
 ]
 FundingFile = Annotated[
     Path | None, typer.Option("--funding", help="Recorded funding rates, Parquet or CSV, to go with --tape.")
+]
+ModelFolder = Annotated[
+    Path | None, typer.Option("--model", help="Folder of a trained model. None: the settings', or the reference rules.")
 ]
 TrialsFile = Annotated[
     Path, typer.Option("--trials", help="Where every run is written down, so that results can be judged among all.")

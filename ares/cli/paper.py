@@ -37,6 +37,7 @@ def paper(
     seed: options.Seed = 0,
     balance: options.Balance = None,
     config: options.ConfigFile = None,
+    model: options.ModelFolder = None,
     journal: Annotated[
         Path | None, typer.Option(help="Where the run is written down. None: data/paper-SYMBOL-INTERVAL.sqlite.")
     ] = None,
@@ -60,7 +61,7 @@ def paper(
     from ares.cli.settings import settings
 
     venue = known_exchange(exchange, "SIM", "BINANCE")
-    chosen = settings(config, balance=balance, log=log)
+    chosen = settings(config, balance=balance, model=model, log=log)
     if venue == "SIM":
         place = _simulated(chosen, symbol, tape, interval, funding, seed, bars, speed if realtime else None)
     else:
@@ -101,16 +102,17 @@ def _simulated(
     speed: float | None,
 ) -> _Place:
     """A recorded or synthetic market on virtual time, or at `speed` times ours."""
+    from ares.assembly import trading_starts
     from ares.cli.market import open_tape
     from ares.cli.realtime import RealTimeExchange
     from ares.simulation.simulated_exchange import SimulatedExchange
 
     market = open_tape(symbol, tape=tape, interval=interval, funding=funding, seed=seed, bars=bars)
-    venue = config.backtest.venue
+    venue, start = config.backtest.venue, trading_starts(config, market)
     return _Place(
-        exchange=SimulatedExchange(market, start=market.start_ns, config=venue)
+        exchange=SimulatedExchange(market, start=start, config=venue)
         if speed is None
-        else RealTimeExchange(market, start=market.start_ns, config=venue, speed=speed),
+        else RealTimeExchange(market, start=start, config=venue, speed=speed),
         symbol=symbol,
         interval=market.interval.name,
         bars=len(market),
@@ -154,17 +156,9 @@ class _Session:
     def __init__(self, config: AresConfig, place: _Place, journal: SqliteJournal) -> None:
         from ares.assembly import build
         from ares.backtesting.recorder import Recorder
-        from ares.errors import InvalidInput
 
         self.config, self.place, self.journal = config, place, journal
         self.resumed = len(journal) > 0
-        if self.resumed and not hasattr(place.exchange, "restore"):
-            journal.close()
-            raise InvalidInput(
-                f"{journal.path} holds an unfinished session, and a paper account on a live market ends with its "
-                "process: --restart sets it aside",
-                path=str(journal.path),
-            )
         self.finished = False
         self.stopped_by: signal.Signals | None = None
         self.pipeline: LiveTradingPipeline = build(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from ares.cli.options import LogLevelName
+from ares.errors import InvalidInput
 
 if TYPE_CHECKING:
     from ares.config import AresConfig
@@ -16,8 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["settings"]
 
 
-def settings(path: Path | None, *, balance: float | None = None, log: LogLevelName | None = None) -> AresConfig:
-    """The settings of the file, with another starting balance if one is given; turns logging on when asked to.
+def settings(
+    path: Path | None,
+    *,
+    balance: float | None = None,
+    model: Path | None = None,
+    log: LogLevelName | None = None,
+) -> AresConfig:
+    """The settings of the file, with another starting balance or model if one is given; turns logging on when asked.
 
     Raises: InvalidInput, NotAuthorized as `load_config`.
     """
@@ -27,7 +35,11 @@ def settings(path: Path | None, *, balance: float | None = None, log: LogLevelNa
     if log is not None:
         configure(log.value)
     chosen = load_config(path)
+    if model is not None:
+        chosen = evolve(chosen, analyst=evolve(chosen.analyst, model=model))
     if balance is None:
         return chosen
+    if not math.isfinite(balance):
+        raise InvalidInput(f"--balance is an amount of money, not {balance}", balance=balance)
     venue = evolve(chosen.backtest.venue, start_balance=Decimal(repr(balance)))
     return evolve(chosen, backtest=evolve(chosen.backtest, venue=venue))

@@ -195,9 +195,11 @@ class LiveTradingPipeline:
         restore = getattr(self.exchange, "restore", None)
         if resumed:
             recover(self.journal, self.desk)
+            self._starts = self.journal.incarnations()
             if restore is not None:
-                self._starts = self.journal.incarnations()
                 await restore(self.journal.records(), self._client_id)
+            elif (adopt := getattr(self.exchange, "adopt", None)) is not None:
+                await adopt(self.journal.records())  # a paper account lives in the journal: give it back
         self._incarnation = self.journal.start()
         self._starts = self.journal.incarnations()
         market = self.exchange.stream_market(self.desk.symbols, self.interval.name)
@@ -310,7 +312,7 @@ class LiveTradingPipeline:
             await self._read_order(command, client_id)
 
     async def _read_order(self, command: Cancel, client_id: str) -> None:
-        """A cancel did not work: tell the desk where the order stands; one the venue does not know is being resolved."""
+        """A cancel did not work: tell the desk where the order stands; an unknown one is being resolved."""
         try:
             order = await self.exchange.get_order(command.symbol, client_order_id=client_id)
         except AresError as error:

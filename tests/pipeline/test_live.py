@@ -15,8 +15,10 @@ from ares.assembly import Stages, build, stages
 from ares.errors import InvalidInput, OutcomeUnknown, Rejected, Retryable
 from ares.events import Alert, Command, Event, OrderUpdate, Purpose, Submit
 from ares.orders import Order, OrderStatus
+from ares.pipeline.journal import MemoryJournal
 from ares.pipeline.live import LiveTradingPipeline
 from ares.protocols import Capabilities, FeatureRow
+from ares.simulation.paper import PaperExchange
 from ares.simulation.simulated_exchange import SimulatedExchange
 from ares.simulation.tape import Tape
 
@@ -211,3 +213,35 @@ def test_history_before_the_start_is_fetched_once(tape: Tape) -> None:
     history = [e for e, _ in said if getattr(e, "history", False)]
     assert len(history) == 800
     assert pipeline.desk.last_open_ns("ETHUSDT") == int(tape.track("ETHUSDT").open_ns[-1])
+
+
+def test_a_paper_account_lives_in_the_journal(tape: Tape) -> None:
+    """Paper over somebody's live market: after a restart the new process holds the old position, stop and money."""
+    journal = MemoryJournal()
+
+    def session(start: int, until: int | None) -> tuple[LiveTradingPipeline, PaperExchange]:
+        exchange = PaperExchange(SimulatedExchange(tape, start=start))
+
+        async def run() -> LiveTradingPipeline:
+            async with build(
+                exchange=exchange, symbols=["ETHUSDT"], interval="1h", parts=bot(), journal=journal
+            ) as pipeline:
+                await pipeline.run(until)
+            return pipeline
+
+        return asyncio.run(run()), exchange
+
+    closes = tape.track("ETHUSDT").close_ns
+    for row in range(700, 880):
+        journal = MemoryJournal()
+        first, before = session(tape.start_ns, int(closes[row]))
+        if first.desk.custody.trades:
+            break
+    held = first.desk.account().positions
+    assert held and first.desk.custody.trades["ETHUSDT"].stop_price is not None
+    second, after = session(int(closes[row]), None)
+    assert second.desk.records.closed_trades > first.desk.records.closed_trades
+    assert second.desk.account().equity == after._venue.account().equity
+    sent = [c.intent.intent_id for _, cs in journal.records() for c in cs if isinstance(c, Submit)]
+    assert len(sent) == len(set(sent))
+    assert not [a for a in second.alerts if a.code == "position.differs"]
