@@ -11,6 +11,6 @@ __getattr__, __dir__ = lazy(
         "FeatureNode": "ares.features.nodes",
         "FeatureOrchestrator": "ares.features.orchestrator",
         "LiveSources": "ares.features.sources",
-        "warm": "ares.features.precompute",
+        "warm": "ares.features.warm",
     },
 )

@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from ares.errors import InvalidInput
 from ares.features.operations import OPERATIONS
-from ares.kernels import moving
+from ares.kernels import elementwise
 
 __all__ = ["Column", "Expression", "Node", "Output"]
 
@@ -74,75 +74,75 @@ TIME = Column("time")  # open time, seconds since the epoch
 
 
 def minus(a: Expression, b: Expression) -> Output:
-    return _combine(moving.MINUS, a, b)
+    return _combine(elementwise.MINUS, a, b)
 
 
 def plus(a: Expression, b: Expression) -> Output:
-    return _combine(moving.PLUS, a, b)
+    return _combine(elementwise.PLUS, a, b)
 
 
 def over(a: Expression, b: Expression) -> Output:
-    return _combine(moving.OVER, a, b)
+    return _combine(elementwise.OVER, a, b)
 
 
 def distance(a: Expression, b: Expression, unit: Expression) -> Output:
     """(a - b) / unit."""
-    return _combine(moving.DISTANCE, a, b, unit)
+    return _combine(elementwise.DISTANCE, a, b, unit)
 
 
 def times(a: Expression, b: Expression) -> Output:
-    return _combine(moving.TIMES, a, b)
+    return _combine(elementwise.TIMES, a, b)
 
 
 def log_of(a: Expression) -> Output:
-    return _combine(moving.LOG, a)
+    return _combine(elementwise.LOG, a)
 
 
 def log_ratio(a: Expression, b: Expression) -> Output:
-    return _combine(moving.LOG_RATIO, a, b)
+    return _combine(elementwise.LOG_RATIO, a, b)
 
 
 def root(a: Expression) -> Output:
-    return _combine(moving.ROOT, a)
+    return _combine(elementwise.ROOT, a)
 
 
 def affine(a: Expression, factor: float, shift: float = 0.0) -> Output:
-    return _combine(moving.AFFINE, a, floats=(factor, shift))
+    return _combine(elementwise.AFFINE, a, floats=(factor, shift))
 
 
 def square(a: Expression) -> Output:
-    return _combine(moving.SQUARE, a)
+    return _combine(elementwise.SQUARE, a)
 
 
 def position(a: Expression, low: Expression, high: Expression) -> Output:
     """(a - low) / (high - low)."""
-    return _combine(moving.POSITION, a, low, high)
+    return _combine(elementwise.POSITION, a, low, high)
 
 
 def ratio_less_one(a: Expression, b: Expression) -> Output:
-    return _combine(moving.RATIO_LESS_ONE, a, b)
+    return _combine(elementwise.RATIO_LESS_ONE, a, b)
 
 
 def share(a: Expression, b: Expression) -> Output:
     """a / (a + b)."""
-    return _combine(moving.SHARE, a, b)
+    return _combine(elementwise.SHARE, a, b)
 
 
 def half_spread(covariance: Expression) -> Output:
     """2 sqrt(-covariance), 0 for a covariance above 0."""
-    return _combine(moving.HALF_SPREAD, covariance)
+    return _combine(elementwise.HALF_SPREAD, covariance)
 
 
 def clip(a: Expression, low: float, high: float) -> Output:
-    return _combine(moving.CLIP, a, floats=(low, high))
+    return _combine(elementwise.CLIP, a, floats=(low, high))
 
 
 def sign(a: Expression) -> Output:
-    return _combine(moving.SIGN, a)
+    return _combine(elementwise.SIGN, a)
 
 
 def absolute(a: Expression) -> Output:
-    return _combine(moving.ABSOLUTE, a)
+    return _combine(elementwise.ABSOLUTE, a)
 
 
 def difference(x: Expression, rows: int) -> Output:
@@ -226,7 +226,7 @@ def log_return(rows: int = 1) -> Output:
 
 def typical() -> Output:
     """(high + low + close) / 3, quote currency."""
-    return Output(node("combine", HIGH, LOW, CLOSE, ints=(moving.THIRD,)))
+    return Output(node("combine", HIGH, LOW, CLOSE, ints=(elementwise.THIRD,)))
 
 
 def many(operation: str, *inputs: Expression, outputs: int, **parameters: Any) -> tuple[Output, ...]:

@@ -9,13 +9,16 @@ from attrs import frozen
 
 from ares.kernels import (
     calendar,
+    elementwise,
     engine,
+    extremes,
     layout,
     levels,
     meta,
     momentum,
     moving,
     patterns,
+    regression,
     volatility,
     volume,
     wavelet,
@@ -29,7 +32,10 @@ SCRATCH = 4 * 1024  # cells that the windowed wavelets work in; enough for windo
 
 FORGOTTEN = 1e-8  # weight of everything before a recursion's restart when the restarted one takes over
 
-MODULES = (calendar, engine, layout, levels, meta, momentum, moving, patterns, volatility, volume, wavelet)
+MODULES = (
+    calendar, elementwise, engine, extremes, layout, levels, meta, momentum, moving, patterns, regression, volatility,
+    volume, wavelet,
+)  # fmt: skip
 
 
 def kernel_version() -> str:
@@ -77,17 +83,17 @@ def _wilder(ints: Ints, floats: tuple[float, ...]) -> int:
 
 
 OPERATIONS: dict[str, Operation] = {
-    "combine": Operation(moving.COMBINE, PURE, _count(1), _none),
-    "lagged": Operation(moving.LAGGED, PURE, _count(1), lambda ints, output: ints[0]),
+    "combine": Operation(elementwise.COMBINE, PURE, _count(1), _none),
+    "lagged": Operation(elementwise.LAGGED, PURE, _count(1), lambda ints, output: ints[0]),
     "mean": Operation(moving.MEAN, WINDOW, _count(1), _window, 2, reach=lambda ints: ints[0]),
     "mean_square": Operation(moving.MEAN_SQUARE, WINDOW, _count(1), _window, 2, reach=lambda ints: ints[0]),
     "spread": Operation(moving.SPREAD, WINDOW, _count(2), _window, 3, reach=lambda ints: ints[0]),
     "shape": Operation(moving.SHAPE, WINDOW, _count(2), _window, 6, reach=lambda ints: ints[0]),
     "extremes": Operation(
-        moving.EXTREMES, WINDOW, _count(2), _window, 3, state_a_row=2, reach=lambda ints: ints[0]
+        extremes.EXTREMES, WINDOW, _count(2), _window, 3, state_a_row=2, reach=lambda ints: ints[0]
     ),
-    "ages": Operation(moving.AGES, WINDOW, _count(2), _window, 5, state_a_row=4, reach=lambda ints: ints[0]),
-    "slope": Operation(moving.SLOPE, WINDOW, _count(2), _window, 5, reach=lambda ints: ints[0]),
+    "ages": Operation(extremes.AGES, WINDOW, _count(2), _window, 5, state_a_row=4, reach=lambda ints: ints[0]),
+    "slope": Operation(regression.SLOPE, WINDOW, _count(2), _window, 5, reach=lambda ints: ints[0]),
     "ewm": Operation(
         moving.EWM, RESTARTED, _count(1), _window, 2, lambda ints, floats: memory_of(floats[0]) + ints[0]
     ),
@@ -118,7 +124,7 @@ OPERATIONS: dict[str, Operation] = {
     "bands": Operation(wavelet.BANDS, PURE, lambda ints, inputs: 2 * inputs, _none),
     "calendar": Operation(calendar.CALENDAR, PURE, _count(8), _none),
     "until": Operation(calendar.UNTIL, PURE, _count(1), _none),
-    "covary": Operation(moving.COVARY, WINDOW, _count(2), _window, 9, reach=lambda ints: ints[0]),
+    "covary": Operation(regression.COVARY, WINDOW, _count(2), _window, 9, reach=lambda ints: ints[0]),
     "windowed": Operation(wavelet.WINDOWED, PURE, lambda ints, inputs: ints[1] + 1, _window, SCRATCH),
     "obv_slope": Operation(volume.OBV_SLOPE, WINDOW, _count(1), _window, 5, reach=lambda ints: ints[0]),
     "close_location": Operation(volume.CLOSE_LOCATION, PURE, _count(1), _none),

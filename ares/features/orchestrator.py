@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import field, frozen
 from numpy.typing import NDArray
 
 from ares.features.config import FeatureConfig
-from ares.features.nodes import Bound, FeatureNode, NodeTail, PrecomputedTail, Tail, bind
+from ares.features.nodes import FeatureNode, NodeTail, PrecomputedTail, Tail, bind
 from ares.features.operations import kernel_version
-from ares.features.plan import Plan, make_plan
-from ares.features.registry import Feature, engine_inputs, select
+from ares.features.plan import make_plan
+from ares.features.precompute import Precomputed, precompute
+from ares.features.registry import engine_inputs, select
+from ares.features.schema import Schema
 from ares.features.stream import Stream
 from ares.instruments import Interval
 from ares.kernels.engine import advance
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ares.features.autoencoder import Autoencoder
     from ares.features.cache import FeatureCache
     from ares.features.frames import Bars
-    from ares.features.precompute import Frames, Precomputed
+    from ares.features.precompute import Frames
 
 __all__ = ["FeatureOrchestrator", "Schema"]
 
@@ -39,30 +39,6 @@ KLINE_SOURCES = (
 _NAN = float("nan")
 _LEAST_ROWS_A_THREAD = 50_000
 log = get_logger("features")
-
-
-@frozen(eq=False)
-class Schema:
-    """The features of one base interval and set of data sources: what a row holds, and when it may be trusted."""
-
-    interval: Interval
-    sources: frozenset[str]
-    sr_levels: tuple[float, ...]
-    features: tuple[Feature, ...] = field(repr=False)  # of the table
-    plan: Plan = field(repr=False)
-    tails: tuple[Bound, ...] = field(repr=False)
-    names: tuple[str, ...] = field(repr=False)  # columns: of the table, of own nodes, precomputed, of the autoencoder
-    fingerprint: str  # changes with names, order, parameters and kernels
-
-    @cached_property
-    def warmup(self) -> int:
-        """Rows that are not complete yet at the beginning of the data."""
-        return max(int(self.plan.warmup.max()), *(t.warmup for t in self.tails), 0)
-
-    @cached_property
-    def settle(self) -> int:
-        """Rows after which every feature has forgotten where the data began, bit for bit."""
-        return max(int(self.plan.settle.max()), *(t.settle for t in self.tails), 0)
 
 
 class FeatureOrchestrator:
@@ -280,9 +256,7 @@ class FeatureOrchestrator:
         progress: Callable[[str, int, int], None] | None = None,
     ) -> dict[str, Precomputed]:
         """Fill the cache for many symbols, resuming where an earlier run stopped (see `ares.features.precompute`)."""
-        from ares.features.precompute import precompute
-
-        return precompute(self.config, klines, executor=executor, progress=progress)
+        return precompute(_precompute_one, self.config, klines, executor=executor, progress=progress)
 
     # ------------------------------------------------------------------ streaming
 
@@ -302,7 +276,7 @@ class FeatureOrchestrator:
         interval = Interval.parse(interval)
         chosen = KLINE_SOURCES if sources is None else sources
         _tell_when_compiling()
-        stream = Stream(self, symbol, self.schema(interval, chosen, sr_levels), fixed=sources is not None)
+        stream = Stream(self.schema, symbol, self.schema(interval, chosen, sr_levels), fixed=sources is not None)
         self._streams[symbol, interval.name] = stream
         return stream
 
@@ -336,3 +310,11 @@ class FeatureOrchestrator:
 def _tell_when_compiling() -> None:
     if not is_compiled(advance):
         log.info("kernels.compiling", note="the first use compiles the feature kernels; later starts load them")
+
+
+def _precompute_one(config: FeatureConfig, symbol: str, klines: Frames) -> Precomputed:
+    """Compute one symbol's features into the cache that the configuration names."""
+    orchestrator = FeatureOrchestrator(config)
+    features = orchestrator.compute(klines() if callable(klines) else klines)
+    hits = orchestrator.get_feature_status()["cache"]["hits"]
+    return Precomputed(symbol=symbol, rows=len(features), features=features.shape[1], resumed=bool(hits))

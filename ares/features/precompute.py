@@ -1,4 +1,4 @@
-"""Fill the feature cache ahead of time, many symbols in parallel; and compile every kernel ahead of time."""
+"""Fill the feature cache ahead of time, many symbols in parallel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-import numpy as np
 from attrs import frozen
 
 from ares.errors import InvalidInput
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     Frames = pd.DataFrame | Callable[[], pd.DataFrame]
 
-__all__ = ["Precomputed", "precompute", "warm"]
+__all__ = ["Precomputed", "precompute"]
 
 
 @frozen(kw_only=True)
@@ -33,6 +32,7 @@ class Precomputed:
 
 
 def precompute(
+    one: Callable[[FeatureConfig, str, Frames], Precomputed],
     config: FeatureConfig,
     klines: Mapping[str, Frames],
     *,
@@ -41,7 +41,8 @@ def precompute(
 ) -> dict[str, Precomputed]:
     """Compute and cache all features of each symbol's klines.
 
-    klines: symbol to a klines frame, or to a picklable function that loads it (so that workers load their own).
+    one: does it for one symbol; picklable. klines: symbol to a klines frame, or to a picklable function that loads it
+    (so that workers load their own).
     executor: any `concurrent.futures.Executor`; None takes local processes, or this one for a single symbol.
     progress: called as (symbol, done, total) when a symbol is finished. A symbol whose bars are cached costs a read;
     one with new bars is extended, so an interrupted run resumes. Raises InvalidInput when the configuration names no
@@ -52,7 +53,7 @@ def precompute(
     done: dict[str, Precomputed] = {}
     if executor is None and len(klines) <= 1:
         for symbol, frame in klines.items():
-            done[symbol] = _one(config, symbol, frame)
+            done[symbol] = one(config, symbol, frame)
             if progress:
                 progress(symbol, len(done), len(klines))
         return done
@@ -60,7 +61,7 @@ def precompute(
     workers = min(len(klines), os.cpu_count() or 1)
     pool = executor or ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
-        futures = {pool.submit(_one, config, symbol, frame): symbol for symbol, frame in klines.items()}
+        futures = {pool.submit(one, config, symbol, frame): symbol for symbol, frame in klines.items()}
         for future in as_completed(futures):
             symbol = futures[future]
             done[symbol] = future.result()
@@ -70,36 +71,3 @@ def precompute(
         if own:
             pool.shutdown(cancel_futures=True)
     return {symbol: done[symbol] for symbol in klines}
-
-
-def _one(config: FeatureConfig, symbol: str, klines: Frames) -> Precomputed:
-    from ares.features.orchestrator import FeatureOrchestrator
-
-    orchestrator = FeatureOrchestrator(config)
-    frame = klines() if callable(klines) else klines
-    features = orchestrator.compute(frame)
-    hits = orchestrator.get_feature_status()["cache"]["hits"]
-    return Precomputed(symbol=symbol, rows=len(features), features=features.shape[1], resumed=bool(hits))
-
-
-def warm() -> None:
-    """Compile every feature kernel, or load it from the compile cache; afterwards nothing compiles while trading."""
-    from ares.features.orchestrator import FeatureOrchestrator
-    from ares.kernels.encoder import encode
-    from ares.kernels.engine import advance
-    from ares.kernels.volume import gather_book, gather_trades, join_latest
-
-    nan = float("nan")
-    plan = FeatureOrchestrator().schema().plan
-    engine = plan.start()
-    one, flags = np.ones(1), np.ones(1, np.bool_)
-    instants = np.zeros(1, np.int64)
-    advance(
-        engine.memory, engine.table, engine.state, engine.inputs, instants, np.empty(len(plan.names)), 0, 0, 0,
-        1, 1.0, 1.0, 1.0, 1.0, 1.0, nan, nan, nan, nan, 3600.0,
-    )  # fmt: skip
-    gather_trades(instants, one, flags, 0, 1, instants, 1, 5.0, np.empty((6, 1)))
-    gather_book(instants, one, one, one, one, instants, 1, np.empty((6, 1)))
-    join_latest(instants, one, instants, 1, np.empty(1))
-    widths = np.ones(3, np.int64)
-    encode(one.reshape(1, 1), one, one, widths, np.ones(2), np.ones(2), 1, 0.0, 1.0, np.empty((2, 1)), np.empty((3, 1)))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ares.clock import SystemClock
 from ares.errors import DataError, InvalidInput, ModelError, unknown_name
+from ares.features.schema import Schema
+from ares.instruments import Interval
 from ares.kernels.engine import advance
 from ares.kernels.layout import BAR_INPUTS
 from ares.market import Candle
 from ares.protocols import FeatureRow
-
-if TYPE_CHECKING:
-    from ares.features.orchestrator import FeatureOrchestrator, Schema
 
 __all__ = ["Stream"]
 
@@ -25,12 +24,14 @@ _NAN = float("nan")
 _FORMAT = 1
 _now_ns = SystemClock().now_ns
 
+SchemaOf = Callable[[Interval, Collection[str], Sequence[float]], Schema]  # the orchestrator's `schema`
+
 
 class Stream:
     """The features of one symbol, one closed bar at a time. Bars may be missing; they may not be late or repeated."""
 
-    def __init__(self, owner: FeatureOrchestrator, symbol: str, schema: Schema, *, fixed: bool) -> None:
-        self._owner = owner
+    def __init__(self, schema_of: SchemaOf, symbol: str, schema: Schema, *, fixed: bool) -> None:
+        self._schema_of = schema_of
         self.symbol = symbol
         self.interval = schema.interval
         self.rows = 0  # bars taken so far
@@ -143,7 +144,7 @@ class Stream:
         self._fixed = True
         if absent:
             old = self._schema
-            self._bind(self._owner.schema(self.interval, old.sources - absent, old.sr_levels))
+            self._bind(self._schema_of(self.interval, old.sources - absent, old.sr_levels))
 
     def status(self) -> dict[str, Any]:
         """Progress: rows taken, share of the warm-up done, NaNs in the last row, latency of the last update."""
@@ -174,7 +175,7 @@ class Stream:
         """Continue where `save_state` was called. Raises ModelError when features or symbol are not the same."""
         if saved.get("format") != _FORMAT or saved.get("symbol") != self.symbol:
             raise ModelError(f"the saved state is not of a {self.symbol} stream", symbol=str(saved.get("symbol")))
-        schema = self._owner.schema(self.interval, saved["sources"], saved["sr_levels"])
+        schema = self._schema_of(self.interval, saved["sources"], saved["sr_levels"])
         if schema.fingerprint != saved["fingerprint"]:
             raise ModelError(
                 f"the saved state is of features {saved['fingerprint']}, these are {schema.fingerprint}: rebuild from"

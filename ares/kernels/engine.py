@@ -12,7 +12,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from ares.kernels import calendar, levels, meta, momentum, moving, patterns, volatility, volume, wavelet
+from ares.kernels import (
+    calendar,
+    elementwise,
+    extremes,
+    levels,
+    meta,
+    momentum,
+    moving,
+    patterns,
+    regression,
+    volatility,
+    volume,
+    wavelet,
+)
 from ares.kernels.jit import inner, jit, woven
 from ares.kernels.layout import (
     ACTIVE,
@@ -69,10 +82,10 @@ from ares.kernels.layout import (
 def run_op(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, fresh: int) -> None:
     """Call the kernel that node `k` names."""
     op = t[k + OP]
-    if op == moving.COMBINE:
-        moving.combine(m, t, k, so, oo, lo, hi, first, fresh)
-    elif op == moving.LAGGED:
-        moving.lagged(m, t, k, so, oo, lo, hi, first, fresh)
+    if op == elementwise.COMBINE:
+        elementwise.combine(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == elementwise.LAGGED:
+        elementwise.lagged(m, t, k, so, oo, lo, hi, first, fresh)
     elif op == moving.MEAN:
         moving.mean(m, t, k, so, oo, lo, hi, first, fresh)
     elif op == moving.MEAN_SQUARE:
@@ -81,14 +94,14 @@ def run_op(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: in
         moving.spread(m, t, k, so, oo, lo, hi, first, fresh)
     elif op == moving.SHAPE:
         moving.shape(m, t, k, so, oo, lo, hi, first, fresh)
-    elif op == moving.EXTREMES:
-        moving.extremes(m, t, k, so, oo, lo, hi, first, fresh)
-    elif op == moving.AGES:
-        moving.ages(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == extremes.EXTREMES:
+        extremes.extremes(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == extremes.AGES:
+        extremes.ages(m, t, k, so, oo, lo, hi, first, fresh)
     elif op == moving.EWM:
         moving.ewm(m, t, k, so, oo, lo, hi, first, fresh)
-    elif op == moving.SLOPE:
-        moving.slope(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == regression.SLOPE:
+        regression.slope(m, t, k, so, oo, lo, hi, first, fresh)
     elif op == momentum.RSI:
         momentum.rsi(m, t, k, so, oo, lo, hi, first, fresh)
     elif op == momentum.DIRECTION:
@@ -113,8 +126,8 @@ def run_op(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: in
         wavelet.bands(m, t, k, so, oo, lo, hi, first, fresh)
     elif op == calendar.CALENDAR:
         calendar.calendar(m, t, k, so, oo, lo, hi, first, fresh)
-    elif op == moving.COVARY:
-        moving.covary(m, t, k, so, oo, lo, hi, first, fresh)
+    elif op == regression.COVARY:
+        regression.covary(m, t, k, so, oo, lo, hi, first, fresh)
     elif op == wavelet.WINDOWED:
         wavelet.windowed(m, t, k, so, oo, lo, hi, first, fresh)
     elif op == calendar.UNTIL:

@@ -1,0 +1,30 @@
+"""Compile every feature kernel ahead of time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ares.features.orchestrator import FeatureOrchestrator
+from ares.kernels.encoder import encode
+from ares.kernels.engine import advance
+from ares.kernels.volume import gather_book, gather_trades, join_latest
+
+__all__ = ["warm"]
+
+
+def warm() -> None:
+    """Compile every feature kernel, or load it from the compile cache; afterwards nothing compiles while trading."""
+    nan = float("nan")
+    plan = FeatureOrchestrator().schema().plan
+    engine = plan.start()
+    one, flags = np.ones(1), np.ones(1, np.bool_)
+    instants = np.zeros(1, np.int64)
+    advance(
+        engine.memory, engine.table, engine.state, engine.inputs, instants, np.empty(len(plan.names)), 0, 0, 0,
+        1, 1.0, 1.0, 1.0, 1.0, 1.0, nan, nan, nan, nan, 3600.0,
+    )  # fmt: skip
+    gather_trades(instants, one, flags, 0, 1, instants, 1, 5.0, np.empty((6, 1)))
+    gather_book(instants, one, one, one, one, instants, 1, np.empty((6, 1)))
+    join_latest(instants, one, instants, 1, np.empty(1))
+    widths = np.ones(3, np.int64)
+    encode(one.reshape(1, 1), one, one, widths, np.ones(2), np.ones(2), 1, 0.0, 1.0, np.empty((2, 1)), np.empty((3, 1)))
