@@ -10,13 +10,11 @@ A page asks for one with a line of its own:
     {{ front door }}                                         the names of `ares` and their homes
     {{ room tactician }}                                     every module of a room that has public names
     {{ features momentum }}                                  the features of a group, from the catalogue
-    {{ features momentum }}                                  every feature of a group, as the catalogue describes it
 """
 
 from __future__ import annotations
 
 import ast
-import html
 import importlib
 import io
 import re
@@ -55,14 +53,17 @@ def _table(asked: str) -> str:
         return _features(rest)
     if kind == "help":
         return _help(rest)
-    if kind == "features":
-        return _features(rest)
     raise ValueError(f"no table is called {asked!r}")
 
 
 def _rows(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [heads, tuple("---" for _ in heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """A bar ends a cell, but not inside code, where escaping it would show."""
+    return "`".join(part if n % 2 else part.replace("|", "\\|") for n, part in enumerate(text.split("`")))
 
 
 def _settings(name: str) -> str:
@@ -146,32 +147,6 @@ def _help(command: str) -> str:
         default = "" if parameter.default in (None, False, inspect.Parameter.empty) else f"`{parameter.default}`"
         rows.append((f"`{spelled}`", default, option.help or ""))
     return (inspect.getdoc(function) or "") + "\n\n" + _rows(("option", "default", "meaning"), rows)
-
-
-def _features(group: str) -> str:
-    """One row a recipe: the names it gives by default over hourly bars with every source, and when they begin."""
-    from ares.features.config import FeatureConfig, WaveletConfig
-    from ares.features.orchestrator import KLINE_SOURCES, FeatureOrchestrator
-    from ares.features.sources import FUTURES_COLUMNS
-    from ares.kernels.volume import BOOK_COLUMNS, FLOW_COLUMNS
-
-    sources = {*KLINE_SOURCES, *FLOW_COLUMNS, *BOOK_COLUMNS, *(f"futures_{name}" for name in FUTURES_COLUMNS)}
-    orchestrator = FeatureOrchestrator(FeatureConfig(groups=(group,), wavelets=WaveletConfig(exact=True)))
-    schema = orchestrator.schema("1h", sources, (1.0,))
-    rows: dict[str, tuple[list[str], list[str], Any]] = {}
-    for feature, warmup in zip(schema.features, schema.plan.warmup.tolist(), strict=True):
-        names, warmups, _ = rows.setdefault(feature.recipe.name, ([], [], feature.recipe))
-        names.append(f"`{feature.name}`")
-        warmups.append(str(warmup))
-    heads = ("name", "definition", "formula", "source", "range", "warm-up, bars")
-    table = []
-    for names, warmups, recipe in rows.values():
-        texts = (html.escape(text).replace("|", "&#124;") for text in (recipe.definition, recipe.source, recipe.range))
-        definition, source, values = (text.replace("*", "&#42;").replace("[", "&#91;") for text in texts)
-        formula = f"<code>{html.escape(recipe.formula).replace('|', '&#124;').replace('*', '&#42;')}</code>"
-        parameters = f" Parameters: {', '.join(recipe.parameters)}." if recipe.parameters else ""
-        table.append(("<br>".join(names), definition + parameters, formula, source, values, "<br>".join(warmups)))
-    return _rows(heads, table)
 
 
 def _front_door() -> str:

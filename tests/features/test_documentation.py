@@ -39,4 +39,12 @@ def test_every_group_has_a_page_made_of_the_catalogue(generated: ModuleType) -> 
 
 
 def test_the_picture_is_there() -> None:
-    assert (DOCS / "features" / "wavelets-week.svg").read_text().startswith("<svg")
+    picture = (DOCS / "features" / "wavelets_week.png").read_bytes()
+    assert picture.startswith(b"\x89PNG") and len(picture) < 150_000
+    assert "wavelets_week.png" in (DOCS / "features" / "gallery.md").read_text()
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (DOCS.parent / "mkdocs.yml").read_text()
+    for page in (DOCS / "features").glob("*.md"):
+        assert navigation.count(f"- features/{page.name}\n") == 1, page.name
