@@ -18,7 +18,7 @@ def warm(json: options.JsonOut = False, progress: options.Progress = None) -> No
     from ares.backtesting.backtester import Backtester
     from ares.cli.screen import note, print_json, progress_bar
     from ares.clock import SystemClock
-    from ares.features.precompute import warm as warm_features
+    from ares.features.warm import warm as warm_features
     from ares.simulation.tape import Tape
 
     clock = SystemClock()
