@@ -65,7 +65,10 @@ class BacktestResult:
         return pd.DataFrame([_decision_row(d) for d in self.records.decisions], columns=_COLUMNS["decisions"].split())
 
     def summary(self) -> dict[str, Any]:
-        """The result as plain values for JSON; None for what is not defined."""
+        """The result as plain values for JSON; None for what is not defined.
+
+        `start` is the open of the first bar, `end` the close of the last, exclusive.
+        """
         stats = self.statistics.to_dict()
         index = self.equity.index
         per_symbol = {symbol: b.to_dict() for symbol, b in self.baselines.items()}
@@ -74,7 +77,7 @@ class BacktestResult:
             "symbol": ",".join(self.symbols),
             "interval": self.interval.name,
             "bars": stats["bars"],
-            "start": index[0].isoformat() if len(index) else None,
+            "start": (index[0] - pd.Timedelta(self.interval.ns, "ns")).isoformat() if len(index) else None,
             "end": index[-1].isoformat() if len(index) else None,
             "asset": self.asset,
             "orders": self.orders_sent,

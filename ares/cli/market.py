@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ares.cli.screen import note
-from ares.errors import InvalidInput, unknown_name
+from ares.errors import DataError, InvalidInput, unknown_name
 from ares.instrument_tables import DEFAULT_SYMBOLS
 from ares.instruments import Interval
 
@@ -17,6 +17,9 @@ __all__ = ["DEFAULT_BARS", "DEFAULT_INTERVAL", "check_exchange_name", "known_exc
 
 DEFAULT_INTERVAL = "1h"
 DEFAULT_BARS = 5_000  # of the synthetic market: seven months of hours
+_LEAST_BARS = 30  # no figure means anything over fewer
+_MOST_BARS = 500_000  # of the synthetic market: more does not fit a small machine
+_DAY_NS = 86_400_000_000_000
 _EXCHANGES = ("SIM", "BINANCE")
 
 
@@ -60,16 +63,47 @@ def open_tape(
     _check_symbol(symbol, tape)
     length = Interval.parse(interval) if interval is not None else None
     if tape is None:
-        if funding is not None:
-            raise InvalidInput("--funding goes with --tape: the synthetic market brings its own", funding=str(funding))
-        return Tape.synthetic(symbol, length or DEFAULT_INTERVAL, bars=bars or DEFAULT_BARS, seed=seed)
-    recorded = Tape.from_file(tape, symbol=symbol, interval=length, funding=funding)
-    for line in recorded.reports[symbol].summary()[1:]:
-        note(f"{tape.name}: {line}")
-    if bars is None or len(recorded) <= bars:
-        return recorded
-    track = recorded.track(symbol)
-    return Tape((track.slice(track.start_ns, int(track.close_ns[bars - 1])),))
+        played = _synthetic(symbol, length, funding, seed, bars)
+    else:
+        played = _recorded(symbol, tape, length, funding)
+    if bars is not None and bars < len(played):
+        track = played.track(symbol)
+        played = Tape((track.slice(track.start_ns, int(track.close_ns[bars - 1])),))
+    if len(played) < _LEAST_BARS:
+        raise DataError(f"{len(played)} bars of {played.interval} are too few: at least {_LEAST_BARS} are needed")
+    return played
+
+
+def _synthetic(symbol: str, length: Interval | None, funding: Path | None, seed: int, bars: int | None) -> Tape:
+    from ares.simulation.tape import Tape
+
+    if funding is not None:
+        raise InvalidInput("--funding goes with --tape: the synthetic market brings its own", funding=str(funding))
+    if bars is not None and bars > _MOST_BARS:
+        raise InvalidInput(f"the synthetic market has at most {_MOST_BARS:,} bars, not {bars:,}", bars=bars)
+    longest = max(bars or DEFAULT_BARS, _LEAST_BARS)  # a longer market begins with the shorter one
+    return Tape.synthetic(symbol, length or DEFAULT_INTERVAL, bars=longest, seed=seed)
+
+
+def _recorded(symbol: str, path: Path, length: Interval | None, funding: Path | None) -> Tape:
+    """The tape in a file; what was found in it, and how much of it the funding covers, goes to standard error."""
+    from ares.simulation.tape import Tape
+
+    tape = Tape.from_file(path, symbol=symbol, interval=length, funding=funding)
+    for line in tape.reports[symbol].summary()[1:]:
+        note(f"{path.name}: {line}")
+    track = tape.track(symbol)
+    if funding is not None:
+        settled = int(track.funding_ns.size)
+        days = (track.end_ns - track.start_ns) / _DAY_NS
+        first, last = (track.funding_ns[0], track.funding_ns[-1]) if settled else (track.end_ns, track.end_ns)
+        if first - track.start_ns > _DAY_NS or track.end_ns - last > _DAY_NS:
+            covered = max(0.0, float(last - first)) / _DAY_NS
+            note(
+                f"{funding.name}: rates cover {covered:,.0f} of {days:,.0f} days; before and after, nothing is paid or "
+                "received for funding"
+            )
+    return tape
 
 
 def _check_symbol(symbol: str, tape: Path | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ares.cli.screen import print_json, print_summary
@@ -15,14 +14,11 @@ __all__ = ["describe", "show"]
 
 
 def describe(result: BacktestResult, **more: object) -> dict[str, Any]:
-    """The result as plain values. `start` is the open of the first bar, `end` the close of the last, exclusive.
+    """The result as plain values.
 
     `funding` is what was booked: 0.0 also when the data hold no funding, and then `funding_in_data` is false.
     """
     values = result.summary()
-    if len(result.equity):
-        first = result.equity.index[0] - timedelta(microseconds=result.interval.ns // 1000)
-        values["start"] = first.isoformat()
     funding = values.pop("funding")
     return {
         **values,

@@ -147,7 +147,8 @@ def validate_klines(
     distinct[twins + 1] = False
     kept = order[distinct]
     if kept.size < min_rows:
-        raise DataError(f"{kept.size} bars of {step} are too few: at least {min_rows} are needed", rows=int(kept.size))
+        found = _count(kept.size, "bar")
+        raise DataError(f"{found} of {step}: too few, at least {min_rows} are needed", rows=int(kept.size))
     clean = _frame(opens[kept], {name: value[kept] for name, value in values.items()}, step, required)
     report = _report(opens, kept, keep, order[twins + 1], values, closes, step, units, ignored)
     return clean, report

@@ -141,6 +141,8 @@ def read_frame(path: Path) -> pd.DataFrame:
 
     Raises: InvalidInput when there is no such file or its ending is unknown; DataError when it cannot be read.
     """
+    if path.is_dir():
+        raise InvalidInput(f"{path} is a directory: name a file in it", path=str(path))
     if not path.is_file():
         raise InvalidInput(f"no file {path}{_nearest(path)}", path=str(path))
     name = path.name.lower()

@@ -54,7 +54,7 @@ def _distinct(_: object, __: object, tracks: tuple[Track, ...]) -> None:
         raise InvalidInput(f"all symbols of a tape have one interval, not {', '.join(intervals)}", intervals=intervals)
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class Tape:
     """A recorded market: one `Track` a symbol, in the order in which simultaneous events are told.
 
@@ -222,6 +222,9 @@ class Tape:
         """Fingerprint of the content: equal for equal recordings, whatever file or frame they came from."""
         return hashlib.sha256(" ".join(t.sha256 for t in self.tracks).encode()).hexdigest()
 
+    def __repr__(self) -> str:
+        return f"Tape({'; '.join(_line(t) for t in self.tracks)})"
+
     def summary(self) -> tuple[str, ...]:
         """Lines for a person: what is on the tape, what was found in its sources, and what is not in the data."""
         lines = []
@@ -230,6 +233,11 @@ class Tape:
             lines.append(f"{track.symbol}: {_funding_line(track)}")
             lines.append(f"{track.symbol}: mark price: {'recorded' if track.has_mark else 'not in data'}")
         return tuple(lines)
+
+
+def _line(track: Track) -> str:
+    span = f"{format_ns(track.start_ns)} to {format_ns(track.end_ns)}"
+    return f"{track.symbol}, {len(track):,} bars of {track.interval}, {span} UTC"
 
 
 def _funding_line(track: Track) -> str:

@@ -48,26 +48,26 @@ class Track:
 
     symbol: str
     interval: Interval
-    open_ns: IntArray = field(converter=_sealed)  # ns UTC, strictly rising; gaps are left open
-    open: FloatArray = field(converter=_sealed)  # quote per base
-    high: FloatArray = field(converter=_sealed)
-    low: FloatArray = field(converter=_sealed)
-    close: FloatArray = field(converter=_sealed)
-    volume: FloatArray = field(converter=_sealed)  # base
-    quote_volume: FloatArray = field(converter=_sealed)  # quote
-    taker_buy_volume: FloatArray = field(converter=_sealed)  # base
-    taker_buy_quote_volume: FloatArray = field(converter=_sealed)  # quote
-    trades: IntArray = field(converter=_sealed)  # count; -1 unknown
-    mark_open: FloatArray = field(converter=_sealed)  # mark price at the bar's open
-    mark_high: FloatArray = field(converter=_sealed)
-    mark_low: FloatArray = field(converter=_sealed)
-    mark_close: FloatArray = field(converter=_sealed)
-    funding_ns: IntArray = field(converter=_sealed)  # ns UTC of each settlement, strictly rising
-    funding_rate: FloatArray = field(converter=_sealed)  # fraction of notional; positive: longs pay
-    funding_mark: FloatArray = field(converter=_sealed)  # quote per base at the settlement
+    open_ns: IntArray = field(converter=_sealed, repr=False)  # ns UTC, strictly rising; gaps are left open
+    open: FloatArray = field(converter=_sealed, repr=False)  # quote per base
+    high: FloatArray = field(converter=_sealed, repr=False)
+    low: FloatArray = field(converter=_sealed, repr=False)
+    close: FloatArray = field(converter=_sealed, repr=False)
+    volume: FloatArray = field(converter=_sealed, repr=False)  # base
+    quote_volume: FloatArray = field(converter=_sealed, repr=False)  # quote
+    taker_buy_volume: FloatArray = field(converter=_sealed, repr=False)  # base
+    taker_buy_quote_volume: FloatArray = field(converter=_sealed, repr=False)  # quote
+    trades: IntArray = field(converter=_sealed, repr=False)  # count; -1 unknown
+    mark_open: FloatArray = field(converter=_sealed, repr=False)  # mark price at the bar's open
+    mark_high: FloatArray = field(converter=_sealed, repr=False)
+    mark_low: FloatArray = field(converter=_sealed, repr=False)
+    mark_close: FloatArray = field(converter=_sealed, repr=False)
+    funding_ns: IntArray = field(converter=_sealed, repr=False)  # ns UTC of each settlement, strictly rising
+    funding_rate: FloatArray = field(converter=_sealed, repr=False)  # fraction of notional; positive: longs pay
+    funding_mark: FloatArray = field(converter=_sealed, repr=False)  # quote per base at the settlement
     has_funding: bool  # False: no funding was recorded, which is not a rate of zero
     has_mark: bool
-    report: QualityReport  # of the whole source, also after `slice`
+    report: QualityReport = field(repr=False)  # of the whole source, also after `slice`
 
     def __len__(self) -> int:
         return int(self.open_ns.size)

@@ -189,6 +189,9 @@ def test_the_summary_is_json_with_the_promised_keys(result: BacktestResult) -> N
     promised = "mode symbol interval bars start end orders closed_trades net_return fees funding max_drawdown sharpe"
     assert set(promised.split()) <= set(summary)
     assert {"flat", "buy_and_hold", "random_entries"} <= set(summary["baselines"])
+    first, last = pd.Timestamp(summary["start"]), pd.Timestamp(summary["end"])
+    assert (last - first) / pd.Timedelta(hours=1) == summary["bars"] == len(result.equity)
+    assert last == result.equity.index[-1]
 
 
 def test_frames_of_a_run_without_trades_have_their_columns(tape: Tape) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ares.cli.market import DEFAULT_BARS, check_exchange_name, open_tape
@@ -75,6 +76,37 @@ def test_what_was_found_in_a_recording_is_told(tmp_path: Path, capsys: pytest.Ca
     out, err = capsys.readouterr()
     assert out == ""
     assert "2 bars missing" in err
+
+
+@pytest.mark.parametrize("bars", [1, 2, 29])
+def test_a_market_of_a_few_bars_is_too_short(bars: int, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="too few"):
+        opened(bars=bars)
+    path = tmp_path / "ETHUSDT.csv"
+    opened(bars=50).frame().iloc[: bars + 1].to_csv(path)
+    with pytest.raises(DataError, match="too few"):
+        opened(tape=path, bars=bars)
+
+
+def test_a_market_that_fits_no_memory_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="at most 500,000"):
+        opened(bars=10**11)
+
+
+def test_a_directory_is_no_tape(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="directory"):
+        opened(tape=tmp_path)
+
+
+def test_funding_that_covers_a_part_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = opened(bars=480).frame()
+    frame.to_csv(tmp_path / "ETHUSDT.csv")
+    for first, said in ((0, ""), (240, "rates cover 10 of 20 days")):
+        rates = frame.index[first::8]
+        pd.DataFrame({"funding_time": rates, "funding_rate": 0.0001}).to_csv(tmp_path / "rates.csv", index=False)
+        open_tape("ETHUSDT", tape=tmp_path / "ETHUSDT.csv", interval=None, funding=tmp_path / "rates.csv")
+        err = " ".join(capsys.readouterr().err.split())
+        assert said in err and ("rates cover" in err) == bool(said)
 
 
 @pytest.mark.parametrize("name", ["SIM", "sim"])

@@ -200,3 +200,9 @@ def test_recorded_files_play(real_data: Path) -> None:
     assert np.abs(track.funding_mark[:-1] / track.open[row] - 1).max() < 0.02  # mark and last price stay close
     assert sum(1 for _ in tape.steps()) == 2 * len(tape) + 2286
     assert [c.close for c in track.candles()] == source["close"].tolist()
+
+
+def test_a_tape_shows_itself_in_a_line() -> None:
+    tape = Tape.synthetic("ETHUSDT", "1h", bars=500, seed=1)
+    assert repr(tape).startswith("Tape(ETHUSDT, 500 bars of 1h, ")
+    assert "array" not in repr(tape.tracks[0]) and "ETHUSDT" in repr(tape.tracks[0])
