@@ -43,6 +43,7 @@ __all__ = ["AccountStream", "Venue"]
 _log = get_logger("ares.exchange")
 _RENEW = 25 * 60.0  # seconds between two extensions of the listen key, which lasts 60 minutes
 _AUDIT_EXPOSED, _AUDIT_FLAT = 10.0, 60.0  # seconds between two looks at venue truth
+_SOON = 0.5  # seconds until the venue is read after a report that could not be handled
 _PARKED = 2.0  # seconds that an order of unknown origin waits for the algo report that explains it
 _RANK = {
     OrderStatus.PENDING: 0,
@@ -197,6 +198,7 @@ class AccountStream(AsyncIterator[Event]):
             except AresError as error:
                 self.bad[type(error).__name__] += 1
                 _log.warning("private.not_handled", error=str(error))
+                audit_at = min(audit_at, loop.time() + _SOON)  # what was not understood is read instead
 
     async def _connected(self) -> None:
         """Wait for the link before the first look, so that nothing falls between the look and the stream."""

@@ -7,12 +7,15 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
-from attrs.validators import ge, gt, in_, le, lt
+from attrs.validators import deep_iterable, ge, gt, in_, le, lt
 
 from ares.errors import InvalidInput
 from ares.secret import Secret
 
 __all__ = ["BinanceConfig", "Environment"]
+
+
+_STREAMS = ("candles", "mark_price", "agg_trades", "book_top")
 
 
 class Environment(Enum):
@@ -82,7 +85,9 @@ class BinanceConfig:
     stop_trigger: str = field(default="CONTRACT_PRICE", validator=in_(("CONTRACT_PRICE", "MARK_PRICE")))
     quote_asset: str = "USDT"
     reserve: float = field(default=0.2, validator=[ge(0.0), lt(1.0)])  # of weight and order count, for protection
-    streams: tuple[str, ...] = ("candles", "mark_price")  # of these and agg_trades, book_top
+    streams: tuple[str, ...] = field(  # of candles, mark_price, agg_trades, book_top
+        default=("candles", "mark_price"), validator=deep_iterable(in_(_STREAMS))
+    )
 
     @property
     def where(self) -> Environment:

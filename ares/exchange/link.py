@@ -119,6 +119,8 @@ class Link:
                 renew = asyncio.ensure_future(self._renew.wait())
                 await asyncio.wait({reader, renew}, timeout=_DAY_OF_A_LINK, return_when=asyncio.FIRST_COMPLETED)
                 renew.cancel()
+                if reader.done() and (failure := reader.exception()) is not None:
+                    _log.error("link.failed", link=self.name, error=f"{type(failure).__name__}: {failure}")
                 if reader.done() or self._renew.is_set():
                     return
                 before = self.last_frame_ns

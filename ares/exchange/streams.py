@@ -11,7 +11,7 @@ import msgspec
 
 from ares.clock import Clock
 from ares.errors import AresError, DataError
-from ares.events import AggTrades, CandleClosed, Event, LinkChanged
+from ares.events import AggTrades, CandleClosed, Event, LinkChanged, MarkPrice
 from ares.exchange.link import Connect, Link
 from ares.exchange.wire.streams import AggTradeFrame, BookTickerFrame, decode_frame, event_of, stream_names
 from ares.instruments import Interval
@@ -26,6 +26,7 @@ __all__ = ["MarketStream"]
 _log = get_logger("ares.exchange")
 _STALL = 5.0  # seconds without any frame: down; twice as long: a new connection
 _LATE_NS = 15_000_000_000  # a bar not told so long after its end is fetched
+_MUTE_NS = 10_000_000_000  # a symbol without a mark price for so long is mute
 _LOOK = 5.0  # seconds between two looks at what is overdue
 
 Klines = Callable[[str, str, int], Awaitable["pd.DataFrame"]]
@@ -55,6 +56,8 @@ class MarketStream(AsyncIterator[Event]):
         self._there = asyncio.Event()
         self._newest: dict[tuple[str, type], int] = {}  # order of the newest event told, by symbol and kind
         self._symbols = symbols
+        self._marked: dict[str, int] = {}  # when each symbol's mark price was heard last, ns
+        self._marks_wanted = "mark_price" in kinds
         self._last_open: dict[str, int] = {}  # of the newest closed bar told or known before the stream began
         self._filling: dict[str, asyncio.Task[None]] = {}
         self._down: set[str] = set()
@@ -74,9 +77,9 @@ class MarketStream(AsyncIterator[Event]):
 
     async def __anext__(self) -> Event:
         if self._task is None and not self._closed:
-            self._task = asyncio.ensure_future(self._look())
             for symbol in self._symbols:
                 self._last_open[symbol] = await self._begin_after(symbol)
+            self._task = asyncio.ensure_future(self._look())
             for link in self.links:
                 link.start()
         while not self._pending:
@@ -147,6 +150,8 @@ class MarketStream(AsyncIterator[Event]):
         if isinstance(event, CandleClosed):
             self._candle(event)
             return
+        if isinstance(event, MarkPrice):
+            self._marked[frame.s] = now
         order = frame.a if isinstance(frame, AggTradeFrame) else event.ts_event
         if isinstance(frame, BookTickerFrame):
             order = frame.u
@@ -196,13 +201,20 @@ class MarketStream(AsyncIterator[Event]):
             del self._filling[symbol]
 
     async def _look(self) -> None:
-        """Fetch bars that are overdue: a link may live and yet have lost one."""
+        """Fetch bars that are overdue, and make a link anew on which one symbol is mute while others speak."""
+        began = self._clock.now_ns()
         while True:
             await asyncio.sleep(_LOOK)
             now = self._clock.now_ns()
             for symbol, opened in self._last_open.items():
                 if now > opened + 2 * self._interval.ns + _LATE_NS:
                     self._refill(symbol)
+            mute = [s for s in self._symbols if now - self._marked.get(s, began) > _MUTE_NS]
+            if self._marks_wanted and mute and not self._down:
+                self.bad["mute"] += 1
+                _log.warning("stream.mute", symbols=mute)
+                self._marked.update(dict.fromkeys(mute, now))
+                self.links[0].renew()
 
     def _put(self, key: Hashable, event: Event) -> None:
         """What replaces an event goes to the end: the order told is the order of what was seen."""

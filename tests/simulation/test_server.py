@@ -246,6 +246,16 @@ def test_diffs_rebuild_the_ladder(tape: Tape) -> None:
     assert top.asks.tolist() == [[float(p), float(q)] for p, q in now["asks"]]
 
 
+def test_marks_come_every_second_even_when_bars_are_long() -> None:
+    hours = Tape.synthetic(S, "1h", bars=60, seed=1)
+    venue = make(hours, history=20)
+    marks: list[bytes] = []
+    venue.subscribers["test"] = lambda stream, frame: marks.append(frame) if stream.endswith("@markPrice@1s") else None
+    for _ in range(20):
+        advance(venue, 10**9)
+    assert len(marks) >= 20
+
+
 @pytest.mark.parametrize("speed", [1.0, 60.0])
 def test_no_stamp_is_of_the_future(tape: Tape, speed: float) -> None:
     venue = make(tape, speed=speed)

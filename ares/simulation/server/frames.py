@@ -12,7 +12,7 @@ from ares.exchange.wire.numbers import MS
 from ares.instruments import Interval
 from ares.simulation.server.market import Market, SymbolState, Tick
 
-__all__ = ["LADDER", "market_frames"]
+__all__ = ["LADDER", "market_frames", "steady_frames"]
 
 LADDER = 20
 """Levels a side of the made-up book."""
@@ -54,9 +54,16 @@ def market_frames(
         yield f"{low}@depth{speed}", _encode(depth)
         for size in (5, 10, 20):
             yield f"{low}@depth{size}{speed}", _encode({**depth, "b": bids[:size], "a": asks[:size]})
+    yield from steady_frames(market, symbol, state, now_ns)
+
+
+def steady_frames(market: Market, symbol: str, state: SymbolState, now_ns: int) -> Iterator[tuple[str, bytes]]:
+    """Mark price and forming bar, which come whether anybody trades or not."""
+    low, event = symbol.lower(), now_ns // MS
     yield from _mark(symbol, low, state, event)
-    forming = market.klines(symbol, market.interval.ns, 1, None, None, forming=True)[-1]
-    yield f"{low}@kline_{market.interval.name}", _kline(symbol, market.interval, forming, event, closed=False)
+    if state.part > 0 and not market.ended:
+        forming = market.klines(symbol, market.interval.ns, 1, None, None, forming=True)[-1]
+        yield f"{low}@kline_{market.interval.name}", _kline(symbol, market.interval, forming, event, closed=False)
 
 
 _NAMES = ("3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")

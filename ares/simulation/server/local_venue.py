@@ -12,7 +12,7 @@ from ares.clock import Clock, SystemClock
 from ares.instruments import Instrument
 from ares.secret import Secret
 from ares.simulation.faults import FaultPlan
-from ares.simulation.server.frames import market_frames
+from ares.simulation.server.frames import market_frames, steady_frames
 from ares.simulation.server.limits import RequestLimits
 from ares.simulation.server.market import Market, Pace, SymbolState, Tick
 from ares.simulation.server.trader import Trader
@@ -60,6 +60,7 @@ class LocalVenue:
         self.drift_ns = 0  # of a fault: how far the venue's clock is ahead
         self.closed_until_ns = 0  # maintenance
         self._busy = False
+        self._second = 0  # when the steady frames were told last
         for key, (secret, balance) in accounts.items():
             self._add(key, secret, balance)
         self.market.on_tick = self._tick
@@ -76,6 +77,7 @@ class LocalVenue:
             self._busy = True
             try:
                 self.market.play(self.clock.now_ns())
+                self._beat()
             finally:
                 self._busy = False
 
@@ -99,6 +101,16 @@ class LocalVenue:
         return None
 
     # ------------------------------------------------------------ what happens
+
+    def _beat(self) -> None:
+        """Once a second every symbol's mark price and forming bar are told, whether the market moves or not."""
+        second = self.clock.now_ns() // 1_000_000_000
+        if second == self._second or not self.subscribers:
+            return
+        self._second = second
+        for symbol, state in self.market.symbols.items():
+            for stream, frame in steady_frames(self.market, symbol, state, self.now_ns()):
+                self._publish(stream, frame)
 
     def _add(self, key: str, secret: Secret, balance: Decimal) -> None:
         venue = Venue(self.instruments.values(), evolve(self.config, start_balance=balance))
