@@ -13,6 +13,7 @@ from ares.cli.paper import paper
 from ares.cli.precompute import precompute
 from ares.cli.replay import replay
 from ares.cli.simulate import simulate
+from ares.cli.train import train
 from ares.cli.verify import verify
 from ares.cli.warm import warm
 
@@ -33,6 +34,7 @@ program.command()(warm)
 program.command()(simulate)
 program.command()(download)
 program.command()(verify)
+program.command()(train)
 
 
 def _version(asked: bool) -> None:

@@ -33,6 +33,7 @@ from ares.features.orchestrator import FeatureOrchestrator
 from ares.instruments import Interval
 from ares.models import registry
 from ares.models.bundle import Bundle
+from ares.models.regime import RegimeModel
 from ares.training.dataset import Dataset, TrainConfig, klines_of, make_dataset
 from ares.training.drift import reference_of
 from ares.training.folds import Estimators, OutOfSample, Progress, bases, calibrators, horizon_cost, limited
@@ -183,6 +184,7 @@ class _Pass:
     _side: Ints = field(init=False)
     _fold: Ints = field(init=False)
     _taken: NDArray[np.bool_] = field(init=False)
+    _regime: RegimeModel | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         n = len(self.data)
@@ -223,9 +225,9 @@ class _Pass:
             parts["side_calibrator"] = first
         own = data.take(rows)
         parts |= {"confidence_calibrator": second, "bound": bound, "reference": reference_of(own.X)}
-        regime = regime_of(own, self.config)
-        if regime is not None:
-            parts["regime"] = regime
+        self._regime = regime_of(own, self.config, self._regime)
+        if self._regime is not None:
+            parts["regime"] = self._regime
         lifetime = self.plan.lifetime if self.plan.lifetime is not None else 2 * self.plan.every
         settings = settings_for(own, self.config, base, prior)
         settings["expires_ns"] = start_ns + lifetime * data.interval.ns

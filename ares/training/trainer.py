@@ -18,6 +18,7 @@ from ares.instruments import Interval
 from ares.models import registry
 from ares.models.adapters import adapt, storable
 from ares.models.bundle import Bundle
+from ares.models.regime import RegimeModel
 from ares.storage import sha256_bytes
 from ares.training.dataset import Dataset, TrainConfig, klines_of, make_dataset
 from ares.training.drift import reference_of
@@ -38,6 +39,7 @@ from ares.training.scores import Scores, score
 __all__ = ["TrainedModel", "adapted", "identified", "record_of", "regime_of", "settings_for", "train", "train_on"]
 
 Floats = NDArray[np.float64]
+REGIME_ROWS = 8760
 REGIME_COLUMNS = ("volatility.ewma_32", "volatility.ratio_8_64", "returns.scaled_48")
 
 
@@ -180,13 +182,19 @@ def adapted(estimator: Any, **spec: Any) -> Any:
     return adapt(estimator, **spec) if own is None else own(**spec)
 
 
-def regime_of(data: Dataset, config: TrainConfig) -> Any:
-    """A regime model on the columns it knows; None when the features lack them."""
+def regime_of(data: Dataset, config: TrainConfig, previous: RegimeModel | None = None) -> RegimeModel | None:
+    """A regime model of the last `REGIME_ROWS` rows, its states named as before; None when features lack columns."""
     if any(name not in data.columns for name in REGIME_COLUMNS):
         return None
     at = [data.columns.index(name) for name in REGIME_COLUMNS]
-    chosen = RegimeConfig(restarts=3, iterations=60, seed=config.seed)
-    return fit_regimes(data.X[:, at], columns=REGIME_COLUMNS, config=chosen, timeframe=data.interval.name).model
+    chosen = RegimeConfig(restarts=2, iterations=40, seed=config.seed)
+    return fit_regimes(
+        data.X[-REGIME_ROWS:, at],
+        columns=REGIME_COLUMNS,
+        config=chosen,
+        previous=previous,
+        timeframe=data.interval.name,
+    ).model
 
 
 def settings_for(data: Dataset, config: TrainConfig, base: Floats, prior: float) -> dict[str, Any]:

@@ -1,0 +1,231 @@
+"""`ares train`: from recorded klines to a calibrated model with its card."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ares.cli import options
+from ares.cli.exits import ends_with_exit_code
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ares.config import AresConfig
+    from ares.simulation.tape import Tape
+    from ares.training.dataset import TrainConfig
+    from ares.training.folds import Progress
+    from ares.training.trainer import TrainedModel
+    from ares.training.trials import TrialLedger
+
+__all__ = ["train"]
+
+
+@ends_with_exit_code
+def train(
+    symbol: options.Symbol = "ETHUSDT",
+    tape: options.TapeFile = None,
+    interval: options.IntervalName = None,
+    funding: options.FundingFile = None,
+    bars: options.Bars = None,
+    seed: options.Seed = 0,
+    config: options.ConfigFile = None,
+    out: Annotated[Path, typer.Option(help="Folder of models; the new one gets a folder named by its id.")] = Path(
+        "data/models"
+    ),
+    folds: Annotated[int, typer.Option(min=3, help="Test blocks of the walk-forward.")] = 6,
+    placebos: Annotated[bool, typer.Option(help="Also train on shuffled labels and on stale features.")] = True,
+    trials: options.TrialsFile = Path("data/trials.sqlite"),
+    json: options.JsonOut = False,
+    progress: options.Progress = None,
+    log: options.LogLevel = None,
+) -> None:
+    """Train the analyst's model walk-forward and write it with a card that says how good it was out of sample."""
+    from attrs import evolve
+
+    from ares.cli.market import open_tape
+    from ares.cli.screen import note, print_json, progress_bar
+    from ares.cli.settings import settings
+    from ares.models.registry import Registry
+    from ares.training.card import model_card
+    from ares.training.trials import TrialLedger
+
+    chosen = settings(config, log=log)
+    market = open_tape(symbol, tape=tape, interval=interval, funding=funding, seed=seed, bars=bars)
+    plan = evolve(_plan(chosen), folds=folds)
+    family = f"{symbol} {market.interval} training"
+    with TrialLedger(trials) as ledger, progress_bar(family, 100, progress) as advance:
+        number = ledger.summary(family).count + 1
+        model = _train(market, symbol, chosen, plan, number, _Stages(advance))
+        tests = groups = None
+        if placebos:
+            tests, groups = _checked(model, plan)
+        _write_down(ledger, model, family)
+        deflated = _deflated(ledger, model, family)
+    model_id = Registry(out).add(model.bundle, model.loaded.manifest.record)
+    card = model_card(model, symbol=symbol, tests=tests, groups=groups, deflated=deflated, trials=number)
+    paths = card.write(out, f"{model_id[:12]}-card")
+    values: dict[str, Any] = {
+        "symbol": symbol,
+        "interval": market.interval.name,
+        "bars": len(market),
+        "model_id": model_id,
+        "model": str(out / model_id),
+        "card": str(paths[0]),
+        "page": str(paths[1]),
+        "trials": number,
+        "deflated_sharpe": deflated,
+        "suspected_leak": tests.suspected_leak if tests is not None else None,
+        **model.scores.figures(),
+    }
+    if json:
+        print_json(values)
+        return
+    _show(values)
+    note("probabilities and bets above are out of sample; the card has all figures with their intervals")
+
+
+def _plan(config: AresConfig) -> TrainConfig:
+    """The bet that the settings of the analyst describe."""
+    from ares.training.dataset import TrainConfig
+    from ares.training.labels import BarrierConfig
+
+    bet = config.analyst
+    return TrainConfig(
+        barriers=BarrierConfig(horizon=bet.horizon, target=bet.target_multiple, stop=bet.stop_multiple)
+    )
+
+
+def _train(
+    market: Tape, symbol: str, config: AresConfig, plan: TrainConfig, number: int, progress: Progress
+) -> TrainedModel:
+    from ares.features.orchestrator import FeatureOrchestrator
+    from ares.training.trainer import train as train_model
+
+    return train_model(
+        market,
+        symbol=symbol,
+        interval=market.interval,
+        config=plan,
+        features=FeatureOrchestrator(config.features),
+        funding=_rates(market, symbol),
+        trials=number,
+        progress=progress,
+    )
+
+
+def _rates(market: Tape, symbol: str) -> pd.Series[float] | None:
+    """The recorded funding rates by settlement time; None when the data hold none."""
+    import pandas as pd
+
+    track = market.track(symbol)
+    if not track.funding_ns.size:
+        return None
+    return pd.Series(track.funding_rate, index=pd.DatetimeIndex(track.funding_ns, tz="UTC"))
+
+
+def _checked(model: TrainedModel, plan: TrainConfig) -> tuple[Any, Any]:
+    """Placebos and importance of the side model."""
+    from ares.training.folds import Estimators
+    from ares.training.placebo import importance
+    from ares.training.placebo import placebos as run_placebos
+
+    side = Estimators.default(plan.seed).side
+    share = model.scores.trading.share_below
+    tests = run_placebos(model.data, side, plan, random_entries=share, seed=plan.seed)
+    return tests, importance(model.data, side, plan, seed=plan.seed)
+
+
+def _daily(model: TrainedModel) -> pd.Series[float]:
+    """Net returns of the bets by the day of their decision, from the first day that was scored; each bet of size 1."""
+    import numpy as np
+    import pandas as pd
+
+    bets, tested = model.scores.trading, model.data.t0[model.out_of_sample.tested]
+    first, last = (int(x) // _DAY_NS * _DAY_NS for x in (tested[0], tested[-1]))
+    days = np.arange(first, last + 1, _DAY_NS)
+    net = np.zeros(days.size)
+    np.add.at(net, (bets.t0 - first) // _DAY_NS, bets.net)
+    return pd.Series(net, index=pd.DatetimeIndex(days, tz="UTC"))
+
+
+_DAY_NS = 86_400 * 10**9
+
+
+def _write_down(ledger: TrialLedger, model: TrainedModel, family: str) -> None:
+    """Add this training to everything that was tried on the market."""
+    from ares.clock import SystemClock
+
+    ledger.record(
+        kind="train",
+        name="dual model",
+        family=family,
+        recorded_ns=SystemClock().now_ns(),
+        parameters={"model_id": model.model_id, **model.loaded.manifest.record.parameters},
+        metrics=model.scores.figures(),
+        returns=_daily(model),
+    )
+
+
+def _deflated(ledger: TrialLedger, model: TrainedModel, family: str) -> float | None:
+    """Probability that the daily Sharpe ratio beats the best that luck gives in so many tries; None without bets."""
+    from ares.report.significance import deflated_sharpe_ratio, moments
+
+    daily = _daily(model)
+    spread = float(daily.std(ddof=1)) if len(daily) > 1 else 0.0
+    if not model.scores.trading.bets or not spread > 0.0:
+        return None
+    summary = ledger.summary(family)
+    count = max(1, summary.effective)
+    variance = 0.0 if math.isnan(summary.sharpe_variance) or count == 1 else summary.sharpe_variance
+    ratio = float(daily.mean()) / spread
+    found = deflated_sharpe_ratio(ratio, len(daily), *moments(daily.to_numpy()), variance=variance, trials=count)
+    return None if math.isnan(found) else found
+
+
+class _Stages:
+    """Turns the trainer's stages into one bar of 100."""
+
+    def __init__(self, advance: Any) -> None:
+        self._advance = advance
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        names = list(_SHARES)
+        if stage in _SHARES:
+            before = sum(_SHARES[name] for name in names[: names.index(stage)])
+            self._advance(int(before + _SHARES[stage] * done / max(total, 1)))
+
+
+_SHARES = {"features": 5, "side": 45, "timing": 20, "meta": 15, "scores": 5, "final fit": 10}  # of the time
+
+
+def _show(values: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    screen = Console(highlight=False)
+    screen.print(f"[bold]{values['symbol']} {values['interval']}[/bold] · model {values['model_id'][:12]}")
+    lines = Table(show_header=False, box=None, pad_edge=False)
+    lines.add_column(style="dim")
+    lines.add_column(justify="right")
+    for label, name in (
+        ("AUC, up against down", "auc_direction"),
+        ("Brier skill over the base rate", "brier_skill"),
+        ("expected calibration error", "calibration_error"),
+    ):
+        if name in values:
+            interval = f"{values[f'{name}_low']:.4f} to {values[f'{name}_high']:.4f}"
+            lines.add_row(label, f"{values[name]:.4f}  ({interval})")
+    lines.add_row("bets that would have been taken", f"{values['bets']:,.0f}")
+    if "net_per_bet" in values:
+        lines.add_row("mean net return of a bet", f"{values['net_per_bet']:+.4%}")
+    if values["deflated_sharpe"] is not None:
+        lines.add_row(f"deflated Sharpe ratio, {values['trials']} trials", f"{values['deflated_sharpe']:.3f}")
+    if values["suspected_leak"]:
+        lines.add_row("placebo", "[bold red]suspected leak: the skill hangs on one bar[/bold red]")
+    lines.add_row("model", values["model"])
+    lines.add_row("card", values["card"])
+    screen.print(lines)
