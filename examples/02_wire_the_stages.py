@@ -26,7 +26,7 @@ rules = AnalystConfig(rules=RuleConfig(min_matured=0, prior_win=0.7))
 
 def dip(row: FeatureRow) -> float:
     """Buy what fell, sell what rose: a conviction in [-1, 1]."""
-    return 1.0 if row["momentum.rsi_14"] < 50 else -1.0
+    return 1.0 if row["momentum.rsi_14"] < 0.5 else -1.0
 
 
 async def main() -> None:
