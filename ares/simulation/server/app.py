@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.routing import Mount, WebSocketRoute
+from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ares.clock import SystemClock
@@ -25,15 +25,17 @@ _CATEGORIES = ("public", "market", "private")
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
+Application = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
-def application(venue: LocalVenue) -> Starlette:
-    """The ASGI application of one local venue. On the machine's clock it plays the market by itself while it runs."""
+def application(venue: LocalVenue) -> Application:
+    """The ASGI application of one local venue. On the machine's clock it plays the market by itself while it runs.
+
+    Requests go straight to the venue; Starlette keeps the sockets and the life of the application.
+    """
     front = Front(venue)
 
     async def rest(scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
         body = b""
         while True:
             message = await receive()
@@ -63,7 +65,12 @@ def application(venue: LocalVenue) -> Starlette:
             WebSocketRoute(f"/{category}/stream", socket),
             WebSocketRoute(f"/{category}/ws/{{names:path}}", socket),
         ]
-    return Starlette(routes=[*routes, Mount("/", app=rest)], lifespan=life)
+    app = Starlette(routes=routes, lifespan=life)
+
+    async def application(scope: Any, receive: Receive, send: Send) -> None:
+        await (rest if scope["type"] == "http" else app)(scope, receive, send)
+
+    return application
 
 
 async def _pump(venue: LocalVenue) -> None:

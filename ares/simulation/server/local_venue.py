@@ -9,7 +9,8 @@ from hashlib import sha256
 from attrs import evolve
 
 from ares.clock import Clock, SystemClock
-from ares.instruments import Instrument
+from ares.instruments import Instrument, Side
+from ares.orders import OrderRequest, OrderType
 from ares.secret import Secret
 from ares.simulation.faults import FaultPlan
 from ares.simulation.server.frames import market_frames, steady_frames
@@ -64,6 +65,28 @@ class LocalVenue:
         for key, (secret, balance) in accounts.items():
             self._add(key, secret, balance)
         self.market.on_tick = self._tick
+
+    def warm(self) -> None:
+        """Trade once on a venue that is thrown away, so that no client waits for a kernel to be compiled."""
+        symbol, state = next(iter(self.market.symbols.items()))
+        instrument = self.instruments[symbol]
+        trial = Venue([instrument], evolve(self.config, start_balance=Decimal(10) ** 9))
+        trial.trade(symbol, state.last)
+        size = instrument.quantity(Decimal(1000) / Decimal(repr(state.last)) + instrument.min_quantity)
+        stop = instrument.stop_price(state.last * 0.99, Side.SELL)
+        trial.submit(OrderRequest(symbol=symbol, side=Side.BUY, order_type=OrderType.MARKET, quantity=size))
+        trial.submit(
+            OrderRequest(
+                symbol=symbol,
+                side=Side.SELL,
+                order_type=OrderType.STOP_MARKET,
+                quantity=size,
+                stop_price=stop,
+                reduce_only=True,
+            )
+        )
+        trial.trade(symbol, state.last * 0.98)
+        trial.account()
 
     # ------------------------------------------------------------ time
 

@@ -31,10 +31,8 @@ async def serve(
         from ares.simulation.server.app import application
     except ImportError:
         raise InvalidInput("serving needs the extra: pip install 'ares-trading[serve]'") from None
-    try:
-        listener = socket.create_server((host, port), backlog=1024)
-    except OSError as error:
-        raise InvalidInput(f"cannot listen on {host}:{port}: {error.strerror}", port=port) from None
+    listener = _listen(host, port)
+    venue.warm()
     config = uvicorn.Config(
         application(venue),
         log_config=None,
@@ -66,3 +64,17 @@ async def serve(
     finally:
         server.should_exit = True
         await task
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket that names its protocol: asyncio sends small answers at once only on such."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise InvalidInput(f"cannot listen on {host}:{port}: {error.strerror}", port=port) from None
+    return listener
