@@ -53,7 +53,7 @@ def _ours(made: list[DepthFrame]) -> float:
     begin = time.perf_counter()
     for frame in made:
         book.update(frame)
-        book.top(1)
+        book.best()
     return len(made) / (time.perf_counter() - begin)
 
 

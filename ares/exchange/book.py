@@ -23,6 +23,7 @@ from ares.market import OrderBook
 __all__ = ["LocalBook"]
 
 _BUFFERED = 5_000  # changes kept while waiting for a snapshot
+_NAN = float("nan")
 _CAPACITY = 4_096  # levels a side at first; it grows
 
 
@@ -103,6 +104,16 @@ class LocalBook:
             asks=sides[1],
         )
 
+    def best(self) -> tuple[float, float, float, float]:
+        """Best bid and its quantity, best ask and its quantity; NaN for an empty side. For those who look often."""
+        bids, asks = self._counts
+        return (
+            self._keys[0].item(bids - 1) if bids else _NAN,
+            self._sizes[0].item(bids - 1) if bids else _NAN,
+            -self._keys[1].item(asks - 1) if asks else _NAN,
+            self._sizes[1].item(asks - 1) if asks else _NAN,
+        )
+
     def depth(self) -> tuple[int, int]:
         """Levels held of bids and asks."""
         return self._counts[0], self._counts[1]
@@ -116,12 +127,14 @@ class LocalBook:
 
     def _set(self, side: int, levels: Sequence[tuple[float, float]] | Sequence[tuple[str, str]]) -> None:
         changes = np.fromiter(chain.from_iterable(levels), np.float64, 2 * len(levels))
-        if not np.isfinite(changes).all():
-            raise DataError(f"{self.symbol}: a level of the book is no number", symbol=self.symbol)
         sign = 1.0 if side == 0 else -1.0
         count = self._counts[side]
         if count + len(levels) > self._keys[side].size:
             room = np.empty(2 * (count + len(levels)) - self._keys[side].size)
             self._keys[side] = np.concatenate([self._keys[side], room])
             self._sizes[side] = np.concatenate([self._sizes[side], room])
-        self._counts[side] = apply_levels(self._keys[side], self._sizes[side], count, sign, changes)
+        after = apply_levels(self._keys[side], self._sizes[side], count, sign, changes)
+        if after < 0:
+            self.last_update_id = -1
+            raise DataError(f"{self.symbol}: a level of the book cannot be", symbol=self.symbol)
+        self._counts[side] = after
