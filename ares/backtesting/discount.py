@@ -11,6 +11,7 @@ from attrs import frozen
 
 from ares.report.significance import deflated_sharpe_ratio, moments, probability_of_backtest_overfitting
 from ares.report.statistics import returns_of, sharpe
+from ares.storage import sha256_bytes
 from ares.training.trials import TrialLedger
 
 __all__ = ["Discount", "discounted", "record_run"]
@@ -48,7 +49,14 @@ def record_run(
     equity: pd.Series[float],
     recorded_ns: int,
 ) -> None:
-    """Write one backtest down. family: what market it was tried on. equity: after each bar, by close time, quote."""
+    """Write one backtest down. family: what market it was tried on. equity: after each bar, by close time, quote.
+
+    A run that repeats one of the family bit for bit, settings and curve, tries nothing new and is not written again.
+    """
+    told = {**parameters, "equity": sha256_bytes(equity.to_numpy(dtype="<f8").tobytes())}
+    known = ledger.trials(family)
+    if any(known["parameters"][known["name"] == name] == told):
+        return
     returns = None
     if len(equity) and start_equity > 0:
         returns = pd.Series(returns_of([start_equity, *equity]), index=equity.index)
@@ -58,7 +66,7 @@ def record_run(
         name=name,
         family=family,
         recorded_ns=recorded_ns,
-        parameters=parameters,
+        parameters=told,
         metrics={} if math.isnan(ratio) else {"sharpe": ratio},
         returns=returns,
     )

@@ -228,13 +228,13 @@ def test_a_missing_file_is_refused() -> None:
         Backtester().run("nowhere.parquet")
 
 
-def test_every_run_is_a_trial_and_repeating_one_is_no_new_idea(tape: Tape) -> None:
+def test_every_run_is_a_trial_and_repeating_one_is_none(tape: Tape) -> None:
     ledger = TrialLedger()
     short = tape.slice(None, int(tape.track("ETHUSDT").open_ns[900]))
-    results = [Backtester(analyst=RuleAnalyst(rule), trials=ledger).run(short) for rule in (swing, swing)]
-    assert [r.discount.trials for r in results if r.discount is not None] == [1, 2]
-    assert [r.discount.effective_trials for r in results if r.discount is not None] == [1, 1]
-    assert results[1].summary()["trials"] == 2
+    rules = (swing, swing, lambda row: 1.0 if row["momentum.rsi_14"] < 0.5 else -1.0)
+    results = [Backtester(analyst=RuleAnalyst(rule), trials=ledger).run(short) for rule in rules]
+    assert [r.discount.trials for r in results if r.discount is not None] == [1, 1, len(ledger)]
+    assert results[0].summary() == results[1].summary()
     ledger.verify()
 
 
