@@ -69,12 +69,18 @@ def columns(names: Sequence[str], config: RuleConfig) -> Columns:
     higher = next((name for name in names if name.startswith(f"{DISTANCE}@")), "")
     wanted = (SHORT_VOLATILITY, VOLATILITY, DISTANCE, SLOPE, higher, PLUS, MINUS)
     places = np.array([index.get(name, -1) for name in wanted], dtype=np.int64)
-    for name in (SHORT_VOLATILITY, VOLATILITY, config.volatility or VOLATILITY):
-        if name not in index:
-            raise unknown_name("feature", name, names)
-    if (places[2:] < 0).all():
-        raise unknown_name("feature", DISTANCE, names)
+    for missing in (lacking(names), config.volatility or VOLATILITY):
+        if missing and missing not in index:
+            raise unknown_name("feature", missing, names)
     return Columns(volatility=index[config.volatility or VOLATILITY], places=places)
+
+
+def lacking(names: Sequence[str]) -> str:
+    """The first column that the rule cannot do without and `names` lacks; empty when it has all it needs."""
+    if absent := next((name for name in (SHORT_VOLATILITY, VOLATILITY) if name not in names), ""):
+        return absent
+    parts = (DISTANCE, SLOPE, PLUS, MINUS)
+    return "" if any(name in parts or name.startswith(f"{DISTANCE}@") for name in names) else DISTANCE
 
 
 def read(values: NDArray[np.float64], found: Columns, config: RuleConfig) -> Reading:

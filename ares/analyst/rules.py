@@ -66,8 +66,9 @@ class RuleAnalyst:
         """The opinion on the last closed bar: the plain twin of `execute_analysis`.
 
         A bar before one it has learned from, as when history is played again after a restart, gets no opinion.
-        Raises: DataError when the row or the candle is from the future; InvalidInput when the row lacks the rule's
-        columns or the rule's answer is no conviction.
+        Without the reference rule's columns it abstains and names the first.
+        Raises: DataError when the row or the candle is from the future; InvalidInput when the row lacks a column that
+        the settings name or your rule reads, or your rule's answer is no conviction.
         """
         row, candle = given.row, given.market.candle
         if row.known_ns > given.now_ns or (candle is not None and candle.close_ns > given.now_ns):
@@ -179,9 +180,10 @@ class RuleAnalyst:
         found = self._columns.get(row.schema_id)
         rules = self.config.rules
         if self._fn is None:
-            if not isinstance(found, reference.Columns):
-                found = self._columns[row.schema_id] = reference.columns(row.names, rules)
-            return reference.read(row.values, found, rules)
+            if found is None:
+                lacks = row.names and reference.lacking(row.names)  # such as with the classic features switched off
+                found = self._columns[row.schema_id] = -1 if lacks else reference.columns(row.names, rules)
+            return reference.read(row.values, found, rules) if isinstance(found, reference.Columns) else _SILENT
         if not isinstance(found, int):
             name = rules.volatility or reference.VOLATILITY
             row[name]  # names the nearest column when it is missing
@@ -256,6 +258,8 @@ class RuleAnalyst:
             return Reason(code="features.off")
         if not row.ready:
             return Reason(code="row.not_ready")
+        if self._fn is None and (column := reference.lacking(row.names)):
+            return Reason(code="row.lacks_column", numbers={column: _NAN})
         if not reading.volatility > 0.0:
             return Reason(code="volatility.unknown", numbers={"volatility": reading.volatility})
         if self._fn is None:

@@ -341,12 +341,20 @@ def test_a_missing_value_in_any_of_its_columns_silences_the_reference_rule(name:
     assert reasons(result)[-1] in {"row.has_nan", "volatility.unknown"}
 
 
-def test_the_reference_rule_names_a_column_it_lacks() -> None:
+def test_the_reference_rule_abstains_and_names_a_column_it_lacks() -> None:
     volatile = ("volatility.ewma_32", "volatility.ewma_128")
-    for names, missing in ((NAMES, r"volatility\.ewma_32"), (volatile, r"trend\.ema_distance_50")):
-        asked = question(walk(1)[0], (0.01, 0.01), names)
-        with pytest.raises(InvalidInput, match=missing):
-            RuleAnalyst().analyze(asked)
+    for names, missing in ((NAMES, "volatility.ewma_32"), (volatile, "trend.ema_distance_50")):
+        analyst = RuleAnalyst()
+        for bar in walk(3):
+            result = analyst.analyze(question(bar, (0.01, 0.01), names))
+            assert result.side is None and result.p_up is None
+            assert [(r.code, list(r.numbers)) for r in result.reasons] == [("row.lacks_column", [missing])]
+
+
+def test_a_column_that_the_settings_name_must_be_there() -> None:
+    misspelt = AnalystConfig(rules=RuleConfig(volatility="volatility.ewma_12"))
+    with pytest.raises(InvalidInput, match=r"did you mean 'volatility\.ewma_128"):
+        RuleAnalyst(config=misspelt).analyze(question(walk(1)[0], [0.01] * len(REFERENCE), REFERENCE))
 
 
 def test_switches_do_what_they_say() -> None:
