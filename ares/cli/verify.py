@@ -13,7 +13,7 @@ from rich.console import Console
 from ares.cli.exits import ends_with_exit_code
 from ares.cli.options import ConfigFile, JsonOut, Symbol
 from ares.cli.screen import print_json
-from ares.errors import AresError, NotAuthorized
+from ares.errors import AresError, NotAuthorized, Rejected
 from ares.secret import hide_secrets
 
 if TYPE_CHECKING:
@@ -115,12 +115,17 @@ async def _filters(exchange: BinanceExchange, symbol: str) -> str:
 
 
 async def _rights(exchange: BinanceExchange) -> str:
-    rights = await exchange.account_config()
-    if rights.can_withdraw:
-        raise NotAuthorized("the account or key may withdraw: make a key that can only trade", can_withdraw=True)
-    if not rights.can_trade:
-        raise NotAuthorized("the key may not trade")
-    return "may trade, may not withdraw, one-way mode"
+    account = await exchange.account_config()
+    if not account.can_trade:
+        raise NotAuthorized("the account may not trade")
+    try:
+        key = await exchange.key_rights()
+    except Rejected:
+        return "may trade, one-way mode; this network does not tell whether the key may withdraw"
+    if key.enable_withdrawals or key.enable_internal_transfer or key.permits_universal_transfer:
+        raise NotAuthorized("the key may withdraw or transfer: make one that can only trade", can_withdraw=True)
+    limit = "limited to addresses" if key.ip_restrict else "NOT limited to addresses"
+    return f"may trade, may not withdraw, {limit}, one-way mode"
 
 
 async def _balance(exchange: BinanceExchange) -> str:

@@ -24,7 +24,7 @@ from ares.exchange.reads import MarketReads
 from ares.exchange.rest import RestClient
 from ares.exchange.streams import MarketStream
 from ares.exchange.wire import requests
-from ares.exchange.wire.account import AccountConfig, LeverageAnswer, Reply
+from ares.exchange.wire.account import AccountConfig, KeyRights, LeverageAnswer, Reply
 from ares.exchange.wire.refusals import ALREADY_SO, NO_SUCH_ORDER
 from ares.exchange.wire.requests import read
 from ares.exchange.wire.trade import AlgoAck, AlgoReport, OrderReport, algo_id_of, order_of, order_of_algo
@@ -67,6 +67,10 @@ class BinanceExchange:
         self.clock: Clock = clock or SystemClock()
         wire: Wire = LeanWire(self.config.rest) if transport is None else HttpxWire(self.config.rest, transport)
         self._rest = RestClient(self.config, wire, self.clock)
+        self._rights_wire: Wire | None = None  # of the spot interface; None: the same address tells
+        if self.config.rights_base != self.config.rest:
+            base = self.config.rights_base
+            self._rights_wire = LeanWire(base) if transport is None else HttpxWire(base, transport)
         self._contracts = Contracts(self._rest, self.clock)
         self._reads = MarketReads(self._rest, self.clock)
         self._account = AccountReads(self._rest, self.clock, self.config.quote_asset)
@@ -93,6 +97,8 @@ class BinanceExchange:
             account = await self.account_config()
             if account.dual_side_position:
                 raise InvalidInput("the account is in hedge mode: ares trades in one-way mode only, so switch it first")
+            if self.config.real_money and not self.config.allow_withdrawal_key:
+                await self._refuse_withdrawal_key()
         self._entered = True
         return self
 
@@ -107,6 +113,8 @@ class BinanceExchange:
         streams: list[MarketStream | AccountStream] = [*self._market_streams, *self._account_streams]
         await asyncio.gather(*(stream.aclose() for stream in streams))
         await self._rest.close()
+        if self._rights_wire is not None:
+            await self._rights_wire.close()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -329,6 +337,14 @@ class BinanceExchange:
         """What the key and the account may do: trade, withdraw, hedge mode."""
         return await self._account.config()
 
+    async def key_rights(self) -> KeyRights:
+        """What the key itself may do, as the spot interface tells. Raises Rejected where a test network does not."""
+        if self._rights_wire is None:
+            return await self._rest.read(read("/sapi/v1/account/apiRestrictions", signed=True), KeyRights)
+        spot = RestClient(self.config, self._rights_wire, self.clock)
+        spot.time = self._rest.time
+        return await spot.read(read("/sapi/v1/account/apiRestrictions", signed=True), KeyRights)
+
     # ------------------------------------------------------------ streams
 
     def stream_market(self, symbols: Sequence[str], interval: str) -> MarketStream:
@@ -389,6 +405,14 @@ class BinanceExchange:
         return (amount * price).quantize(Decimal("1e-8"))
 
     # ------------------------------------------------------------ inside
+
+    async def _refuse_withdrawal_key(self) -> None:
+        rights = await self.key_rights()
+        if rights.enable_withdrawals or rights.enable_internal_transfer or rights.permits_universal_transfer:
+            raise NotAuthorized(
+                "this key may withdraw or transfer: make one that can only trade, or set allow_withdrawal_key",
+                withdrawals=rights.enable_withdrawals,
+            )
 
     async def _place(self, request: OrderRequest, client_id: str) -> Order:
         if not request.order_type.conditional:

@@ -15,6 +15,7 @@ from ares.secret import Secret
 __all__ = ["BinanceConfig", "Environment"]
 
 
+_SPOT = "https://api.binance.com"
 _STREAMS = ("candles", "mark_price", "agg_trades", "book_top")
 
 
@@ -85,6 +86,7 @@ class BinanceConfig:
     stop_trigger: str = field(default="CONTRACT_PRICE", validator=in_(("CONTRACT_PRICE", "MARK_PRICE")))
     quote_asset: str = "USDT"
     reserve: float = field(default=0.2, validator=[ge(0.0), lt(1.0)])  # of weight and order count, for protection
+    allow_withdrawal_key: bool = False  # trade real money with a key that may also withdraw or transfer
     streams: tuple[str, ...] = field(  # of candles, mark_price, agg_trades, book_top
         default=("candles", "mark_price"), validator=deep_iterable(in_(_STREAMS))
     )
@@ -105,6 +107,11 @@ class BinanceConfig:
     def stream_base(self) -> str:
         """Base URL of the streams that is used."""
         return (self.stream_url or self.where.streams).rstrip("/")
+
+    @property
+    def rights_base(self) -> str:
+        """Base URL of the interface that tells what a key may do: the spot one, or the overriding address itself."""
+        return _SPOT if self.real_money else self.rest
 
     @property
     def real_money(self) -> bool:

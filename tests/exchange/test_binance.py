@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from ares.errors import InvalidInput, NotAuthorized, Rejected
 from ares.events import CandleClosed, FillBooked, MarkPrice, OrderUpdate, VenueSnapshot
@@ -14,6 +15,7 @@ from ares.exchange.config import BinanceConfig, Environment
 from ares.orders import OrderStatus, OrderType
 from ares.protocols import Exchange
 from ares.secret import Secret
+from ares.simulation.server.in_process import VenueTransport
 from ares.testing import check_exchange
 
 from .conftest import KEY, SECRET, Heard, Make, in_process, over_sockets
@@ -184,6 +186,20 @@ async def test_a_wrong_secret_is_not_authorized(make_venue: Make) -> None:
             config = BinanceConfig(api_key=Secret(key), api_secret=Secret(secret), rest_url="http://localhost")
             with pytest.raises(NotAuthorized):
                 await BinanceExchange(config, transport=transport).__aenter__()
+
+
+async def test_real_money_is_not_entrusted_to_a_key_that_may_withdraw(make_venue: Make) -> None:
+    """The production address, answered in process: nothing leaves this machine."""
+    venue = make_venue(speed=1.0)
+    transport = VenueTransport(venue)
+    config = BinanceConfig(api_key=Secret(KEY), api_secret=Secret(SECRET), use_testnet=False)
+    async with BinanceExchange(config, transport=transport) as exchange:
+        assert exchange.capabilities.real_money
+    assert {r.url.host for r in transport.requests} == {"fapi.binance.com", "api.binance.com"}
+    venue.traders[KEY].may_withdraw = True
+    with pytest.raises(NotAuthorized, match="withdraw"):
+        await BinanceExchange(config, transport=transport).__aenter__()
+    await BinanceExchange(evolve(config, allow_withdrawal_key=True), transport=transport).__aenter__()
 
 
 def test_where_orders_would_go() -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "AssetBalance",
     "DualSide",
     "Income",
+    "KeyRights",
     "LeverageAnswer",
     "ListenKey",
     "PositionV3",
@@ -126,6 +127,17 @@ class LeverageAnswer(_Payload, frozen=True, kw_only=True):
     symbol: str
     leverage: int
     max_notional_value: str = "0"
+
+
+class KeyRights(_Payload, frozen=True, kw_only=True):
+    """GET /sapi/v1/account/apiRestrictions, of the spot interface: what the key itself may do."""
+
+    enable_withdrawals: bool
+    ip_restrict: bool = False
+    enable_futures: bool = False
+    enable_internal_transfer: bool = False
+    permits_universal_transfer: bool = False
+    enable_reading: bool = True
 
 
 class Reply(_Payload, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ares.errors import Rejected
-from ares.exchange.wire.account import AccountConfig, LeverageAnswer, Reply
+from ares.exchange.wire.account import AccountConfig, KeyRights, LeverageAnswer, Reply
 from ares.exchange.wire.instruments import Bracket, CommissionRate, LeverageBrackets
 from ares.simulation.server.asked import chosen, is_true, symbol_of
 from ares.simulation.server.calls import Call
@@ -51,6 +51,10 @@ def positions_v2(venue: LocalVenue, call: Call) -> Any:
 
 def account_config(venue: LocalVenue, call: Call) -> AccountConfig:
     return AccountConfig(can_trade=True, can_withdraw=False, can_deposit=True, dual_side_position=False)
+
+
+def key_rights(venue: LocalVenue, call: Call) -> KeyRights:
+    return KeyRights(enable_withdrawals=call.account.may_withdraw, enable_futures=True, ip_restrict=True)
 
 
 def symbol_config(venue: LocalVenue, call: Call) -> Any:

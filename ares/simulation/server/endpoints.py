@@ -53,6 +53,7 @@ _SIGNED: dict[tuple[str, str], _Handler] = {
     ("GET", "/fapi/v2/positionRisk"): account.positions_v2,
     ("GET", "/fapi/v3/positionRisk"): account.positions,
     ("GET", "/fapi/v1/accountConfig"): account.account_config,
+    ("GET", "/sapi/v1/account/apiRestrictions"): account.key_rights,
     ("GET", "/fapi/v1/symbolConfig"): account.symbol_config,
     ("GET", "/fapi/v1/positionSide/dual"): account.dual_side,
     ("POST", "/fapi/v1/positionSide/dual"): account.set_dual_side,

@@ -49,6 +49,7 @@ class Trader:
     venue: Venue
     signer: Signer
     tell: Callable[[bytes], None]
+    may_withdraw: bool = False  # what the venue says of the key
     margin_type: dict[str, str] = field(factory=dict)
     trades: list[UserTrade] = field(factory=list)
     income: list[Income] = field(factory=list)
