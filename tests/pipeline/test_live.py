@@ -26,7 +26,7 @@ Fate = Callable[[int, dict[str, Any]], Exception | None]
 
 
 def lively(row: FeatureRow) -> float:
-    return 1.0 if row["momentum.rsi_14"] < 0.5 else -1.0
+    return 1.0 if row["momentum.rsi_14"] <= 1.0 else -1.0  # always long once the index is warm
 
 
 def bot() -> Stages:
