@@ -81,13 +81,10 @@ def patterns(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: 
     range10 = m[t[k + IN + 5] :]
     range5 = m[t[k + IN + 6] :]
     length = t[k + LENGTH]
-    for i in range(lo, hi):
-        if i < first + 4:
-            for j in range(20):
-                m[oo + j * length + i] = NAN
-            continue
-        for j in range(20):
-            m[oo + j * length + i] = 0.0
+    for j in range(20):
+        for i in range(lo, hi):
+            m[oo + j * length + i] = 0.0 if i >= first + 4 else NAN
+    for i in range(max(lo, first + 4), hi):
         p = i - 1
         q = i - 2
         body = abs(c[i] - o[i])

@@ -14,6 +14,9 @@ from ares.features.config import FeatureConfig
 from ares.features.orchestrator import FeatureOrchestrator
 
 WARM = 1_500
+DETECTORS = (
+    "continuation", "exhaustion", "reversion", "breakout", "failed_breakout", "expansion", "climax", "pullback"
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +170,7 @@ def test_a_higher_timeframe_is_the_same_feature_of_the_higher_bars(bars: pd.Data
 
 def test_meta_success_counts_matured_outcomes_only(bars: pd.DataFrame, got: pd.DataFrame) -> None:
     x = np.log(bars.close.to_numpy())
-    for name in ("breakout", "reversion", "pullback", "climax"):
+    for name in DETECTORS:
         signal = got[f"meta.{name}"].to_numpy()
         rate = got[f"meta.{name}_success_12_512"].to_numpy()
         for i in range(900, len(x), 613):
@@ -201,27 +204,68 @@ def test_detectors_fire_by_their_rules(bars: pd.DataFrame, got: pd.DataFrame) ->
             0.0,
         ),
     }
+    width = got["trend.bollinger_width_20"]
+    squeezed = (width / width.rolling(100).mean()).shift() < 0.8
+    body = c - bars.open
+    fired["expansion"] = np.where(squeezed & (body.abs() > got["volatility.atr_14"] * c), np.sign(body), 0.0)
+    slow, fast, rsi = got["trend.ema_distance_50"], got["trend.ema_distance_12"], got["momentum.rsi_14"]
+    up, down = (slow > 1) & (fast < 0) & (rsi < 0.5), (slow < -1) & (fast > 0) & (rsi > 0.5)
+    fired["pullback"] = np.where(up, 1.0, np.where(down, -1.0, 0.0))
+    assert sorted(fired) == sorted(DETECTORS)
     for name, sides in fired.items():
         mine = np.sign(got[f"meta.{name}"].to_numpy()[200:])
         assert (mine == np.asarray(sides)[200:]).mean() > 0.9999, name
         assert (mine != 0).sum() > 20, name
 
 
+def restarts(bars: pd.DataFrame, memory: int) -> tuple[int, int, int]:
+    """Where the engine begins a recursion afresh, takes it over, and takes the next one over, as row positions."""
+    numbers = bars.index.as_unit("ns").asi8 // 3_600_000_000_000
+    lead = memory + 2
+    shift = (lead - 1).bit_length()
+    begun = np.flatnonzero(np.diff((numbers + lead) >> shift)) + 1
+    taken = np.flatnonzero(np.diff(numbers >> shift)) + 1
+    end = int(taken[taken > begun[0]][0])
+    following = taken[taken > end]
+    return int(begun[0]), end, int(following[0]) if following.size else len(bars)
+
+
+def test_volume_profile_by_plain_python(bars: pd.DataFrame, got: pd.DataFrame) -> None:
+    h, low, c, v = (bars[x].to_numpy() for x in ("high", "low", "close", "volume"))
+    atr = got["volatility.atr_14"].to_numpy() * c
+    begun, end, until = restarts(bars, 1024)
+    width = 2.0 ** np.floor(np.log2(0.5 * atr[begun] / c[begun]))
+    grow = 2 ** (1 / 128)
+    cells: dict[int, tuple[int, float]] = {}  # cell to its bin and sum
+    for i in range(begun, min(until, end + 400)):
+        weight = grow ** (i - begun + 1)
+        bins = range(int(np.floor(np.log(low[i]) / width)), int(np.floor(np.log(h[i]) / width)) + 1)
+        for b in bins:
+            old, total = cells.get(b % 64, (b, 0.0))
+            cells[b % 64] = (b, (total if old == b else 0.0) + v[i] * weight / len(bins))
+        if i < end or (i - end) % 23:
+            continue
+        here = np.floor(np.log(c[i]) / width)
+        whole = sum(x for _, x in cells.values())
+        fullest = max(cells.values(), key=lambda cell: cell[1])[0]
+        above = sum(x for b, x in cells.values() if b > here) / whole
+        inside = sum(x for b, x in cells.values() if b == here) / whole
+        assert got["levels.volume_above_128"].iloc[i] == pytest.approx(above, rel=1e-9, abs=1e-12)
+        assert got["levels.volume_here_128"].iloc[i] == pytest.approx(inside, rel=1e-9, abs=1e-12)
+        middle = np.exp((fullest + 0.5) * width)
+        assert got["levels.poc_distance_128"].iloc[i] == pytest.approx((middle - c[i]) / atr[i], rel=1e-9)
+
+
 def test_levels_by_plain_python(bars: pd.DataFrame, got: pd.DataFrame) -> None:
     """Pivots, gathered by hand from where the engine last began afresh."""
     h, low, c = (bars[x].to_numpy() for x in ("high", "low", "close"))
     atr = got["volatility.atr_14"].to_numpy() * c
-    numbers = bars.index.as_unit("ns").asi8 // 3_600_000_000_000
-    lead = 1024 + 2
-    shift = (lead - 1).bit_length()
-    begun = [i for i in range(1, len(c)) if (numbers[i] + lead) >> shift != (numbers[i - 1] + lead) >> shift]
-    taken = [i for i in range(1, len(c)) if numbers[i] >> shift != numbers[i - 1] >> shift]
-    end = next(t for t in taken if t > begun[0])
-    until = min(end + 900, len(c), next((t for t in taken if t > end), len(c)))
-    levels: list[list[float]] = []  # price, [weights], touches
+    begun, end, following = restarts(bars, 1024)
+    until = min(end + 900, following)
+    levels: list[list[float]] = []  # price, strength, touches, weight at the last touch
     grow = 2 ** (1 / 256)
-    for i in range(begun[0], until):
-        w, p = grow ** (i - begun[0] + 1), i - 5
+    for i in range(begun, until):
+        w, p = grow ** (i - begun + 1), i - 5
         around = [j for j in range(p - 5, p + 6) if j != p]
         peak = all(h[j] < h[p] if j < p else h[j] <= h[p] for j in around)
         trough = all(low[j] > low[p] if j < p else low[j] >= low[p] for j in around)
@@ -233,12 +277,12 @@ def test_levels_by_plain_python(bars: pd.DataFrame, got: pd.DataFrame) -> None:
                 v = min(near, key=lambda v: abs(v[0] - price))
                 v[1] += w
                 v[0] += (price - v[0]) * (w / v[1])
-                v[2] += 1
+                v[2:] = [v[2] + 1, w]
             elif len(levels) < 12:
-                levels.append([price, w, 1.0])
+                levels.append([price, w, 1.0, w])
             else:
                 v = min(levels, key=lambda v: v[1])
-                v[:] = [price, w, 1.0]
+                v[:] = [price, w, 1.0, w]
         if i < end or (i - end) % 37:
             continue
         above = min((v for v in levels if v[0] >= c[i]), key=lambda v: v[0], default=None)
@@ -252,6 +296,8 @@ def test_levels_by_plain_python(bars: pd.DataFrame, got: pd.DataFrame) -> None:
             assert got[f"levels.{side}_touches_5_256"].iloc[i] == touches
             strength = 0.0 if far or v is None else v[1] / w
             assert got[f"levels.{side}_strength_5_256"].iloc[i] == pytest.approx(strength, rel=1e-9)
+            fresh = 0.0 if far or v is None else v[3] / w
+            assert got[f"levels.{side}_freshness_5_256"].iloc[i] == pytest.approx(fresh, rel=1e-9)
 
 
 def test_a_pivot_is_not_known_before_its_confirmation() -> None:
