@@ -34,12 +34,12 @@ class Done:
 
 @pytest.fixture(scope="session")
 def ares(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
-    """`ares("backtest", "--json")` runs the program with these arguments, each time in a new folder."""
+    """`ares("backtest", "--json")` runs the program with these arguments, in a new folder unless one is named."""
 
-    def run(*arguments: str | Path) -> Done:
+    def run(*arguments: str | Path, folder: Path | None = None) -> Done:
         out, err = io.StringIO(), io.StringIO()
-        folder = chdir(tmp_path_factory.mktemp("run"))
-        with folder, redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        place = chdir(folder or tmp_path_factory.mktemp("run"))
+        with place, redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
             program([str(argument) for argument in arguments], prog_name="ares")
         return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
