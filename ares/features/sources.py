@@ -38,6 +38,8 @@ FUTURES_COLUMNS: dict[str, float] = {
     "taker_long_short_ratio": 24.0,
 }
 _HOUR_NS = 3_600_000_000_000
+_COUNT = FLOW_COLUMNS.index("flow_count")
+_EVER = (1 << 63) - 1
 
 
 def _times(frame: pd.DataFrame, what: str) -> NDArray[np.int64]:
@@ -65,7 +67,8 @@ def _need(frame: pd.DataFrame, names: tuple[str, ...], what: str) -> list[NDArra
 def flow_columns(trades: pd.DataFrame, bars: Bars) -> Columns:
     """Aggregated trades into bars. Columns: quantity (base), is_buyer_maker (bool), and time, unless it is the index.
 
-    A bar that begins before the first trade or after the last is NaN. Raises InvalidInput, DataError.
+    A bar that begins before the first trade is NaN. A bar without trades is quiet, all 0, when its kline has no volume;
+    when it has, its trades are missing: NaN. Raises InvalidInput, DataError.
     """
     time = _times(trades, "aggTrades")
     quantity, maker = _need(trades, ("quantity", "is_buyer_maker"), "aggTrades")
@@ -73,8 +76,9 @@ def flow_columns(trades: pd.DataFrame, bars: Bars) -> Columns:
     if bad.size:
         raise DataError(f"aggTrades: quantity {quantity[bad[0]]} in row {int(bad[0])}", row=int(bad[0]))
     out = np.empty((len(FLOW_COLUMNS), bars.open_ns.size))
-    since, until = (int(time[0]), int(time[-1])) if time.size else (1, 0)
+    since, until = (int(time[0]), _EVER) if time.size else (1, 0)
     gather_trades(time, quantity, maker != 0, since, until, bars.open_ns, bars.interval.ns, LARGE, out)
+    out[:, (out[_COUNT] == 0) & (bars.columns["volume"] > 0)] = np.nan
     return dict(zip(FLOW_COLUMNS, out, strict=True))
 
 
@@ -145,8 +149,11 @@ class LiveSources:
             raise unknown_name("futures column", name, FUTURES_COLUMNS)
         self._latest.setdefault(name, []).append((ts_ns, value))
 
-    def columns(self, open_ns: int) -> Mapping[str, float]:
-        """The input columns of the bar that opened at `open_ns` and has just closed; forgets what is over."""
+    def columns(self, open_ns: int, volume: float = 0.0) -> Mapping[str, float]:
+        """The input columns of the bar that opened at `open_ns` and has just closed; forgets what is over.
+
+        volume: the bar's own, base. When it has some and no trade came, trades were missed and their columns are NaN.
+        """
         close_ns = open_ns + self.interval.ns
         found: dict[str, float] = {}
         opens = np.array([open_ns], np.int64)
@@ -158,6 +165,8 @@ class LiveSources:
             gather_trades(
                 time, quantity, maker, self._first_trade_ns, close_ns, opens, self.interval.ns, LARGE, out
             )
+            if out[_COUNT, 0] == 0 and volume > 0:
+                out[:] = np.nan
             found.update(zip(FLOW_COLUMNS, out[:, 0].tolist(), strict=True))
         if self._quotes:
             array = np.array(self._quotes)
