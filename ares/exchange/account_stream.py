@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Protocol
 
-from attrs import evolve
+from attrs import define, evolve, field
 
 from ares.account import Account
 from ares.clock import Clock
@@ -38,7 +38,7 @@ from ares.exchange.wire.user import (
 from ares.log import get_logger
 from ares.orders import Fill, Order, OrderStatus
 
-__all__ = ["AccountStream", "Venue"]
+__all__ = ["AccountStream", "Past", "Venue"]
 
 _log = get_logger("ares.exchange")
 _RENEW = 25 * 60.0  # seconds between two extensions of the listen key, which lasts 60 minutes
@@ -51,6 +51,26 @@ _RANK = {
     OrderStatus.NEW: 1,
     OrderStatus.PARTIALLY_FILLED: 2,
 }
+
+
+@define
+class Past:
+    """What an earlier session has told already, as its journal says."""
+
+    told: set[tuple[str, str]] = field(factory=set)  # fills by (symbol, trade id)
+    symbols: set[str] = field(factory=set)  # that were traded
+    until_ns: int = 0  # time of its last record; 0: there was none
+
+    def read(self, event: Event, conditionals: Conditionals) -> None:
+        """Take one recorded event."""
+        self.until_ns = max(self.until_ns, event.ts_event)
+        if isinstance(event, FillBooked):
+            self.told.add((event.fill.symbol, event.fill.trade_id))
+            self.symbols.add(event.fill.symbol)
+        elif isinstance(event, OrderUpdate):
+            self.symbols.add(event.order.symbol)
+            if event.order.order_type.conditional:
+                conditionals.saw(event.order)
 
 
 class Venue(Protocol):
@@ -72,19 +92,24 @@ class AccountStream(AsyncIterator[Event]):
         rest: RestClient,
         conditionals: Conditionals,
         ours: set[str],
+        past: Past,
         *,
         base: str,
         connect: Connect,
         clock: Clock,
     ) -> None:
-        """ours: client ids of the orders that this exchange has placed; shared with it."""
+        """ours: client ids of the orders that this exchange has placed; shared with it. past: of an earlier session."""
         self._venue, self._rest, self._clock = venue, rest, clock
         self._conditionals, self._ours, self._base = conditionals, ours, base
         self._events: deque[Event] = deque()
         self._there = asyncio.Event()
         self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()  # None: the connection came back
-        self._told: set[tuple[str, str]] = set()  # fills by (symbol, trade id)
+        self._past = past
+        self._told: set[tuple[str, str]] = set(past.told)  # fills by (symbol, trade id)
         self._last_trade: dict[str, int] = {}  # highest trade id by symbol
+        for symbol, trade_id in past.told:
+            if trade_id.isdigit():
+                self._last_trade[symbol] = max(self._last_trade.get(symbol, 0), int(trade_id))
         self._states: dict[str, tuple[int, int]] = {}  # (time, rank) of the newest report told, by client id
         self._open: dict[str, Order] = {}  # orders that may still trade, by client id
         self._held: dict[str, Decimal] = {}  # position by our fills
@@ -112,7 +137,7 @@ class AccountStream(AsyncIterator[Event]):
 
     async def __anext__(self) -> Event:
         if not self._tasks and not self._closed:
-            self._since_ms = self._rest.time.venue_ms(self._clock.now_ns())
+            self._since_ms = self._rest.time.venue_ms(self._past.until_ns or self._clock.now_ns())
             self.link.start()
             self._tasks = [asyncio.ensure_future(self._work()), asyncio.ensure_future(self._keep_key())]
         while not self._events:
@@ -221,10 +246,7 @@ class AccountStream(AsyncIterator[Event]):
     async def _truth(self, *, first: bool = False) -> None:
         """Read the venue; tell the trades and orders that were missed, then the snapshot."""
         snapshot = await self._venue.venue_snapshot()
-        if first:
-            for position in snapshot.account.positions:
-                self._held[position.symbol] = position.quantity
-        else:
+        if not first:
             await self._catch_up(snapshot.account)
         self._open = {o.client_order_id: o for o in snapshot.open_orders}
         self._ours.update(self._open)
@@ -233,6 +255,19 @@ class AccountStream(AsyncIterator[Event]):
             now = self._clock.now_ns()
             self._put(LinkChanged(ts_event=now, ts_seen=now, link="account", up=True))
         self._put(snapshot)
+        if first:
+            await self._since_then()
+            self._held = {p.symbol: p.quantity for p in snapshot.account.positions}
+
+    async def _since_then(self) -> None:
+        """After a restart: what became of the orders of the session before, and what they traded meanwhile."""
+        for symbol in sorted(self._past.symbols):
+            for order in self._conditionals.open_of(symbol):
+                try:
+                    await self._venue.get_order(symbol, client_order_id=order.client_order_id)
+                except Rejected as error:
+                    _log.warning("order.not_found", symbol=symbol, error=str(error))
+            await self._missed_trades(symbol)
 
     async def _catch_up(self, account: Account) -> None:
         """Trades of every symbol whose position our fills do not explain, or that may have been missed."""

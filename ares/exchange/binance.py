@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from ares.account import Account, Position
 from ares.clock import Clock, SystemClock
 from ares.errors import InvalidInput, NotAuthorized, Rejected, Retryable, unknown_name
-from ares.events import VenueSnapshot
+from ares.events import Command, Event, OrderUpdate, VenueSnapshot
 from ares.exchange.account_reads import AccountReads
-from ares.exchange.account_stream import AccountStream
+from ares.exchange.account_stream import AccountStream, Past
 from ares.exchange.conditionals import Conditionals
 from ares.exchange.config import BinanceConfig
 from ares.exchange.contracts import Contracts
@@ -76,6 +76,7 @@ class BinanceExchange:
         self._account = AccountReads(self._rest, self.clock, self.config.quote_asset)
         self._connect: Connect = connect or open_socket
         self._conditionals = Conditionals()
+        self._past = Past()
         self._ours: set[str] = set()  # client ids we have sent
         self._algo_ids: set[str] = set()  # those of conditional orders
         self._newest: dict[tuple[str, str], int] = {}  # open of the newest closed bar that was read, ns
@@ -376,12 +377,22 @@ class BinanceExchange:
             self._rest,
             self._conditionals,
             self._ours,
+            self._past,
             base=self.config.stream_base,
             connect=self._connect,
             clock=self.clock,
         )
         self._account_streams.append(stream)
         return stream
+
+    async def adopt(self, records: Iterable[tuple[Event, Sequence[Command]]]) -> None:
+        """Go on after an earlier session: what its journal has not heard of is told after the first snapshot."""
+        for event, _ in records:
+            self._past.read(event, self._conditionals)
+            if isinstance(event, OrderUpdate):
+                self._ours.add(event.order.client_order_id)
+                if event.order.order_type.conditional:
+                    self._algo_ids.add(event.order.client_order_id)
 
     async def venue_snapshot(self) -> VenueSnapshot:
         """Venue truth now: account, open orders of both kinds, instruments of the symbols in use."""

@@ -36,6 +36,10 @@ class Conditionals:
         """True while a conditional order of the symbol may trigger."""
         return any(o.symbol == symbol and o.status.open for o in self._orders.values())
 
+    def open_of(self, symbol: str) -> list[Order]:
+        """The conditional orders of the symbol that were open when last seen."""
+        return [o for o in self._orders.values() if o.symbol == symbol and o.status.open]
+
     def behind(self, engine_id: str, client_id: str) -> Order | None:
         """The conditional order behind an order of the engine; None when there is none."""
         return self._orders.get(self._by_engine_id.get(engine_id, client_id))

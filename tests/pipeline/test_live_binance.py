@@ -61,6 +61,27 @@ async def local(venue: LocalVenue) -> AsyncIterator[BinanceConfig]:
         await task
 
 
+def pipeline_on(config: BinanceConfig, journal: MemoryJournal, said: Counter[str]) -> LiveTradingPipeline:
+    parts = evolve(stages(), analyst=AlwaysLong())
+    pipeline = LiveTradingPipeline(
+        PipelineConfig(history=5),
+        exchange=BinanceExchange(config),
+        features=parts.features,
+        analyst=parts.analyst,
+        tactician=parts.tactician,
+        monitor=parts.monitor,
+        symbols=[S],
+        interval="1m",
+        journal=journal,
+    )
+    pipeline.observers.append(
+        lambda event, commands: said.update(
+            [type(event).__name__, *(c.intent.purpose.value for c in commands if isinstance(c, Submit))]
+        )
+    )
+    return pipeline
+
+
 FAULTS = {
     "none": (),
     "lost answer to an entry": ("unknown_503 at POST /fapi/v1/order",),
@@ -82,22 +103,7 @@ async def test_the_seven_steps_over_sockets(fault: str) -> None:
     journal, said = MemoryJournal(), Counter[str]()
     parts = evolve(stages(), analyst=AlwaysLong())
     async with local(venue) as config:
-        pipeline = LiveTradingPipeline(
-            PipelineConfig(history=5),
-            exchange=BinanceExchange(config),
-            features=parts.features,
-            analyst=parts.analyst,
-            tactician=parts.tactician,
-            monitor=parts.monitor,
-            symbols=[S],
-            interval="1m",
-            journal=journal,
-        )
-        pipeline.observers.append(
-            lambda event, commands: said.update(
-                [type(event).__name__, *(c.intent.purpose.value for c in commands if isinstance(c, Submit))]
-            )
-        )
+        pipeline = pipeline_on(config, journal, said)
         async with pipeline:
             task = asyncio.ensure_future(pipeline.run())
             async with asyncio.timeout(25):
@@ -118,3 +124,41 @@ async def test_the_seven_steps_over_sockets(fault: str) -> None:
         symbols=[S], interval="1m",
     )  # fmt: skip
     assert replay(journal.records(), fresh).identical
+
+
+async def test_what_was_filled_while_we_were_away_is_booked_after_a_restart() -> None:
+    """O11: the process dies holding a position; its stop triggers before it is back."""
+    tape = Tape.synthetic(S, "1m", bars=600, seed=3)
+    venue = LocalVenue(tape, accounts={KEY: (Secret(SECRET), Decimal(10_000))}, pace=Pace(speed=60.0), history=200)
+    trader = venue.traders[KEY]
+    journal = MemoryJournal()
+    async with local(venue) as config:
+        said = Counter[str]()
+        first = pipeline_on(config, journal, said)
+        await first.exchange.__aenter__()
+        task = asyncio.ensure_future(first.run())
+        async with asyncio.timeout(25):
+            while not (said["FillBooked"] and any(o.order_type.conditional for o in trader.venue.open_orders(S))):
+                await asyncio.sleep(0.02)
+        task.cancel()  # dead, without a word
+        await asyncio.gather(task, return_exceptions=True)
+        await first._merger.close()
+        await first.exchange.close()
+        trader.venue.trade(S, venue.market.symbols[S].last * 0.9)
+        trader.report()
+        assert trader.venue.position(S).quantity == 0
+        again = Counter[str]()
+        second = pipeline_on(config, journal, again)
+        async with second:
+            task = asyncio.ensure_future(second.run())
+            async with asyncio.timeout(20):
+                while not again["FillBooked"]:
+                    if task.done():
+                        task.result()
+                    await asyncio.sleep(0.02)
+            await second.stop(flatten=True)
+            async with asyncio.timeout(20):
+                await task
+            ledger = second.desk.ledger
+            assert ledger is not None and ledger.account().wallet == trader.venue.account().wallet
+            assert ledger.position(S).quantity == trader.venue.position(S).quantity == 0
