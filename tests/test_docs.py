@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ares.config import load_config
+from ares.simulation.faults import FaultPlan
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -30,10 +31,18 @@ def params(language: str) -> list[object]:
 
 @pytest.mark.parametrize("text", params("yaml"))
 def test_settings_in_the_documentation_parse(text: str, tmp_path: Path) -> None:
-    text = re.sub(r"\s+api_(key|secret)_file: .*", "", text).replace("binance_exchange:\n", "binance_exchange: {}\n")
+    text = re.sub(r"\s+api_(key|secret)_file: .*", "", text)
+    text = re.sub(r"binance_exchange:\n(?! )", "binance_exchange: {}\n", text)
     path = tmp_path / "bot.yaml"
     path.write_text(text)
     load_config(path, env={})
+
+
+def test_the_plan_of_faults_in_the_documentation_parses(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "simulate.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r'^```yaml title="faults.yaml"\n(.*?)^```', page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "faults.yaml").write_text(text)
+    assert FaultPlan.from_file(tmp_path / "faults.yaml").faults
 
 
 @pytest.mark.parametrize("text", params("python"))
@@ -51,6 +60,7 @@ def test_commands_in_the_documentation_exist(text: str) -> None:
     from ares.cli.program import program
 
     commands = {c.callback.__name__: set(c.callback.__annotations__) for c in program.registered_commands if c.callback}
+    commands = {name: {*options, *(f"no_{option}" for option in options)} for name, options in commands.items()}
     for command, rest in re.findall(r"\bares (\w+)([^\n#]*)", text):
         if command not in commands:
             continue  # a sentence, or the output of a command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -23,10 +24,13 @@ def test_one_test_command_everywhere() -> None:
     assert CI.rstrip().endswith("python -m pytest")
 
 
-def test_one_demo_command_everywhere() -> None:
-    demo = "ares paper --symbol ETHUSDT --exchange SIM\n"
-    assert f".venv/bin/{demo}" in README
-    assert f"$(BIN)/{demo}" in MAKEFILE
+def test_the_demo_is_the_same_everywhere() -> None:
+    recipe = re.search(r"^demo:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    assert recipe is not None
+    commands = re.findall(r"\$\(BIN\)/(ares .*)", recipe[1])
+    assert [command.split()[1] for command in commands] == ["train", "paper"]
+    for command in commands:
+        assert f".venv/bin/{command}\n" in README
 
 
 def test_the_readme_names_files_that_exist() -> None:

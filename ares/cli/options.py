@@ -56,7 +56,8 @@ FundingFile = Annotated[
     Path | None, typer.Option("--funding", help="Recorded funding rates, Parquet or CSV, to go with --tape.")
 ]
 ModelFolder = Annotated[
-    Path | None, typer.Option("--model", help="Folder of a trained model. None: the settings', or the reference rules.")
+    Path | None,
+    typer.Option("--model", help="A trained model, or a folder of them: the latest. None: the settings', or rules."),
 ]
 TrialsFile = Annotated[
     Path, typer.Option("--trials", help="Where every run is written down, so that results can be judged among all.")

@@ -36,10 +36,23 @@ def settings(
         configure(log.value)
     chosen = load_config(path)
     if model is not None:
-        chosen = evolve(chosen, analyst=evolve(chosen.analyst, model=model))
+        chosen = evolve(chosen, analyst=evolve(chosen.analyst, model=_one_model(model)))
     if balance is None:
         return chosen
     if not math.isfinite(balance):
         raise InvalidInput(f"--balance is an amount of money, not {balance}", balance=balance)
     venue = evolve(chosen.backtest.venue, start_balance=Decimal(repr(balance)))
     return evolve(chosen, backtest=evolve(chosen.backtest, venue=venue))
+
+
+def _one_model(folder: Path) -> Path:
+    """The model in `folder`, or the latest of the models that lie there. Raises InvalidInput when there is none."""
+    from ares.errors import InvalidInput
+    from ares.models.registry import MANIFEST, Registry
+
+    if (folder / MANIFEST).is_file():
+        return folder
+    found = Registry(folder).manifests() if folder.is_dir() else ()
+    if not found:
+        raise InvalidInput(f"there is no model in {folder}: `ares train` makes one", path=str(folder))
+    return folder / found[-1].model_id
