@@ -40,19 +40,16 @@ def test_the_same_command_gives_the_same_answer(ares: Run, synthetic: dict[str, 
     assert ares("backtest", "--bars", "1500", "--seed", "5", "--json").answer == synthetic
 
 
-def test_a_recording_is_played_and_a_report_written(
-    ares: Run, real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_recording_is_played_and_a_report_written(ares: Run, real_data: Path, tmp_path: Path) -> None:
     tape = real_data / "market" / "um_ETHUSDT_1h.parquet"
     page = tmp_path / "report.html"
-    done = ares("backtest", "--tape", tape, "--bars", "3000", "--json", "--report", page)
+    done = ares("backtest", "--tape", tape, "--bars", "3000", "--json", "--report", page, folder=tmp_path)
     read = done.answer
     assert read["bars"] == 3000
     assert read["funding_in_data"] is False
     assert read["tape"] == str(tape)
     assert "<html" in page.read_text(encoding="utf-8")
-    assert list(tmp_path.iterdir()) == [page]  # nothing else is written
+    assert sorted(tmp_path.rglob("*.*")) == [tmp_path / "data" / "trials.sqlite", page]  # nothing else is written
 
 
 def test_people_get_a_summary(ares: Run) -> None:
@@ -86,10 +83,9 @@ def test_a_balance_scales_the_money_not_the_market(ares: Run, synthetic: dict[st
     ],
 )
 def test_bad_input_is_refused_in_one_line(
-    ares: Run, arguments: list[str], code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ares: Run, arguments: list[str], code: int, told: str, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    done = ares("backtest", *arguments, "--json")
+    done = ares("backtest", *arguments, "--json", folder=tmp_path)
     assert done.returncode == code
     assert done.stdout == ""
     assert told in done.stderr
