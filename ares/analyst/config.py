@@ -62,7 +62,7 @@ class LiquidationConfig:
 class VigilanceConfig:
     """When a model is no longer believed in full. See `ares.analyst.vigilance`."""
 
-    window: int = field(default=500, validator=ge(50))  # recent bars that drift is judged on
+    window: int = field(default=1000, validator=ge(50))  # recent bars that drift is judged on
     every: int = field(default=24, validator=ge(1))  # bars between two looks at drift
     drifted_index: float = field(default=0.25, validator=gt(0.0))  # stability index from which a column has changed
     half_share: float = field(default=0.5, validator=[gt(0.0), le(1.0)])  # of the columns changed: half size

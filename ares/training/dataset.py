@@ -38,7 +38,7 @@ class TrainConfig:
     meta: bool = True  # False: no meta model
     aggregator: str = "log_odds"
     calibration: str = "sigmoid"  # of the confidence; overlapping labels are too few for a step function
-    bound_level: float = field(default=0.8, validator=[ge(0.5), lt(1.0)])  # one-sided, of the confidence's lower bound
+    bound_level: float = field(default=0.9, validator=[ge(0.5), lt(1.0)])  # one-sided, of the confidence's lower bound
     max_missing: float = field(default=0.01, validator=[ge(0.0), lt(1.0)])  # share; a column missing more is optional
     lifetime: int | None = None  # bars after the last label for which the model may decide; None: no end
     resamples: int = field(default=200, validator=ge(20))  # of bootstrap intervals
