@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ares.features.orchestrator import FeatureOrchestrator
+from ares.market import Candle
 from benchmarks.features_classic import bar_by_bar
 from benchmarks.markets import made_up
 
@@ -74,6 +75,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
         line(f"default set, {count} features, batch of {n:,} bars", count * n / whole / 1e6, "M values/s", ">= 80"),
         line(f"default set, time of {n:,} bars over that of a tenth", whole / tenth, "x", "<= 11"),
         line("default set, bar by bar", bar_by_bar(schema.plan, made_up(n), n // 10) * 1e6, "us per bar", "< 20"),
+        line("default set, candle in, checked row out", _updates(features, n // 20) * 1e6, "us per bar", "< 40"),
     ]
     if sys.platform == "linux":
         memory = fresh(MEMORY.replace("{n}", str(n)))
@@ -84,6 +86,24 @@ def run(quick: bool) -> list[dict[str, Any]]:
     lines.append(line("first row in a fresh process, nothing compiled", cold, "s", "< 20"))
     lines.append(line("first row in a fresh process, compile cache warm", warm, "s", "< 1"))
     return lines
+
+
+def _updates(features: FeatureOrchestrator, bars: int) -> float:
+    """Median seconds of `Stream.update`."""
+    stream = features.stream("X", "1m")
+    taken = []
+    m = made_up(bars)
+    for number, row in zip(m.numbers.tolist(), m.inputs.T.tolist(), strict=True):
+        open_ns = number * 60_000_000_000
+        candle = Candle(
+            symbol="X", interval="1m", open_ns=open_ns, close_ns=open_ns + 60_000_000_000,
+            open=row[0], high=row[1], low=row[2], close=row[3], volume=row[4], quote_volume=row[5],
+            taker_buy_volume=row[6], taker_buy_quote_volume=row[7], trades=int(row[8]),
+        )  # fmt: skip
+        begun = time.perf_counter_ns()
+        stream.update(candle)
+        taken.append(time.perf_counter_ns() - begun)
+    return float(np.median(taken)) / 1e9
 
 
 def _seconds(work: Any) -> float:

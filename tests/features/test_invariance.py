@@ -119,3 +119,17 @@ def test_a_higher_bar_is_seen_when_it_has_closed_also_across_gaps(klines: Klines
         close = frame.index[i] + pd.Timedelta("1h")
         done = change[change.index + pd.Timedelta("4h") <= close]
         assert got.iloc[i] == done.iloc[-1] or abs(got.iloc[i] - done.iloc[-1]) < 1e-15
+
+
+def test_weeks_begin_on_mondays() -> None:
+    days = pd.date_range("2023-11-01", periods=200, freq="1D", tz="UTC", unit="ns", name="open_time")
+    rng = np.random.default_rng(2)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.02, 200)))
+    columns = {"open": close, "high": close * 1.01, "low": close * 0.99, "close": close, "volume": 1.0}
+    frame = pd.DataFrame(columns, index=days)
+    got = FeatureOrchestrator(FeatureConfig(groups=("returns",))).compute(frame)["returns.log_1@1w"]
+    sundays = frame.close[frame.index.day_of_week == 6]
+    expected = np.log(sundays).diff().dropna().iloc[1:]
+    np.testing.assert_allclose(got.reindex(expected.index), expected, rtol=1e-12)
+    changed = np.flatnonzero(got.diff().fillna(0.0) != 0)
+    assert set(days[changed].day_of_week) == {6}  # only the bar that ends a week brings a new value
