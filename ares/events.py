@@ -146,7 +146,7 @@ class ModelActivated(_Event, frozen=True, kw_only=True, tag=True):
 class LinkChanged(_Event, frozen=True, kw_only=True, tag=True):
     """A connection to the venue went down or came back."""
 
-    link: str  # "market" or "account"
+    link: str  # "market", "account", or "clock": ours is too far from the venue's
     up: bool
 
 

@@ -58,8 +58,8 @@ async def main():
         fills = []
         async for event in account:
             if isinstance(event, FillBooked):
-                fills.append(event.fill)
-                print(f"fill {event.fill.trade_id}: {event.fill.side.value} at {event.fill.price}, fee {event.fill.fee}")
+                fills.append(fill := event.fill)
+                print(f"fill {fill.trade_id}: {fill.side.value} at {fill.price}, fee {fill.fee}")
             if len(fills) == 2:
                 break
         print("in the end:", (await exchange.get_account()).wallet, "USDT")

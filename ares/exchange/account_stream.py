@@ -45,6 +45,8 @@ _RENEW = 25 * 60.0  # seconds between two extensions of the listen key, which la
 _AUDIT_EXPOSED, _AUDIT_FLAT = 10.0, 60.0  # seconds between two looks at venue truth
 _SOON = 0.5  # seconds until the venue is read after a report that could not be handled
 _PARKED = 2.0  # seconds that an order of unknown origin waits for the algo report that explains it
+_MOST_DRIFT_NS = 500_000_000  # a clock further off than this is not trusted with new risk
+_MOST_WAITING = 20_000  # events a reader may leave lying before the account counts as unheard
 _RANK = {
     OrderStatus.PENDING: 0,
     OrderStatus.UNKNOWN: 0,
@@ -117,6 +119,9 @@ class AccountStream(AsyncIterator[Event]):
         self._funded: set[int] = set()
         self._since_ms = 0  # fills before this are not ours to tell
         self._broken = False  # the link was down since the last snapshot
+        self._begun = False  # the first snapshot was told
+        self._drifted = False  # our clock is too far off
+        self._unheard = False  # the reader has left too much lying
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
         self._failure: AresError | None = None
@@ -147,6 +152,7 @@ class AccountStream(AsyncIterator[Event]):
                 raise StopAsyncIteration
             self._there.clear()
             await self._there.wait()
+        self._unheard = self._unheard and len(self._events) > 1
         return self._events.popleft()
 
     async def aclose(self) -> None:
@@ -168,12 +174,16 @@ class AccountStream(AsyncIterator[Event]):
         return f"{self._base}/private/ws?listenKey={key.listen_key}"
 
     def _changed(self, up: bool) -> None:
-        now = self._clock.now_ns()
         if up:
             self._frames.put_nowait(None)
         else:
             self._broken = True
-            self._put(LinkChanged(ts_event=now, ts_seen=now, link="account", up=False))
+            self._say("account", False)
+
+    def _say(self, link: str, up: bool) -> None:
+        if self._begun:
+            now = self._clock.now_ns()
+            self._put(LinkChanged(ts_event=now, ts_seen=now, link=link, up=up))
 
     async def _keep_key(self) -> None:
         """Extend the listen key; two failures in a row, or an unknown key, make a new connection with a new one."""
@@ -250,12 +260,21 @@ class AccountStream(AsyncIterator[Event]):
             await self._catch_up(snapshot.account)
         self._open = {o.client_order_id: o for o in snapshot.open_orders}
         self._ours.update(self._open)
+        if first:  # nothing is told before it
+            self._put(snapshot)
+            self._begun = True
+            if self._broken and not self.link.up:
+                self._say("account", False)
         if self._broken and self.link.up:
             self._broken = False
-            now = self._clock.now_ns()
-            self._put(LinkChanged(ts_event=now, ts_seen=now, link="account", up=True))
-        self._put(snapshot)
-        if first:
+            self._say("account", True)
+        drifted = abs(self._rest.time.offset_ns) > _MOST_DRIFT_NS
+        if drifted is not self._drifted:
+            self._drifted = drifted
+            self._say("clock", not drifted)
+        if not first:
+            self._put(snapshot)
+        else:
             await self._since_then()
             self._held = {p.symbol: p.quantity for p in snapshot.account.positions}
 
@@ -408,5 +427,11 @@ class AccountStream(AsyncIterator[Event]):
         self._put(OrderUpdate(ts_event=order.updated_ns, ts_seen=self._clock.now_ns(), order=order))
 
     def _put(self, event: Event) -> None:
+        """Nothing is dropped; a reader who has stopped listening is told so before anything else he reads."""
         self._events.append(event)
+        if len(self._events) > _MOST_WAITING and not self._unheard:
+            self._unheard = True
+            now = self._clock.now_ns()
+            self._events.appendleft(LinkChanged(ts_event=now, ts_seen=now, link="account", up=False))
+            self._broken = True  # the next audit reads what the reader may have missed, and lets go
         self._there.set()

@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,9 +61,7 @@ def test_addresses_are_told_once_ready(local: dict[str, str]) -> None:
     assert local["rest"].startswith("http://127.0.0.1:") and local["streams"].startswith("ws://127.0.0.1:")
 
 
-def test_wrong_options_end_with_2(tmp_path: Path) -> None:
+def test_wrong_options_end_with_2(ares: Callable[..., Any], tmp_path: Path) -> None:
     none = str(tmp_path / "no")
     for wrong in (["--api-key", "only"], ["--pace", "fast"], ["--fault", "nonsense"], ["--faults", none]):
-        command = [sys.executable, "-m", "ares", "simulate", "--port", "0", *wrong]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 2, done.stderr
+        assert ares("simulate", "--port", "0", *wrong).returncode == 2

@@ -116,6 +116,50 @@ async def test_n7_clock_drift_is_measured_anew_and_the_request_signed_anew(make_
     assert venue.orders_taken == 1
 
 
+async def test_n7_a_clock_far_off_is_told_and_so_is_its_return(
+    make_venue: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account_stream, "_AUDIT_FLAT", 0.3)
+    depth = "clock_drift at GET /fapi/v1/depth"
+    venue = make_venue(f"{depth} nth 1 for 30", f"{depth} nth 2 for 0")
+    async with in_process(venue) as exchange:
+        heard = Heard(exchange.stream_account())
+        await heard.until(lambda: heard.of(VenueSnapshot))
+        for number in (1, 2):
+            await exchange.get_order_book(S)
+            await exchange._rest.sync_time(9)
+            await heard.until(lambda n=number: len(heard.of(LinkChanged)) == n)
+        assert [(e.link, e.up) for e in heard.of(LinkChanged)] == [("clock", False), ("clock", True)]
+
+
+async def test_n7_venue_truth_comes_first_also_when_the_clock_is_off(make_venue: Make) -> None:
+    venue = make_venue("clock_drift at GET /fapi/v1/time for 30", speed=1.0)
+    async with in_process(venue) as exchange:
+        heard = Heard(exchange.stream_account())
+        await heard.until(lambda: len(heard.events) >= 2)
+        assert isinstance(heard.events[0], VenueSnapshot) and heard.of(LinkChanged)[0].link == "clock"
+
+
+async def test_w6_nothing_private_is_dropped_and_a_reader_who_sleeps_is_told(
+    make_venue: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account_stream, "_MOST_WAITING", 10)
+    venue = make_venue(speed=1.0)
+    async with in_process(venue) as exchange:
+        stream = exchange.stream_account()
+        assert isinstance(await anext(stream), VenueSnapshot)
+        for number in range(6):
+            await buy(exchange, f"order-{number}")
+        await asyncio.sleep(0.3)
+        first = await anext(stream)
+        assert isinstance(first, LinkChanged) and not first.up
+        fills_told = 0
+        async with asyncio.timeout(5):
+            while fills_told < 6:
+                fills_told += isinstance(await anext(stream), FillBooked)
+        await stream.aclose()
+
+
 async def test_n8_what_never_left_is_retryable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
