@@ -266,6 +266,10 @@ class SqliteJournal:
         return db
 
     def _prepare(self, about: dict[str, Any]) -> None:
+        if self._db.execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'about'").fetchone() == (0,):
+            foreign = self._db.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
+            if foreign is not None:
+                raise DataError(f"{self.path} is not a journal of ares: it holds {foreign[0]}", path=str(self.path))
         self._db.executescript(_SCHEMA)
         facts = {"alphabet": ALPHABET_VERSION, **about}
         rows = [(key, json.dumps(value)) for key, value in facts.items()]

@@ -1,5 +1,6 @@
 """The journal: what was appended comes back, damage is found, and only one process holds it."""
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -200,3 +201,14 @@ def test_another_alphabet_is_refused(tmp_path: Path) -> None:
 def test_a_missing_journal_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no journal"):
         SqliteJournal(tmp_path / "none.sqlite", read_only=True)
+
+
+def test_a_database_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "books.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE books (title TEXT)")
+        database.commit()
+    with pytest.raises(DataError, match="it holds books"):
+        SqliteJournal(path)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("books",)]
