@@ -8,7 +8,7 @@ import pytest
 import pywt
 
 from ares.errors import InvalidInput, TooShort
-from ares.features.config import FeatureConfig
+from ares.features.config import FeatureConfig, WaveletConfig
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.testing.causality import NotCausal, check_causality
 
@@ -49,9 +49,37 @@ def standardised_over_everything(frame: pd.DataFrame) -> pd.Series:
     return (frame["close"] - frame["close"].mean()) / frame["close"].std()
 
 
+def centred_window(frame: pd.DataFrame) -> pd.Series:
+    return frame["close"].rolling(5, center=True).mean()
+
+
+def straight_between_known_points(frame: pd.DataFrame) -> pd.Series:
+    return frame["close"].where(frame["volume"] > 6).interpolate(limit_direction="both")
+
+
+def ranked_over_everything(frame: pd.DataFrame) -> pd.Series:
+    return frame["volume"].rank(pct=True)
+
+
+def extreme_marked_where_it_was(frame: pd.DataFrame) -> pd.Series:
+    high = frame["high"]
+    return ((high > high.shift(1)) & (high > high.shift(-1))).astype(float)
+
+
+def aligned_stationary_wavelet(frame: pd.DataFrame) -> np.ndarray:
+    n = len(frame) // 8 * 8
+    returns = np.log(frame["close"].to_numpy()[:n] / frame["open"].to_numpy()[:n])
+    detail = pywt.swt(returns, "db2", level=3, trim_approx=True, norm=True)[-1]
+    return np.concatenate([detail, np.full(len(frame) - n, np.nan)])
+
+
 @pytest.mark.parametrize(
-    "leaky", [whole_series_wavelet, back_filled, unclosed, one_bar_ahead, standardised_over_everything]
-)
+    "leaky",
+    [
+        whole_series_wavelet, back_filled, unclosed, one_bar_ahead, standardised_over_everything, centred_window,
+        straight_between_known_points, ranked_over_everything, extreme_marked_where_it_was, aligned_stationary_wavelet,
+    ],
+)  # fmt: skip
 def test_catches_the_future(klines: pd.DataFrame, leaky: object) -> None:
     report = check_causality(leaky, klines)
     assert not report.passed
@@ -60,6 +88,55 @@ def test_catches_the_future(klines: pd.DataFrame, leaky: object) -> None:
     assert klines.index[leak.row] == leak.timestamp and leak.size > 0
     with pytest.raises(NotCausal, match=leak.feature):
         report.raise_for_leaks()
+
+
+def test_a_planted_leak_is_told_by_feature_place_and_size(klines: pd.DataFrame) -> None:
+    seen: list[int] = []
+
+    def planted(frame: pd.DataFrame) -> pd.DataFrame:
+        """Honest but in `tainted`, whose rows are 0.25 too high as soon as two later rows are there."""
+        seen.append(len(frame))
+        late = frame["close"].shift(-2).notna()
+        return pd.DataFrame({"honest": frame["close"].diff(), "tainted": frame["volume"] + 0.25 * late})
+
+    report = check_causality(planted, klines)
+    first_cut = min(n for n in seen if n > 10)
+    (leak,) = report.leaks
+    assert (leak.feature, leak.experiment, leak.rows) == ("tainted", "prefix", 2)
+    assert leak.row == first_cut - 2 and leak.timestamp == klines.index[first_cut - 2]
+    assert leak.size == pytest.approx(0.25, abs=1e-12)
+    assert "tainted: prefix, first at 2024" in str(report) and "honest" not in str(report)
+    assert check_causality(planted, klines, tolerance=0.3).passed
+
+
+def test_another_frame_may_not_be_read_ahead(klines: pd.DataFrame) -> None:
+    published = pd.DataFrame({"rate": np.arange(300.0)}, index=klines.index[::3] + pd.Timedelta("90min"))
+
+    def in_time(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series:
+        known = rates["rate"].reindex(frame.index + pd.Timedelta("1h"), method="ffill")
+        return pd.Series(known.to_numpy(), frame.index, name="rate")
+
+    def by_nearest(frame: pd.DataFrame, rates: pd.DataFrame) -> pd.Series:
+        known = rates["rate"].reindex(frame.index + pd.Timedelta("1h"), method="nearest")
+        return pd.Series(known.to_numpy(), frame.index, name="rate")
+
+    assert check_causality(in_time, klines, also={"rates": published}).passed
+    report = check_causality(by_nearest, klines, also={"rates": published}, cuts=12)
+    assert not report.passed and report.leaks[0].feature == "rate"
+
+
+def test_honest_transforms_pass(klines: pd.DataFrame) -> None:
+    def honest(frame: pd.DataFrame) -> pd.DataFrame:
+        close = frame["close"]
+        higher = close.resample("4h").last().shift(1)  # the bar before the one that is forming
+        return pd.DataFrame({
+            "mean": close.rolling(20).apply(np.mean, raw=True),
+            "rank": frame["volume"].rolling(30).rank(pct=True),
+            "filled": close.where(frame["volume"] > 6).ffill(limit=5),
+            "higher": higher.reindex(frame.index, method="ffill"),
+        })  # fmt: skip
+
+    check_causality(honest, klines, settle=40).raise_for_leaks()
 
 
 def test_passes_what_looks_backward(klines: pd.DataFrame) -> None:
@@ -77,8 +154,9 @@ def test_a_function_that_never_forgets_is_told_so(klines: pd.DataFrame) -> None:
 
 
 def test_our_own_features_pass(klines: pd.DataFrame) -> None:
-    stage = FeatureOrchestrator(FeatureConfig(groups=("momentum", "returns", "wavelet")))
+    stage = FeatureOrchestrator(FeatureConfig(wavelets=WaveletConfig(window=128, exact=True)))
     report = check_causality(stage, klines, cuts=3)
+    assert report.features > 100
     report.raise_for_leaks()
     assert "start" in report.experiments
 
