@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _log = get_logger("ares.exchange")
 _PROBES = 5
+_LOOK_EVERY = 50  # one in so many answers of a path is searched for fields that are new
 _RESYNC_NS = 600_000_000_000  # the clock's offset is measured anew every ten minutes
 _LONGEST_WAIT = 20.0  # seconds a read waits for the venue before the caller is told instead
 
@@ -43,6 +44,7 @@ class RestClient:
         self.errors: Counter[str] = Counter()  # by class
         self.last_ok_ns = 0  # the last answer that was a success
         self.throttled = 0  # -1008 so far
+        self._calls: Counter[str] = Counter()  # answers read, by path
         self._wire = wire
         self._signer: Signer | None = signer_for(config.api_secret) if config.api_secret is not None else None
         self._plain_headers = {"Accept": "application/json", "User-Agent": "ares"}
@@ -71,7 +73,9 @@ class RestClient:
             if request.places:
                 raise OutcomeUnknown(f"the answer cannot be read: {error}") from None
             raise
-        self.unknown.look(body, kind, request.path)
+        self._calls[request.path] += 1
+        if self._calls[request.path] % _LOOK_EVERY == 1:
+            self.unknown.look(body, kind, request.path)
         return value
 
     async def read(self, request: Request, kind: type[T]) -> T:
