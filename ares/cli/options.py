@@ -38,7 +38,7 @@ class LogLevelName(str, Enum):
 
 Symbol = Annotated[str, typer.Option(help="What to trade, such as ETHUSDT.")]
 ExchangeName = Annotated[
-    str, typer.Option("--exchange", help="SIM: the built-in venue. BINANCE comes with a later version.")
+    str, typer.Option("--exchange", help="SIM: the built-in venue. BINANCE: the venue's own market.")
 ]
 TapeFile = Annotated[
     Path | None,

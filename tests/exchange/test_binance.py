@@ -15,6 +15,7 @@ from ares.exchange.config import BinanceConfig, Environment
 from ares.orders import OrderStatus, OrderType
 from ares.protocols import Exchange
 from ares.secret import Secret
+from ares.simulation.paper import PaperExchange
 from ares.simulation.server.in_process import VenueTransport
 from ares.testing import check_exchange
 
@@ -49,6 +50,13 @@ async def test_public_data_in_the_shapes_of_ares(make_venue: Make, road: Any) ->
 
 async def test_it_passes_the_conformance_kit(make_venue: Make, road: Any) -> None:
     async with road(make_venue(speed=60.0), timeout=5.0) as exchange:
+        report = await check_exchange(exchange, S, interval="1m")
+    report.raise_for_failures()
+
+
+async def test_paper_trading_on_its_market_passes_too(make_venue: Make) -> None:
+    road = over_sockets(make_venue(speed=60.0), streams=("candles", "mark_price", "book_top"))
+    async with road as source, PaperExchange(source, symbols=[S], interval="1m") as exchange:
         report = await check_exchange(exchange, S, interval="1m")
     report.raise_for_failures()
 

@@ -23,7 +23,7 @@ def market_frames(
 ) -> Iterator[tuple[str, bytes]]:
     """Stream name and payload of everything that one tick changes."""
     symbol, low, event = tick.symbol, tick.symbol.lower(), now_ns // MS
-    at = tick.market_ns // MS
+    at = tick.market_ns // MS if market.pace.speed <= 1 else event  # a faster market lies in the past
     if tick.kind == "close":
         row = market.klines(symbol, market.interval.ns, 1, None, None, forming=False)[-1]
         yield f"{low}@kline_{market.interval.name}", _kline(symbol, market.interval, row, event, closed=True)
