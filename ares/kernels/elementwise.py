@@ -38,6 +38,51 @@ COMBINE, LAGGED = range(180, 182)
 
 
 @inner
+def one(mode: int, a: float, b: float, c: float, p: float, q: float) -> float:
+    """One row in the less frequent modes."""
+    y = NAN
+    if mode == TIMES:
+        y = a * b
+    elif mode == PLUS:
+        y = a + b
+    elif mode == AFFINE:
+        y = p * a + q
+    elif mode == POSITION:  # where a lies between b (0) and c (1)
+        if c - b != 0.0:
+            y = (a - b) / (c - b)
+    elif mode == LOG:
+        if a > 0.0:
+            y = log(a)
+    elif mode == LOG_RATIO:
+        if a > 0.0 and b > 0.0:
+            y = log(a / b)
+    elif mode == ROOT:
+        if a >= 0.0:
+            y = sqrt(a)
+    elif mode == SQUARE:
+        y = a * a
+    elif mode == RATIO_LESS_ONE:
+        if b != 0.0:
+            y = a / b - 1.0
+    elif mode == SHARE:  # a's share of a + b
+        if a + b != 0.0:
+            y = a / (a + b)
+    elif mode == ABSOLUTE:
+        y = abs(a)
+    elif mode == THIRD:  # mean of three
+        y = (a + b + c) / 3.0
+    elif mode == HALF_SPREAD:  # 2 sqrt(-a), 0 for a above 0
+        if a == a:
+            y = 2.0 * sqrt(max(-a, 0.0))
+    elif a == a:
+        if mode == CLIP:
+            y = min(max(a, p), q)
+        elif mode == SIGN:
+            y = 1.0 if a > 0.0 else (-1.0 if a < 0.0 else 0.0)
+    return y
+
+
+@inner
 def combine(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, fresh: int) -> None:
     """Row by row arithmetic on up to three columns; a division by zero or a logarithm of nothing is NaN."""
     n = hi - lo
@@ -61,53 +106,9 @@ def combine(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: i
     elif mode == DISTANCE:
         for i in range(n):
             y[i] = (a[i] - b[i]) / c[i] if c[i] != 0.0 else NAN
-    elif mode == TIMES:
+    else:
         for i in range(n):
-            y[i] = a[i] * b[i]
-    elif mode == LOG:
-        for i in range(n):
-            y[i] = log(a[i]) if a[i] > 0.0 else NAN
-    elif mode == LOG_RATIO:
-        for i in range(n):
-            y[i] = log(a[i] / b[i]) if a[i] > 0.0 and b[i] > 0.0 else NAN
-    elif mode == ROOT:
-        for i in range(n):
-            y[i] = sqrt(a[i]) if a[i] >= 0.0 else NAN
-    elif mode == AFFINE:
-        for i in range(n):
-            y[i] = p * a[i] + q
-    elif mode == SQUARE:
-        for i in range(n):
-            y[i] = a[i] * a[i]
-    elif mode == POSITION:  # where a lies between b (0) and c (1)
-        for i in range(n):
-            width = c[i] - b[i]
-            y[i] = (a[i] - b[i]) / width if width != 0.0 else NAN
-    elif mode == RATIO_LESS_ONE:
-        for i in range(n):
-            y[i] = a[i] / b[i] - 1.0 if b[i] != 0.0 else NAN
-    elif mode == SHARE:  # a's share of a + b
-        for i in range(n):
-            both = a[i] + b[i]
-            y[i] = a[i] / both if both != 0.0 else NAN
-    elif mode == ABSOLUTE:
-        for i in range(n):
-            y[i] = abs(a[i])
-    elif mode == CLIP:
-        for i in range(n):
-            y[i] = min(max(a[i], p), q) if a[i] == a[i] else NAN
-    elif mode == SIGN:
-        for i in range(n):
-            y[i] = (1.0 if a[i] > 0.0 else (-1.0 if a[i] < 0.0 else 0.0)) if a[i] == a[i] else NAN
-    elif mode == THIRD:  # mean of three
-        for i in range(n):
-            y[i] = (a[i] + b[i] + c[i]) / 3.0
-    elif mode == HALF_SPREAD:  # 2 sqrt(-a), 0 for a above 0
-        for i in range(n):
-            y[i] = 2.0 * sqrt(max(-a[i], 0.0)) if a[i] == a[i] else NAN
-    elif mode == PLUS:
-        for i in range(n):
-            y[i] = a[i] + b[i]
+            y[i] = one(mode, a[i], b[i], c[i], p, q)
 
 
 @inner
@@ -118,8 +119,6 @@ def lagged(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: in
     x = m[t[k + IN] :]
     y = m[oo:]
     start = min(max(lo, first + w), hi)
-    for i in range(lo, start):
-        y[i] = NAN
     now = x[start:hi]
     then = x[start - w :]
     out = y[start:hi]

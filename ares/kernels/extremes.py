@@ -29,9 +29,6 @@ def extremes(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: 
     tail_top = m[so + 3 : so + 3 + w]
     tail_bottom = m[so + 3 + w : so + 3 + 2 * w]
     start = min(max(lo, first + w - 1), hi)
-    for i in range(lo, start):
-        top[i] = NAN
-        bottom[i] = NAN
     if start >= hi:
         return
     a = m[so]
@@ -98,9 +95,6 @@ def ages(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int,
     bottom_age = m[oo + t[k + LENGTH] :]
     tail = m[so + 5 : so + 5 + 4 * w]  # highest to the run's end, where; lowest to the run's end, where
     start = min(max(lo, first + w - 1), hi)
-    for i in range(lo, start):
-        top_age[i] = NAN
-        bottom_age[i] = NAN
     if start >= hi:
         return
     a = m[so]

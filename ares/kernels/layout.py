@@ -3,6 +3,8 @@
 `m` (float64) holds parameters, node states and, per timeframe, columns with a stretch of history before the new rows.
 `t` (int64) is the table: what to compute. `s` (int64) is the integer state: how far each timeframe has come.
 Everything is addressed by integers, so that one compilation serves every table.
+
+Columns are NaN before anything is written, so a kernel leaves the rows alone that come before its first full window.
 """
 
 from __future__ import annotations

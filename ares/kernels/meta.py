@@ -94,10 +94,7 @@ def success(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: i
     right = m[so]
     known = m[so + 1]
     again = fresh != 0 or m[so + 2] == 0.0
-    for i in range(lo, hi):
-        if i < first + horizon + w - 1:
-            y[i] = NAN
-            continue
+    for i in range(max(lo, first + horizon + w - 1), hi):
         begin = i - w + 1 if again else i
         if again:
             right = 0.0

@@ -127,10 +127,7 @@ def cci(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, 
     x = m[t[k + IN] :]
     y = m[oo:]
     even = w - w % 4
-    for i in range(lo, hi):
-        if i < first + w - 1:
-            y[i] = NAN
-            continue
+    for i in range(max(lo, first + w - 1), hi):
         z = x[i - w + 1 : i + 1]
         a = 0.0  # four sums side by side: the order of addition is part of the definition
         b = 0.0
@@ -218,10 +215,7 @@ def mfi(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, 
     up = m[so]
     down = m[so + 1]
     again = fresh != 0 or m[so + 2] == 0.0
-    for i in range(lo, hi):
-        if i < first + w:
-            y[i] = NAN
-            continue
+    for i in range(max(lo, first + w), hi):
         if not again:
             flow = x[i] * volume[i]
             step = x[i] - x[i - 1]

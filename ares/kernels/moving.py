@@ -48,8 +48,6 @@ def mean(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int,
     x = m[t[k + IN] :]
     y = m[oo:]
     start = min(max(lo, first + w - 1), hi)
-    for i in range(lo, start):
-        y[i] = NAN
     if start >= hi:
         return
     total = m[so]
@@ -99,8 +97,6 @@ def mean_square(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, firs
     x = m[t[k + IN] :]
     y = m[oo:]
     start = min(max(lo, first + w - 1), hi)
-    for i in range(lo, start):
-        y[i] = NAN
     if start >= hi:
         return
     total = m[so]
@@ -142,9 +138,6 @@ def spread(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: in
     y = m[oo:]
     z = m[oo + t[k + LENGTH] :]
     start = min(max(lo, first + w - 1), hi)
-    for i in range(lo, start):
-        y[i] = NAN
-        z[i] = NAN
     if start >= hi:
         return
     average = m[so]
@@ -191,9 +184,6 @@ def shape(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int
     y = m[oo:]
     z = m[oo + t[k + LENGTH] :]
     start = min(max(lo, first + w - 1), hi)
-    for i in range(lo, start):
-        y[i] = NAN
-        z[i] = NAN
     if start >= hi:
         return
     s1 = m[so]

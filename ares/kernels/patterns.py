@@ -50,11 +50,7 @@ def candles(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: i
     low = m[t[k + IN + 2] :]
     close = m[t[k + IN + 3] :]
     length = t[k + LENGTH]
-    for i in range(lo, hi):
-        if i < first + 10:
-            for c in range(3):
-                m[oo + c * length + i] = NAN
-            continue
+    for i in range(max(lo, first + 10), hi):
         body = 0.0
         reach = 0.0
         near = 0.0
@@ -81,10 +77,11 @@ def patterns(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: 
     range10 = m[t[k + IN + 5] :]
     range5 = m[t[k + IN + 6] :]
     length = t[k + LENGTH]
+    lo = max(lo, first + 4)
     for j in range(20):
         for i in range(lo, hi):
-            m[oo + j * length + i] = 0.0 if i >= first + 4 else NAN
-    for i in range(max(lo, first + 4), hi):
+            m[oo + j * length + i] = 0.0
+    for i in range(lo, hi):
         p = i - 1
         q = i - 2
         body = abs(c[i] - o[i])

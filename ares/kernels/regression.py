@@ -24,9 +24,6 @@ def slope(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int
     y = m[oo:]
     z = m[oo + t[k + LENGTH] :]
     start = min(max(lo, first + w - 1), hi)
-    for i in range(lo, start):
-        y[i] = NAN
-        z[i] = NAN
     if start >= hi:
         return
     s = m[so]
@@ -83,9 +80,6 @@ def covary(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: in
     covariance = m[oo:]
     correlation = m[oo + t[k + LENGTH] :]
     start = min(max(lo, first + w - 1), hi)
-    for i in range(lo, start):
-        covariance[i] = NAN
-        correlation[i] = NAN
     if start >= hi:
         return
     sx = m[so]

@@ -23,8 +23,6 @@ def true_range(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first
     close = m[t[k + IN + 2] :]
     y = m[oo:]
     start = min(max(lo, first + 1), hi)
-    for i in range(lo, start):
-        y[i] = NAN
     h = high[start:hi]
     bottom = low[start:hi]
     before = close[start - 1 :]
@@ -87,10 +85,7 @@ def corwin_schultz(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, f
     close = m[t[k + IN + 2] :]
     y = m[oo:]
     scale = 3.0 - 2.0 * sqrt(2.0)
-    for i in range(lo, hi):
-        if i <= first:
-            y[i] = NAN
-            continue
+    for i in range(max(lo, first + 1), hi):
         h = high[i]
         bottom = low[i]
         before = close[i - 1]

@@ -35,10 +35,7 @@ def obv_slope(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first:
     total = m[so + 3]
     again = fresh != 0 or m[so + 4] == 0.0
     width = w * (w * float(w) - 1.0) / 12.0
-    for i in range(lo, hi):
-        if i < first + w - 1:
-            y[i] = NAN
-            continue
+    for i in range(max(lo, first + w - 1), hi):
         if not again:
             new = volume[i] if close[i] > close[i - 1] else (-volume[i] if close[i] < close[i - 1] else 0.0)
             p = i - w + 1  # the row that is now the oldest: its signed volume leaves the sums

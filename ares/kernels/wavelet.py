@@ -31,11 +31,6 @@ def modwt_level(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, firs
     g = m[t[k + FLOATS] :]
     x = m[t[k + IN] :]
     start = min(max(lo, first + (taps - 1) * stride), hi)
-    detail = m[oo + lo : oo + hi]
-    smooth = m[oo + t[k + LENGTH] + lo : oo + t[k + LENGTH] + hi]
-    for i in range(start - lo):
-        detail[i] = NAN
-        smooth[i] = NAN
     n = hi - start
     detail = m[oo + start : oo + hi]
     smooth = m[oo + t[k + LENGTH] + start : oo + t[k + LENGTH] + hi]
@@ -107,11 +102,7 @@ def windowed(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: 
     high = m[so + 2 * half : so + 3 * half]
     low = m[so + 3 * half : so + 4 * half]
     source = m[t[k + IN] :]
-    for i in range(lo, hi):
-        if i < first + w - 1:
-            for j in range(levels + 1):
-                m[oo + j * length + i] = NAN
-            continue
+    for i in range(max(lo, first + w - 1), hi):
         n = w
         x = source[i - w + 1 : i + 1]
         for level in range(levels):
