@@ -49,7 +49,10 @@ class PaperExchange(VenueDesk):
         clock: Clock | None = None,
         stuck_after: float = 60.0,
     ) -> None:
-        """symbols, interval: what to listen to when time must move before `stream_market` was called."""
+        """symbols, interval: what to listen to when time must move before `stream_market` was called.
+
+        Not given, they are those of the klines that were asked for first.
+        """
         self.source = source
         theirs = clock or getattr(source, "clock", None) or SystemClock()
         virtual = VirtualClock(theirs.now_ns()) if isinstance(theirs, VirtualClock) else None
@@ -111,6 +114,9 @@ class PaperExchange(VenueDesk):
         frame = await self.source.get_klines(
             symbol, interval, limit + more, start=start, end=end, closed_only=closed_only
         )
+        if self._interval is None:  # nobody said what to listen to: what was asked for first
+            self._interval = interval
+        self._wanted.setdefault(symbol, None)
         if self._virtual is None:
             return frame
         now = self._virtual.now_ns()
