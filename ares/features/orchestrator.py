@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ares.errors import InvalidInput
 from ares.features.config import FeatureConfig
 from ares.features.nodes import FeatureNode, NodeTail, PrecomputedTail, Tail, bind
 from ares.features.operations import kernel_version
@@ -85,7 +86,10 @@ class FeatureOrchestrator:
     ) -> Schema:
         """The features for bars of `interval` when `sources` are there. Raises InvalidInput when none are left."""
         interval = Interval.parse(interval)
-        key = (interval.name, frozenset(sources), tuple(float(x) for x in sr_levels))
+        levels = tuple(float(x) for x in sr_levels)
+        if not all(0.0 < x < float("inf") for x in levels):
+            raise InvalidInput(f"price levels must be positive numbers: {levels}", sr_levels=levels)
+        key = (interval.name, frozenset(sources), levels)
         found = self._schemas.get(key)
         if found is None:
             found = self._make_schema(interval, key[1], key[2])
@@ -97,7 +101,7 @@ class FeatureOrchestrator:
         features = select(self.config, interval, sources, sr_levels)
         plan = make_plan([f.wanted for f in features], engine_inputs(features), interval.ns)
         tails = list(self._tails)
-        if self.autoencoder is not None and self.config.enable_autoencoder_features:
+        if self.autoencoder is not None and "autoencoder" in self.config.enabled_groups():
             tails.append(self.autoencoder)
         bound = bind(tails, plan.names, plan.inputs, plan.warmup.tolist(), plan.settle.tolist())
         names = (*plan.names, *(name for b in bound for name in b.tail.names))
@@ -236,7 +240,7 @@ class FeatureOrchestrator:
         From then on the schema has the autoencoder's columns, and another fingerprint. Without
         `enable_autoencoder_features` there is nothing to fit. Raises TooShort below 200 complete rows.
         """
-        if self.config.enable_autoencoder_features:
+        if "autoencoder" in self.config.enabled_groups():
             from ares.features.autoencoder import fit_autoencoder
 
             self.autoencoder = None
@@ -297,7 +301,7 @@ class FeatureOrchestrator:
             "warmup": schema.warmup,
             "settle": schema.settle,
             "fingerprint": schema.fingerprint,
-            "autoencoder": "off" if not self.config.enable_autoencoder_features
+            "autoencoder": "off" if "autoencoder" not in self.config.enabled_groups()
             else ("absent" if self.autoencoder is None else "fitted"),
             "last_batch": {"rows": self._rows, "missing": dict(self._missing)},
             "cache": None

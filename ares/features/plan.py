@@ -186,7 +186,7 @@ def _lay_out(
     lengths = []
     for slot in slots:
         history = max(slot.need)
-        lengths.append(history + (at.BLOCK if slot.ratio == 1 else at.BLOCK // slot.ratio + 8))
+        lengths.append(history + (at.BLOCK if slot.ratio == 1 else at.BLOCK // slot.ratio + at.SPARE))
     for row in rows:
         floats = list(row["node"].floats)
         row["floats"] = len(params)

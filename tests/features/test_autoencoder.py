@@ -111,8 +111,9 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path, fitted: FeatureOrchestr
 
 def test_switched_off_or_unfitted_its_columns_are_absent(fitted: FeatureOrchestrator, bars: pd.DataFrame) -> None:
     off = FeatureOrchestrator(FeatureConfig(enable_autoencoder_features=False), autoencoder=fitted.autoencoder)
+    left_out = FeatureOrchestrator(FeatureConfig(groups=("momentum",)), autoencoder=fitted.autoencoder)
     unfitted = FeatureOrchestrator(FeatureConfig())
-    for features in (off, unfitted):
+    for features in (off, left_out, unfitted):
         assert not any(c.startswith("autoencoder.") for c in features.compute(bars.iloc[:500]).columns)
     with pytest.raises(TooShort):
         fit_autoencoder(unfitted.compute(bars.iloc[:700]), SMALL)

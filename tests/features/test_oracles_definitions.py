@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy.stats import linregress
 
+from ares.errors import InvalidInput
 from ares.features.config import FeatureConfig
 from ares.features.orchestrator import FeatureOrchestrator
 
@@ -328,6 +329,11 @@ def test_given_levels_are_honoured(bars: pd.DataFrame, got: pd.DataFrame) -> Non
         below = max([g for g in gaps if -10 <= g < 0], default=-10.0)
         assert own["levels.given_above"].iloc[i] == pytest.approx(above, rel=1e-12)
         assert own["levels.given_below"].iloc[i] == pytest.approx(below, rel=1e-12)
+
+
+def test_given_levels_must_be_prices(bars: pd.DataFrame) -> None:
+    with pytest.raises(InvalidInput, match="positive"):
+        FeatureOrchestrator().compute(bars.iloc[:50], sr_levels=[2500.0, -1.0])
 
 
 def test_volume_profile_shares(got: pd.DataFrame) -> None:
