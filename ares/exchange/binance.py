@@ -15,6 +15,7 @@ from ares.errors import InvalidInput, NotAuthorized, Rejected, Retryable, unknow
 from ares.events import Command, Event, OrderUpdate, VenueSnapshot
 from ares.exchange.account_reads import AccountReads
 from ares.exchange.account_stream import AccountStream, Past
+from ares.exchange.book_stream import BookStream
 from ares.exchange.conditionals import Conditionals
 from ares.exchange.config import BinanceConfig
 from ares.exchange.contracts import Contracts
@@ -25,6 +26,7 @@ from ares.exchange.rest import RestClient
 from ares.exchange.streams import MarketStream
 from ares.exchange.wire import requests
 from ares.exchange.wire.account import AccountConfig, KeyRights, LeverageAnswer, Reply
+from ares.exchange.wire.market import Depth
 from ares.exchange.wire.refusals import ALREADY_SO, NO_SUCH_ORDER
 from ares.exchange.wire.requests import read
 from ares.exchange.wire.trade import AlgoAck, AlgoReport, OrderReport, algo_id_of, order_of, order_of_algo
@@ -83,8 +85,7 @@ class BinanceExchange:
         self._symbols: set[str] = set()  # those that streams and orders use
         self._prepared: set[str] = set()  # symbols whose margin mode was checked
         self._made = 0
-        self._market_streams: list[MarketStream] = []
-        self._account_streams: list[AccountStream] = []
+        self._streams: list[MarketStream | AccountStream | BookStream] = []
         self._entered = self._closed = False
 
     # ------------------------------------------------------------ life
@@ -111,8 +112,7 @@ class BinanceExchange:
     async def close(self) -> None:
         """End all streams and connections. Orders at the venue stay."""
         self._closed = True
-        streams: list[MarketStream | AccountStream] = [*self._market_streams, *self._account_streams]
-        await asyncio.gather(*(stream.aclose() for stream in streams))
+        await asyncio.gather(*(stream.aclose() for stream in self._streams))
         await self._rest.close()
         if self._rights_wire is not None:
             await self._rights_wire.close()
@@ -143,8 +143,7 @@ class BinanceExchange:
             "throttled": self._rest.throttled,
             "unknown_fields": dict(self._rest.unknown.counts),
             "contracts": len(self._contracts.symbols),
-            "market_streams": [s.status() for s in self._market_streams],
-            "account_streams": [s.status() for s in self._account_streams],
+            "streams": [{"kind": type(s).__name__, **s.status()} for s in self._streams],
         }
 
     # ------------------------------------------------------------ market data
@@ -365,7 +364,24 @@ class BinanceExchange:
             klines=self.get_klines,
             newest=lambda symbol: self._newest.get((symbol, interval)),
         )
-        self._market_streams.append(stream)
+        self._streams.append(stream)
+        return stream
+
+    def stream_order_book(self, symbol: str, levels: int = 20) -> BookStream:
+        """Order books kept exact by the venue's chain of changes, the best `levels` of each side."""
+
+        async def snapshot(name: str) -> Depth:
+            return await self._rest.read(requests.depth(name, 1000), Depth)
+
+        stream = BookStream(
+            symbol,
+            levels,
+            base=self.config.stream_base,
+            connect=self._connect,
+            clock=self.clock,
+            snapshot=snapshot,
+        )
+        self._streams.append(stream)
         return stream
 
     def stream_account(self) -> AccountStream:
@@ -382,7 +398,7 @@ class BinanceExchange:
             connect=self._connect,
             clock=self.clock,
         )
-        self._account_streams.append(stream)
+        self._streams.append(stream)
         return stream
 
     async def adopt(self, records: Iterable[tuple[Event, Sequence[Command]]]) -> None:

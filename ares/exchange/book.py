@@ -1,6 +1,7 @@
 """A local order book kept exact by the venue's rules: a snapshot, then every change in an unbroken chain.
 
-The first change applied must reach over the snapshot's id, each later one must name its predecessor's last id.
+The first change applied must reach over the snapshot's id or name it as its predecessor, each later one must name its
+predecessor's last id.
 Anything else is a gap, and the book says so instead of guessing.
 """
 
@@ -76,7 +77,7 @@ class LocalBook:
         if self._first:
             if frame.u < self.last_update_id:
                 return True
-            if self.last_update_id < frame.U:
+            if self.last_update_id < frame.U and frame.pu != self.last_update_id:
                 return self._gap(frame)
         elif frame.pu != self.last_update_id:
             return self._gap(frame)
@@ -86,6 +87,11 @@ class LocalBook:
         self.last_update_id = frame.u
         self.ts_ns = to_ns(frame.T)
         return True
+
+    def forget(self) -> None:
+        """The connection broke or a change could not be read: nothing is known until the next snapshot."""
+        self.last_update_id = -1
+        self._waiting.clear()
 
     def top(self, levels: int = 20) -> OrderBook:
         """The best levels. Raises DataError while the book is not synced."""

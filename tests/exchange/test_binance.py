@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 from attrs import evolve
 
@@ -171,6 +172,22 @@ async def test_the_market_stream_tells_each_bar_once_and_in_order(make_venue: Ma
             assert (event.candle.close, event.candle.volume) == (row["close"], row["volume"])
         assert {type(e).__name__ for e in heard.events} >= {"AggTrades", "BookTop", "CandleClosed", "MarkPrice"}
         await stream.aclose()
+
+
+@pytest.mark.parametrize("fault", ["", "dropped", "truncated"])
+async def test_the_live_book_is_the_venues_also_after_a_broken_chain(make_venue: Make, road: Any, fault: str) -> None:
+    venue = make_venue(*([f"{fault} at ethusdt@depth@100ms nth 6"] if fault else []), speed=120.0)
+    async with road(venue) as exchange:
+        stream = exchange.stream_order_book(S, 5)
+        heard = Heard(stream)
+        await heard.until(lambda: len(heard.events) > 15)
+        assert stream.snapshots == (2 if fault else 1)
+        await stream.aclose()
+        ids = [book.last_update_id for book in heard.events]
+        assert ids == sorted(set(ids))
+        for book in heard.events:
+            assert book.bids.shape == book.asks.shape == (5, 2) and book.bids[0, 0] < book.asks[0, 0]
+            assert np.allclose(np.diff(book.bids[:, 0]), -0.01) and np.allclose(np.diff(book.asks[:, 0]), 0.01)
 
 
 async def test_without_keys_only_public_data(make_venue: Make) -> None:

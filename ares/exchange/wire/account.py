@@ -15,7 +15,6 @@ __all__ = [
     "AccountConfig",
     "AccountV3",
     "AssetBalance",
-    "DualSide",
     "Income",
     "KeyRights",
     "LeverageAnswer",
@@ -113,12 +112,6 @@ class AccountConfig(_Payload, frozen=True, kw_only=True):
     multi_assets_margin: bool = False
     trade_group_id: int = -1
     update_time: int = 0
-
-
-class DualSide(_Payload, frozen=True, kw_only=True):
-    """GET /fapi/v1/positionSide/dual: true is hedge mode."""
-
-    dual_side_position: bool
 
 
 class LeverageAnswer(_Payload, frozen=True, kw_only=True):

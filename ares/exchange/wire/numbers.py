@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from ares.errors import DataError
 
-__all__ = ["MS", "Number", "NumberOrBlank", "decimal_of", "optional", "plain", "to_ms", "to_ns"]
+__all__ = ["MS", "Number", "NumberOrBlank", "decimal_of", "optional", "plain", "to_ns"]
 
 _DIGITS = r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?"
 
@@ -50,7 +50,3 @@ def to_ns(ms: int) -> int:
         raise DataError(f"{ms} is no time in milliseconds", ms=ms)
     return ms * MS
 
-
-def to_ms(ns: int) -> int:
-    """Whole milliseconds of a time of ours, rounded down."""
-    return ns // MS
