@@ -63,6 +63,7 @@ _TABLE: dict[str, tuple[float, Vote]] = {
     **{f"patterns.{name}": (0.5, _pattern(name)) for name in _PATTERNS},
 }
 TECHNICAL_COLUMNS = tuple(_TABLE)
+_RARE = frozenset(f"patterns.{name}" for name in _PATTERNS)  # mostly 0, which is silence
 
 
 def technical_of(values: Mapping[str, float]) -> TechnicalView | None:
@@ -75,6 +76,8 @@ def technical_of(values: Mapping[str, float]) -> TechnicalView | None:
         if line is None:
             continue
         seen = True
+        if value == 0.0 and name in _RARE:
+            continue
         weight, vote = line
         spoken = vote(value)
         if abs(spoken) >= _LEAST:

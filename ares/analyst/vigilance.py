@@ -128,6 +128,7 @@ class Vigilance:
         self._done = np.empty((horizon + 2, 2))
         self._matured = np.full((config.outcomes, 2), math.nan)
         self._count = 0
+        self._surprise = (0, 0.0)  # when how many had matured, and what came of them
 
     # ------------------------------------------------------------ what it sees
 
@@ -170,11 +171,13 @@ class Vigilance:
     @property
     def surprise(self) -> float:
         """Hits less their chances in deviations; 0 until a quarter of the wanted outcomes have matured."""
-        known = self._matured[: min(self._count, self.config.outcomes)]
-        if known.shape[0] < self.config.outcomes / 4:
-            return 0.0
-        spread = float(np.sum(known[:, 0] * (1.0 - known[:, 0]))) / self._uniqueness
-        return float(np.sum(known[:, 1] - known[:, 0])) / math.sqrt(spread) if spread > 0.0 else 0.0
+        if self._surprise[0] != self._count:
+            known = self._matured[: min(self._count, self.config.outcomes)]
+            spread = float(np.sum(known[:, 0] * (1.0 - known[:, 0]))) / self._uniqueness
+            enough = known.shape[0] >= self.config.outcomes / 4 and spread > 0.0
+            score = float(np.sum(known[:, 1] - known[:, 0])) / math.sqrt(spread) if enough else 0.0
+            self._surprise = (self._count, score)
+        return self._surprise[1]
 
     def size_factor(self) -> tuple[float, tuple[Reason, ...]]:
         """The share of the usual size that the alarms leave, and the alarms; too many hits raise none."""
@@ -216,6 +219,7 @@ class Vigilance:
             if array.shape != own.shape:
                 raise ModelError(f"{name} of shape {array.shape} does not fit {own.shape}", part=name)
             setattr(self, f"_{name}", array)
+        self._surprise = (-1, 0.0)
         self._rows, self._changed, self._count = (int(state[name]) for name in ("rows", "changed", "count"))
 
 
