@@ -67,6 +67,7 @@ from ares.kernels.layout import (
     S_WIDTH,
     SHIFT,
     SLOT,
+    SPARE,
     START,
     STATE,
     STATE_SIZE,
@@ -326,6 +327,32 @@ def deliver(m: Any, t: Any, s: Any, base: int, n: int, out: Any, stride: int, at
             i = until
 
 
+@inner
+def fitting(t: Any, numbers: Any, i: int, rows: int) -> int:
+    """How many of the next `rows` base bars go through the table together.
+
+    Bars may be missing, so that few base bars touch many higher ones; each timeframe has room for as many as it takes
+    when none is missing, and a few more.
+    """
+    for slot in range(1, t[N_SLOTS]):
+        r = t[AT_SLOTS] + slot * SLOT
+        ratio = t[r + S_RATIO]
+        room = BLOCK // ratio + SPARE - 1  # one more is finished that began before
+        if (numbers[i + rows - 1] - numbers[i]) // ratio + 2 <= room:
+            continue
+        touched = 0
+        last = (numbers[i] + t[r + S_OFFSET]) // ratio - 1
+        for j in range(rows):
+            bucket = (numbers[i + j] + t[r + S_OFFSET]) // ratio
+            if bucket != last:
+                touched += 1
+                last = bucket
+                if touched > room:
+                    rows = j
+                    break
+    return rows
+
+
 @woven
 def block(
     m: Any, t: Any, s: Any, src: Any, src_stride: int, at_src: int, n: int,
@@ -348,7 +375,7 @@ def block(
     s[LOS] = base
     for slot in range(1, t[N_SLOTS]):
         r = t[AT_SLOTS] + slot * SLOT
-        if s[t[r + S_STATE] + POS] + n // t[r + S_RATIO] + 2 > t[r + S_LENGTH]:
+        if s[t[r + S_STATE] + POS] + min(n, BLOCK // t[r + S_RATIO] + SPARE - 1) + 1 > t[r + S_LENGTH]:
             slide(m, t, s, slot)
         s[LOS + slot] = s[t[r + S_STATE] + POS]
         gather(m, t, s, slot, base, n)
@@ -399,5 +426,7 @@ def advance(
         rows = min(end - i, t[r + S_LENGTH] - s[st + POS], BLOCK)
         if i < skip:
             rows = min(rows, skip - i)
+        if rows > 1:
+            rows = fitting(t, numbers, i, rows)
         block(m, t, s, src, n, i, rows, numbers, out, n, i, i >= skip)
         i += rows

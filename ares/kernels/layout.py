@@ -23,7 +23,8 @@ SLOT_STATE = 8
 LOS = 8  # s[LOS + slot]: the first new row of a timeframe in this block
 MAX_SLOTS = 8
 STATE_HEADER = 16
-BLOCK = 1024  # base bars that go through the table together
+BLOCK = 1024  # base bars that go through the table together, at most
+SPARE = 8  # higher bars that a timeframe has room for beyond those of a whole block
 
 # one node in t
 OP, NSLOT, KIND, SHIFT, LEAD, OUT, N_OUT, STATE, STATE_SIZE, FLOATS, LAG, ACTIVE, LENGTH, N_IN = range(14)
