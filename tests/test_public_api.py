@@ -25,7 +25,8 @@ FRONT_DOOR = [
     *("Assessment", "AssessmentInput", "AresConfig", "load_config"),
     *("Tape", "FeatureOrchestrator", "Analyst", "train", "RuleAnalyst", "Tactician", "PositionMonitor"),
     *("LiveTradingPipeline",),
-    *("Backtester", "BacktestResult"),
+    *("Backtester", "BacktestResult", "SimulatedExchange", "PaperExchange", "BinanceExchange", "Analyst", "train"),
+    "check_causality",
 ]
 
 
