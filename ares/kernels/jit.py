@@ -169,7 +169,8 @@ def inner(function: F) -> F:
     """
     options = {"no_cfunc_wrapper": True, "no_cpython_wrapper": True, "_nrt": False}
     dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=False, **options)(function)
-    dispatcher.__class__ = _Inner
+    if isinstance(dispatcher, dispatcher_class):  # with NUMBA_DISABLE_JIT it is the function itself
+        dispatcher.__class__ = _Inner
     return dispatcher  # type: ignore[no-any-return]
 
 
