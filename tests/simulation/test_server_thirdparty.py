@@ -93,6 +93,7 @@ def test_ccxt(local: dict[str, str]) -> None:
     client.secret = "wrong"
     with pytest.raises(ccxt.ExchangeError):
         client.fetch_balance()
+    client.session.close()
 
 
 async def test_ccxt_streams(local: dict[str, str]) -> None:
@@ -174,3 +175,5 @@ def test_python_binance(local: dict[str, str]) -> None:
     trades = [t for t in client.futures_account_trades(symbol=SYMBOL) if t["orderId"] >= bought["orderId"]]
     change = sum(Decimal(t["realizedPnl"]) - Decimal(t["commission"]) for t in trades)
     assert Decimal(client.futures_account_balance()[0]["balance"]) == before + change
+    client.close_connection()
+    client.loop.close()  # it makes one and leaves it open
