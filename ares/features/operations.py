@@ -10,6 +10,7 @@ from attrs import frozen
 from ares.kernels import (
     calendar,
     elementwise,
+    encoder,
     engine,
     extremes,
     layout,
@@ -33,8 +34,8 @@ SCRATCH = 4 * 1024  # cells that the windowed wavelets work in; enough for windo
 FORGOTTEN = 1e-8  # weight of everything before a recursion's restart when the restarted one takes over
 
 MODULES = (
-    calendar, elementwise, engine, extremes, layout, levels, meta, momentum, moving, patterns, regression, volatility,
-    volume, wavelet,
+    calendar, elementwise, encoder, engine, extremes, layout, levels, meta, momentum, moving, patterns, regression,
+    volatility, volume, wavelet,
 )  # fmt: skip
 
 
