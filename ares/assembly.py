@@ -5,7 +5,7 @@ A person who wires stages by hand needs nothing from here; the command line and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
@@ -19,6 +19,7 @@ from ares.models.registry import inspect
 from ares.monitor.position_monitor import PositionMonitor
 from ares.pipeline.journal import Journal
 from ares.pipeline.live import LiveTradingPipeline, PipelineConfig
+from ares.pipeline.retraining import ModelSource
 from ares.protocols import AnalysisStage, Exchange, FeatureStage, MonitoringStage, TacticsStage
 from ares.simulation.tape import Tape
 from ares.tactician.tactician import Tactician
@@ -97,11 +98,13 @@ def build(
     interval: str,
     journal: Journal | None = None,
     parts: Stages | None = None,
+    models: ModelSource | None = None,
 ) -> LiveTradingPipeline:
     """A pipeline on this exchange. The stages never learn the mode; it only decides what must be switched on.
 
-    mode: "paper" or "live". Raises: InvalidInput when a venue with real money meets mode "paper", or when live lacks
-    sizing, risk management or predictions.
+    mode: "paper" or "live". models: which model decides when, such as `ares.models.Succession`; None: the analyst keeps
+    its own. Raises: InvalidInput when a venue with real money meets mode "paper", or when live lacks sizing, risk
+    management or predictions, or a model that was saved as data.
     """
     chosen = config or AresConfig()
     if mode not in ("paper", "live"):
@@ -112,6 +115,8 @@ def build(
     if mode == "live":
         _check_live(chosen)
     bot = parts or stages(chosen)
+    if mode == "live":
+        _check_model(bot.analyst, changes=models is not None)
     return LiveTradingPipeline(
         PipelineConfig(desk=chosen.desk),
         exchange=exchange,
@@ -122,7 +127,16 @@ def build(
         symbols=symbols,
         interval=interval,
         journal=journal,
+        models=models,
     )
+
+
+def _check_model(analyst: AnalysisStage, *, changes: bool) -> None:
+    """Refuse to trade real money on a model that could not be verified; one still to come is verified when it comes."""
+    ask: Callable[[], str | None] | None = getattr(analyst, "live_refusal", None)
+    reason = ask() if ask is not None else None
+    if reason is not None and not (changes and getattr(analyst, "model_id", "") == "none"):
+        raise InvalidInput(f"live trading is refused: {reason}", analyst=type(analyst).__name__)
 
 
 def _check_live(config: AresConfig) -> None:

@@ -2,7 +2,7 @@
 
 from ares._lazy import lazy
 
-__all__ = ["Model", "ModelSpec", "Registry", "TrainingRecord", "adapt", "load", "save"]
+__all__ = ["Model", "ModelSpec", "Registry", "Succession", "TrainingRecord", "adapt", "load", "save"]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -10,6 +10,7 @@ __getattr__, __dir__ = lazy(
         "Model": "ares.models.model",
         "ModelSpec": "ares.models.model",
         "Registry": "ares.models.registry",
+        "Succession": "ares.models.succession",
         "TrainingRecord": "ares.models.registry",
         "adapt": "ares.models.adapters",
         "load": "ares.models.registry",
