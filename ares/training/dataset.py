@@ -43,7 +43,7 @@ class TrainConfig:
     lifetime: int | None = None  # bars after the last label for which the model may decide; None: no end
     resamples: int = field(default=200, validator=ge(20))  # of bootstrap intervals
     seed: int = field(default=7, validator=ge(0))
-    threads: int | None = field(default=None)  # of the fits; None: the library's choice
+    threads: int | None = field(default=1)  # of the fits; more help on idle cores only. None: the library's choice
 
     @threads.validator
     def _some(self, attribute: object, value: int | None) -> None:
