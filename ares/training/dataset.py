@@ -30,7 +30,7 @@ class TrainConfig:
     volatility: str = "volatility.ewma_128"  # the column that scales the barriers
     events: str = field(default="every", validator=in_(("every", "cusum")))  # which bars are decisions
     cusum_threshold: float = field(default=1.0, validator=gt(0.0))  # deviations, of `cusum`
-    first_share: float = field(default=0.4, validator=[gt(0.0), lt(1.0)])  # of the rows before the first test block
+    first_share: float = field(default=0.4, validator=[gt(0.0), lt(1.0)])  # of the warm bars, before the first test
     folds: int = field(default=6, validator=ge(3))  # test blocks: the first serves the meta model, the next calibrate
     window: int | None = None  # rows of a training window that moves along; None: it grows
     timing: bool = True  # False: no timing model
@@ -39,7 +39,7 @@ class TrainConfig:
     aggregator: str = "log_odds"
     calibration: str = "sigmoid"  # of the confidence; overlapping labels are too few for a step function
     bound_level: float = field(default=0.9, validator=[ge(0.5), lt(1.0)])  # one-sided, of the confidence's lower bound
-    max_missing: float = field(default=0.01, validator=[ge(0.0), lt(1.0)])  # share; a column missing more is optional
+    max_missing: float = field(default=0.01, validator=[ge(0.0), lt(1.0)])  # share of the first window; else optional
     lifetime: int | None = None  # bars after the last label for which the model may decide; None: no end
     resamples: int = field(default=200, validator=ge(20))  # of bootstrap intervals
     seed: int = field(default=7, validator=ge(0))
@@ -67,6 +67,7 @@ class Dataset:
     X: Floats = field(repr=False)  # (n, columns)
     columns: tuple[str, ...] = field(repr=False)
     required: tuple[str, ...] = field(repr=False)  # columns that no row misses
+    head: int  # klines of the first training window: which columns there are was decided on these alone
     timing_columns: tuple[str, ...] = field(repr=False)  # of the base timeframe; empty: there is no lower timeframe
     event: Ints = field(repr=False)  # positions of the deciding bars among the klines
     open_ns: Ints = field(repr=False)
@@ -139,11 +140,14 @@ def make_dataset(
     interval: Interval | str | None = None,
     funding: pd.Series | None = None,
     table: pd.DataFrame | None = None,
+    head: int | None = None,
 ) -> Dataset:
     """Features and outcomes of every decision in `klines` whose outcome the data hold.
 
     funding: rates by settlement time; None: the assumed rate, charged to both sides. table: features computed before,
-    of the same klines and orchestrator. Raises: InvalidInput, TooShort, DataError.
+    of the same klines and orchestrator. head: klines of the first training window, which alone decide what columns
+    there are and which of them are required; None: the warm-up and `first_share` of the rest.
+    Raises: InvalidInput, TooShort, DataError.
     """
     made = features.compute(klines, interval=interval) if table is None else table
     step = Interval.parse(interval) if interval is not None else Interval.of_ns(interval_ns(klines))
@@ -154,10 +158,13 @@ def make_dataset(
         raise unknown_name("feature", config.volatility, names)
     values = made.to_numpy(dtype=np.float64)
     warm = np.arange(len(made)) >= features.warmup
+    first = _head(len(made), features.warmup, config) if head is None else head
     sigma = np.where(warm, values[:, names.index(config.volatility)], np.nan)
-    kept, required = _columns(values[warm], names, config.max_missing)
+    kept, required = _columns(values[:first][warm[:first]], names, config.max_missing)
     if not kept:
-        raise TooShort(f"{len(klines)} bars leave no feature after {features.warmup} of warm-up", rows=len(klines))
+        raise TooShort(
+            f"the first {first} of {len(klines)} bars leave no feature after {features.warmup} of warm-up", rows=first
+        )
     complete = warm & np.isfinite(values[:, [names.index(n) for n in required]]).all(axis=1)
     events = np.flatnonzero(complete & (sigma > 0))
     if config.events == "cusum":
@@ -174,6 +181,7 @@ def make_dataset(
         X=np.ascontiguousarray(values[rows][:, [names.index(n) for n in kept]]),
         columns=kept,
         required=required,
+        head=first,
         timing_columns=base if len(base) < len(kept) else (),
         event=rows,
         open_ns=sides.open_ns,
@@ -193,6 +201,10 @@ def make_dataset(
         bars=len(klines),
         dropped=dropped,
     )
+
+
+def _head(bars: int, warmup: int, config: TrainConfig) -> int:
+    return min(warmup, bars) + int(max(bars - warmup, 0) * config.first_share)
 
 
 def _uniqueness(first: Ints, last: Ints, bars: int) -> Floats:

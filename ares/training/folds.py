@@ -166,7 +166,7 @@ def _early(
 
 
 def _splitter(data: Dataset, config: TrainConfig) -> WalkForward:
-    first = int(len(data) * config.first_share)
+    first = int(np.searchsorted(data.event, data.head))
     test = -(-(len(data) - first) // config.folds)
     if first < 50 or test < 50:
         raise TooShort(f"{len(data)} decisions are too few for {config.folds} test blocks", rows=len(data))

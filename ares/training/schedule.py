@@ -139,9 +139,8 @@ def schedule_models(
     """
     plan, chosen = schedule or ScheduleConfig(), config or TrainConfig()
     frame = klines_of(klines, symbol)
-    data = make_dataset(
-        frame, chosen, features if features is not None else FeatureOrchestrator(), interval=interval, funding=funding
-    )
+    orchestrator = features if features is not None else FeatureOrchestrator()
+    data = make_dataset(frame, chosen, orchestrator, interval=interval, funding=funding, head=plan.first)
     usual = estimators if estimators is not None else Estimators.default(chosen.seed)
     parts = evolve(
         usual, timing=usual.timing if chosen.timing else None, meta=usual.meta if chosen.meta else None

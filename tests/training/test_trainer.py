@@ -35,12 +35,11 @@ def test_the_future_changes_no_opinion_of_the_past() -> None:
     """Walk-forward on half the rows gives the same opinions as on all of them, with equal test blocks."""
     data = trained().data
     estimators = Estimators(side=small_trees(10), timing=small_trees(10), meta=small_trees(10))
-    first = int(len(data) * 0.4)
+    first = int((data.event < data.head).sum())
     block = -(-(len(data) - first) // 4)
     cut = first + 3 * block
-    config = evolve(QUICK, first_share=first / len(data) + 1e-9)
-    whole = walk_forward(data, estimators, config)
-    part = walk_forward(data.take(np.arange(cut)), estimators, evolve(config, folds=3, first_share=first / cut + 1e-9))
+    whole = walk_forward(data, estimators, QUICK)
+    part = walk_forward(data.take(np.arange(cut)), estimators, evolve(QUICK, folds=3))
     tested = part.tested
     assert tested.sum() > 100
     for name in ("sides", "timing", "meta", "score", "confidence", "low"):
@@ -101,6 +100,25 @@ def test_features_are_those_of_the_dataset() -> None:
     assert np.array_equal(data.X, frame.iloc[data.event][list(data.columns)].to_numpy())
     assert not any("@" in name for name in data.timing_columns)
     assert np.isfinite(data.X[:, [data.columns.index(n) for n in data.required]]).all()
+
+
+def test_which_columns_there_are_and_which_are_required_is_known_before_the_first_test_block() -> None:
+    """A column that dies in the test blocks stays required, and one that is born there is not read."""
+    klines = market().klines.iloc[:3000]
+    features = orchestrator()
+    table = features.compute(klines)
+    usual = make_dataset(klines, QUICK, features, table=table)
+    changed = table.copy()
+    later = np.arange(len(table)) >= usual.head
+    changed.loc[later & (np.arange(len(table)) % 2 == 0), "momentum.rsi_14"] = np.nan
+    changed["returns.born_late"] = np.where(later, np.arange(len(table)), np.nan)
+    data = make_dataset(klines, QUICK, features, table=changed)
+    assert data.columns == usual.columns
+    assert data.required == usual.required
+    assert "momentum.rsi_14" in data.required
+    assert usual.head == features.warmup + int((3000 - features.warmup) * QUICK.first_share)
+    first = trained().out_of_sample
+    assert trained().data.event[first.fold == 0][0] >= trained().data.head
 
 
 # ---------------------------------------------------------------- aggregators
