@@ -8,16 +8,15 @@ Anything else is a gap, and the book says so instead of guessing.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ares.errors import DataError
+from ares.exchange.wire.depth import DepthFrame
 from ares.exchange.wire.market import Depth
 from ares.exchange.wire.numbers import to_ns
-from ares.exchange.wire.streams import DepthFrame
 from ares.kernels.book import apply_levels, best_levels
 from ares.market import OrderBook
 
@@ -53,8 +52,9 @@ class LocalBook:
     def load(self, snapshot: Depth) -> bool:
         """Take a snapshot, then the changes kept so far. False: it was too old or a gap remains; get another one."""
         self._counts = [0, 0]
-        self._set(0, snapshot.bids)
-        self._set(1, snapshot.asks)
+        for side, pairs in enumerate((snapshot.bids, snapshot.asks)):
+            numbers = np.fromiter(chain.from_iterable(pairs), np.float64, 2 * len(pairs))
+            self._set(side, numbers, 0, len(pairs))
         self.last_update_id = snapshot.last_update_id
         self.ts_ns = to_ns(snapshot.time_ms or snapshot.event_ms)
         self._first = True
@@ -81,8 +81,8 @@ class LocalBook:
                 return self._gap(frame)
         elif frame.pu != self.last_update_id:
             return self._gap(frame)
-        self._set(0, frame.b)
-        self._set(1, frame.a)
+        self._set(0, frame.levels, 0, frame.bids)
+        self._set(1, frame.levels, frame.bids, frame.bids + frame.asks)
         self._first = False
         self.last_update_id = frame.u
         self.ts_ns = to_ns(frame.T)
@@ -131,15 +131,15 @@ class LocalBook:
         self._waiting.append(frame)
         return False
 
-    def _set(self, side: int, levels: Sequence[tuple[float, float]] | Sequence[tuple[str, str]]) -> None:
-        changes = np.fromiter(chain.from_iterable(levels), np.float64, 2 * len(levels))
+    def _set(self, side: int, levels: NDArray[np.float64], begin: int, end: int) -> None:
+        """Apply the levels from number `begin` to before number `end`."""
         sign = 1.0 if side == 0 else -1.0
         count = self._counts[side]
-        if count + len(levels) > self._keys[side].size:
-            room = np.empty(2 * (count + len(levels)) - self._keys[side].size)
+        if count + end - begin > self._keys[side].size:
+            room = np.empty(2 * (count + end - begin) - self._keys[side].size)
             self._keys[side] = np.concatenate([self._keys[side], room])
             self._sizes[side] = np.concatenate([self._sizes[side], room])
-        after = apply_levels(self._keys[side], self._sizes[side], count, sign, changes)
+        after = apply_levels(self._keys[side], self._sizes[side], count, sign, levels, 2 * begin, 2 * end)
         if after < 0:
             self.last_update_id = -1
             raise DataError(f"{self.symbol}: a level of the book cannot be", symbol=self.symbol)

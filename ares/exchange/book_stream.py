@@ -11,8 +11,8 @@ from ares.clock import Clock
 from ares.errors import AresError, DataError
 from ares.exchange.book import LocalBook
 from ares.exchange.link import Connect, Link
+from ares.exchange.wire.depth import decode_depth
 from ares.exchange.wire.market import Depth
-from ares.exchange.wire.streams import DepthFrame, decode_frame
 from ares.log import get_logger
 from ares.market import OrderBook
 
@@ -92,8 +92,7 @@ class BookStream(AsyncIterator[OrderBook]):
 
     def _take(self, data: bytes) -> None:
         try:
-            frame = decode_frame(data).data
-            applied = isinstance(frame, DepthFrame) and self.book.update(frame)
+            applied = self.book.update(decode_depth(data))
         except (msgspec.MsgspecError, DataError, ValueError) as error:
             _log.warning("frame.unusable", error=str(error)[:120])
             self.book.forget()

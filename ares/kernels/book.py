@@ -15,18 +15,25 @@ __all__ = ["apply_levels", "best_levels"]
 
 @jit
 def apply_levels(
-    keys: NDArray[np.float64], sizes: NDArray[np.float64], count: int, sign: float, changes: NDArray[np.float64]
+    keys: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    count: int,
+    sign: float,
+    changes: NDArray[np.float64],
+    begin: int,
+    end: int,
 ) -> int:
     """Set absolute quantities by price; 0 removes a level, removing an unknown one is normal. The new count.
 
-    keys, sizes: (capacity,) of one side. sign: +1 for bids, -1 for asks. changes: (2 n,) price, quantity, price, ...
+    keys, sizes: (capacity,) of one side. sign: +1 for bids, -1 for asks. changes: price, quantity, price, ..., of which
+    those from `begin` to before `end` are applied.
     Gives -1 when the side is full; it then holds what was applied so far. Gives -2, with nothing applied, when a price
     is not above 0, a quantity is negative, or one of them is no finite number.
     """
-    for i in range(0, changes.size, 2):
+    for i in range(begin, end, 2):
         if not (0.0 < changes[i] < np.inf and 0.0 <= changes[i + 1] < np.inf):
             return -2
-    for i in range(0, changes.size, 2):
+    for i in range(begin, end, 2):
         key = sign * changes[i]
         size = changes[i + 1]
         low, high = 0, count

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,8 +13,8 @@ from hypothesis import strategies as st
 
 from ares.errors import DataError
 from ares.exchange.book import LocalBook
+from ares.exchange.wire.depth import DepthFrame, decode_depth
 from ares.exchange.wire.market import Depth
-from ares.exchange.wire.streams import DepthFrame, decode_frame
 
 LEVELS = st.lists(
     st.tuples(st.integers(1, 30).map(float), st.sampled_from([0.0, 1.0, 2.5])), max_size=12
@@ -23,7 +22,7 @@ LEVELS = st.lists(
 
 
 def frame(first: int, last: int, before: int, bids: list, asks: list) -> DepthFrame:
-    return DepthFrame(s="X", U=first, u=last, pu=before, b=bids, a=asks, T=1)
+    return DepthFrame.of("X", (first, last, before), bids, asks, T=1)
 
 
 @given(st.lists(st.tuples(LEVELS, LEVELS), max_size=20))
@@ -112,7 +111,7 @@ def test_a_recorded_book_is_rebuilt_exactly(real_data: Path, symbol: str) -> Non
         for line in lines:
             if b"@depth" not in line:
                 continue
-            change = msgspec.convert(decode_frame(line.split(b" ", 1)[1]).data, DepthFrame)
+            change = decode_depth(line.split(b" ", 1)[1])
             if not loaded and change.u >= last_id:
                 assert book.load(Depth(last_update_id=last_id, time_ms=1, bids=start["bid"], asks=start["ask"]))
                 loaded = True
@@ -120,7 +119,7 @@ def test_a_recorded_book_is_rebuilt_exactly(real_data: Path, symbol: str) -> Non
             if not loaded:
                 continue
             applied += 1
-            for side, levels in zip(held, (change.b, change.a), strict=True):
+            for side, levels in zip(held, (change.b.tolist(), change.a.tolist()), strict=True):
                 for price, size in levels:
                     side[price] = size
                     if size == 0:

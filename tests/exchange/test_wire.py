@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ares.errors import AresError, DataError, NotAuthorized, OutcomeUnknown, Rejected, Retryable
-from ares.exchange.wire import account, instruments, market, requests, streams, trade, user
+from ares.exchange.wire import account, depth, instruments, market, requests, streams, trade, user
 from ares.exchange.wire.decode import UnknownFields, decode
 from ares.exchange.wire.numbers import plain
 from ares.exchange.wire.refusals import refusal
@@ -90,7 +90,10 @@ def test_the_recorded_contract_becomes_an_instrument(fixtures: Path) -> None:
 
 
 def test_recorded_stream_frames(fixtures: Path) -> None:
-    for name in ("aggregate_trade", "kline_candlestick", "diff_book_depth"):
+    data = b'{"stream":"x","data":' + payload(fixtures, "diff_book_depth_streams", "ws_stream") + b"}"
+    change = depth.decode_depth(data)
+    assert change.b.size and change.a.size
+    for name in ("aggregate_trade", "kline_candlestick"):
         data = b'{"stream":"x","data":' + payload(fixtures, f"{name}_streams", "ws_stream") + b"}"
         streams.event_of(streams.decode_frame(data).data, 1)
     for name in ("mark_price_stream",):

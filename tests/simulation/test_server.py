@@ -223,8 +223,8 @@ def test_each_bar_is_walked_to_both_its_extremes(tape: Tape) -> None:
 
 def test_diffs_rebuild_the_ladder(tape: Tape) -> None:
     from ares.exchange.book import LocalBook
+    from ares.exchange.wire.depth import decode_depth
     from ares.exchange.wire.market import Depth
-    from ares.exchange.wire.streams import decode_frame
 
     venue = make(tape)
     book = LocalBook(S)
@@ -233,13 +233,13 @@ def test_diffs_rebuild_the_ladder(tape: Tape) -> None:
     advance(venue, MINUTE)
     snapshot = Client(venue).ask("GET", "/fapi/v1/depth", signed=False, symbol=S, limit=20)[1]
     for frame in frames:
-        book.update(decode_frame(b'{"stream":"x","data":%s}' % frame).data)
+        book.update(decode_depth(b'{"stream":"x","data":%s}' % frame))
     frames.clear()
     levels = {side: snapshot[side] for side in ("bids", "asks")}
     book.load(Depth(last_update_id=snapshot["lastUpdateId"], time_ms=snapshot["T"], **levels))
     advance(venue, 10 * MINUTE)
     for frame in frames:
-        assert book.update(decode_frame(b'{"stream":"x","data":%s}' % frame).data)
+        assert book.update(decode_depth(b'{"stream":"x","data":%s}' % frame))
     now = Client(venue).ask("GET", "/fapi/v1/depth", signed=False, symbol=S, limit=20)[1]
     top = book.top(20)
     assert top.bids.tolist() == [[float(p), float(q)] for p, q in now["bids"]]

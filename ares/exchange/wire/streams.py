@@ -1,6 +1,7 @@
 """Market streams: frames to typed values with float fields, and those to the desk's events.
 
 Floats, because prices of a stream become features and quotes; nothing here is booked as money.
+Depth comes by connections of its own, see `depth`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from ares.market import AggTrade, Candle
 __all__ = [
     "AggTradeFrame",
     "BookTickerFrame",
-    "DepthFrame",
     "Envelope",
     "KlineBody",
     "KlineFrame",
@@ -52,18 +52,6 @@ class BookTickerFrame(msgspec.Struct, frozen=True, tag_field="e", tag="bookTicke
     B: float
     a: float
     A: float
-    T: int  # ms
-
-
-class DepthFrame(msgspec.Struct, frozen=True, tag_field="e", tag="depthUpdate", gc=False):
-    """<symbol>@depth: absolute quantities by price, 0 removes the level."""
-
-    s: str
-    U: int  # first update id
-    u: int  # last update id
-    pu: int  # last update id of the frame before
-    b: list[tuple[float, float]]
-    a: list[tuple[float, float]]
     T: int  # ms
 
 
@@ -103,7 +91,7 @@ class KlineFrame(msgspec.Struct, frozen=True, tag_field="e", tag="kline", gc=Fal
     k: KlineBody
 
 
-MarketFrame = AggTradeFrame | BookTickerFrame | DepthFrame | MarkPriceFrame | KlineFrame
+MarketFrame = AggTradeFrame | BookTickerFrame | MarkPriceFrame | KlineFrame
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -142,7 +130,7 @@ def stream_names(symbols: tuple[str, ...], interval: str, kinds: frozenset[str])
 
 
 def event_of(frame: MarketFrame, seen_ns: int) -> Event | None:
-    """The event of a frame; None for a bar that is still forming and for depth, which the book takes.
+    """The event of a frame; None for a bar that is still forming.
 
     Raises: DataError for numbers that are no prices.
     """
@@ -172,9 +160,7 @@ def event_of(frame: MarketFrame, seen_ns: int) -> Event | None:
         _check(frame.s, frame.p)
         index = frame.i if frame.i else None
         return MarkPrice(ts_event=to_ns(frame.E), ts_seen=seen_ns, symbol=frame.s, price=frame.p, index=index)
-    if isinstance(frame, KlineFrame) and frame.k.x:
-        return _candle(frame, seen_ns)
-    return None
+    return _candle(frame, seen_ns) if frame.k.x else None
 
 
 def _candle(frame: KlineFrame, seen_ns: int) -> CandleClosed:
