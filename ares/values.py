@@ -210,6 +210,7 @@ class AnalysisResult:
     health: HealthView | None = None
     liquidation: LiquidationView | None = None
     technical: TechnicalView | None = None
+    alarm: Reason | None = None  # why the model is not to be believed at all; the desk takes no new risk on it
     reasons: tuple[Reason, ...] = ()
 
 

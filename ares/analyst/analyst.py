@@ -275,6 +275,7 @@ class Analyst:
             health=self._health(given, places),
             liquidation=liquidation[0],
             technical=self._technical(given, places),
+            alarm=symbol.vigilance.alarm() if symbol.vigilance is not None else None,
             reasons=(*reasons, *liquidation[1]),
         )
 
@@ -391,7 +392,15 @@ class Analyst:
 
 
 _REFUSALS = frozenset(
-    {"row.stale", "opinion.tied", "edge.below_break_even", "timing.wait", "timing.lapsed", "calibration.broken"}
+    {
+        "row.stale",
+        "opinion.tied",
+        "edge.below_break_even",
+        "timing.wait",
+        "timing.lapsed",
+        "calibration.broken",
+        "drift.severe",
+    }
 )
 
 

@@ -66,6 +66,7 @@ class VigilanceConfig:
     every: int = field(default=24, validator=ge(1))  # bars between two looks at drift
     drifted_index: float = field(default=0.25, validator=gt(0.0))  # stability index from which a column has changed
     half_share: float = field(default=0.5, validator=[gt(0.0), le(1.0)])  # of the columns changed: half size
+    stop_share: float = field(default=0.8, validator=[gt(0.0), le(1.0)])  # the same: no new bets
     outcomes: int = field(default=1000, validator=ge(30))  # matured bets that calibration is judged on
     half_score: float = field(default=2.5, validator=gt(0.0))  # deviations of hits from their chances: half size
     stop_score: float = field(default=4.0, validator=gt(0.0))  # the same: no new bets
@@ -75,6 +76,8 @@ class VigilanceConfig:
     def __attrs_post_init__(self) -> None:
         if not self.half_score < self.stop_score:
             raise ValueError(f"half_score {self.half_score} must lie below stop_score {self.stop_score}")
+        if not self.half_share <= self.stop_share:
+            raise ValueError(f"half_share {self.half_share} must not lie above stop_share {self.stop_share}")
 
 
 @frozen(kw_only=True)

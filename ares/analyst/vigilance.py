@@ -2,7 +2,8 @@
 
 Two alarms, both from what is known at the bar. Drift: the share of columns whose recent distribution differs from
 training by a population stability index over a limit. Calibration: the hits of matured bets against their chances, in
-deviations; bets that overlap are counted as fewer. An alarm halves the size; a broken calibration stops new bets.
+deviations; bets that overlap are counted as fewer. An alarm halves the size; a broken calibration or a drift of most
+columns stops new bets.
 """
 
 from __future__ import annotations
@@ -181,19 +182,28 @@ class Vigilance:
 
     def size_factor(self) -> tuple[float, tuple[Reason, ...]]:
         """The share of the usual size that the alarms leave, and the alarms; too many hits raise none."""
+        stop = self.alarm()
+        if stop is not None:
+            return 0.0, (stop,)
         factor, reasons = 1.0, list[Reason]()
         if self.drift >= self.config.half_share:
             factor = 0.5
             numbers = {"share": self.drift, "limit": self.config.half_share}
             reasons.append(Reason(code="drift.alarm", numbers=numbers))
         surprise = self.surprise
-        if surprise <= -self.config.stop_score:
-            factor = 0.0
-            reasons.append(Reason(code="calibration.broken", numbers={"score": surprise}))
-        elif surprise <= -self.config.half_score:
+        if surprise <= -self.config.half_score:
             factor *= 0.5
             reasons.append(Reason(code="calibration.alarm", numbers={"score": surprise}))
         return factor, tuple(reasons)
+
+    def alarm(self) -> Reason | None:
+        """Why the model is not to be believed at all; None while it is."""
+        if self.surprise <= -self.config.stop_score:
+            numbers = {"score": self.surprise, "limit": -self.config.stop_score}
+            return Reason(code="calibration.broken", numbers=numbers)
+        if self.drift >= self.config.stop_share:
+            return Reason(code="drift.severe", numbers={"share": self.drift, "limit": self.config.stop_share})
+        return None
 
     def stranger(self, x: Floats) -> Reason | None:
         """Why a row is too unlike the training rows to bet on; None when it is not."""

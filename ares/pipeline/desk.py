@@ -187,6 +187,8 @@ class Desk:
         if event.history:
             return
         self._watch_equity(out)
+        if analysis is not None:
+            self._watch_model(out, analysis)
         if seat.symbol in self.custody.trades:
             self._looks.look(out, seat, self._ledger())
         elif analysis is not None:
@@ -313,6 +315,7 @@ class Desk:
         analysis, result = self._decider.done(out, event)
         if analysis is not None:
             seat.analysis = analysis
+            self._watch_model(out, analysis)
             if seat.symbol not in self.custody.trades:
                 self._decide(out, seat, analysis)
         if result is not None and seat.analysis is not None and seat.symbol not in self.custody.trades:
@@ -320,6 +323,8 @@ class Desk:
 
     def _on_model(self, out: Outbox, event: ModelActivated) -> None:
         self._decider.activate(event.sha256)
+        for symbol in self.guard.begin_model():
+            out.alert("model.replaced", symbol, model=event.sha256)
 
     def _on_link(self, out: Outbox, event: LinkChanged) -> None:
         if event.up:
@@ -376,6 +381,16 @@ class Desk:
         reason = self.guard.watch(self._ledger().equity_units / 1e8, out.now_ns)
         if reason is not None:
             out.commands.append(Alert(code=reason.code, facts=dict(reason.numbers)))
+
+    def _watch_model(self, out: Outbox, analysis: AnalysisResult) -> None:
+        """A model that its own analyst no longer believes takes no new risk; working entries are called back."""
+        alarm = analysis.alarm
+        if alarm is None or not self.guard.doubt(analysis.symbol, alarm):
+            return
+        out.alert("model.doubted", analysis.symbol, alarm=alarm.code, model=analysis.model_id, **alarm.numbers)
+        trade = self.custody.trades.get(analysis.symbol)
+        if trade is not None:
+            self.custody.cancel_entries(out, trade)
 
     # ------------------------------------------------------------ small things
 

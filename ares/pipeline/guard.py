@@ -37,10 +37,11 @@ class GuardConfig:
 
 @define
 class Guard:
-    """Latches and shared limits; fed with equity, asked before each entry."""
+    """Latches and shared limits; fed with equity and alarms, asked before each entry."""
 
     config: GuardConfig
     latches: dict[str, Mode] = field(factory=dict)
+    _alarms: dict[str, Reason] = field(factory=dict)  # symbol -> why its model is not believed
     _day: int = -1
     _day_equity: float = 0.0
     _peak: float = 0.0
@@ -76,6 +77,27 @@ class Guard:
                 return Reason(code=f"guard.{cause}", numbers={"loss": 1.0 - equity / start, "limit": limit})
         return None
 
+    def doubt(self, symbol: str, alarm: Reason | None) -> bool:
+        """Take what an analyst says of its own model; True when that has just closed entries.
+
+        An alarm holds `model:SYMBOL` at REDUCE. It stays when the alarm is over, until the operator resumes or another
+        model begins: a model that has failed once is not believed again by itself.
+        """
+        cause = f"model:{symbol}"
+        if alarm is None or cause in self.latches:
+            return False
+        self.hold(cause, Mode.REDUCE)
+        self._alarms[symbol] = alarm
+        return True
+
+    def begin_model(self) -> tuple[str, ...]:
+        """Another model decides from now on: alarms of the old one are let go. The symbols that had one."""
+        held = tuple(symbol for symbol in self._alarms if f"model:{symbol}" in self.latches)
+        for symbol in held:
+            self.release(f"model:{symbol}")
+        self._alarms.clear()
+        return held
+
     def limits(self, account: Account, committed: Decimal, positions: int) -> Limits:
         """What the next entry may use.
 
@@ -83,7 +105,8 @@ class Guard:
         """
         if self.mode is not Mode.RUN:
             numbers = {cause: float(mode) for cause, mode in self.latches.items()}
-            return Limits(may_enter=False, reasons=(Reason(code="guard.not_running", numbers=numbers),))
+            why = (alarm for symbol, alarm in self._alarms.items() if f"model:{symbol}" in self.latches)
+            return Limits(may_enter=False, reasons=(Reason(code="guard.not_running", numbers=numbers), *why))
         if positions >= self.config.max_positions:
             numbers = {"open": float(positions), "limit": float(self.config.max_positions)}
             return Limits(may_enter=False, reasons=(Reason(code="guard.too_many_positions", numbers=numbers),))

@@ -24,7 +24,8 @@ from ares.values import AnalysisInput, AnalysisResult, FeatureRow
 from tests.training.markets import market, orchestrator, trained
 
 HOUR = 3_600_000_000_000
-REFUSALS = {"row.stale", "edge.below_break_even", "timing.wait", "timing.lapsed", "calibration.broken"}
+ALARMS = {"calibration.broken", "drift.severe"}
+REFUSALS = {"row.stale", "edge.below_break_even", "timing.wait", "timing.lapsed", *ALARMS}
 
 
 def bars(first: int, last: int) -> Iterator[tuple[FeatureRow, Candle]]:

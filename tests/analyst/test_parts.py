@@ -215,6 +215,20 @@ def test_chances_that_do_not_come_true_halve_the_size_and_then_stop_it() -> None
     assert factors[0.3][1][-1].code == "calibration.broken"
 
 
+def test_alarms_that_stop_a_model_are_told_with_their_numbers() -> None:
+    rng = np.random.default_rng(4)
+    reference = reference_of(rng.standard_normal((4000, 6)))
+    for moved, factor, stopped in ((2, 1.0, False), (3, 0.5, False), (5, 0.0, True)):
+        watch = Vigilance(reference, 24, 0.1, VigilanceConfig(window=400, every=1))
+        for x in rng.standard_normal((900, 6)) + 2.0 * (np.arange(6) < moved):
+            watch.row(x)
+        alarm = watch.alarm()
+        assert watch.size_factor()[0] == factor
+        assert (alarm is not None) is stopped
+        if alarm is not None:
+            assert (alarm.code, dict(alarm.numbers)) == ("drift.severe", {"share": moved / 6, "limit": 0.8})
+
+
 def test_overlapping_bets_count_as_fewer() -> None:
     scores = []
     for uniqueness in (1.0, 0.25):

@@ -38,6 +38,7 @@ from ares.protocols import (
     AssessmentInput,
     FeatureRow,
     Leg,
+    Reason,
     TacticsInput,
     TacticsResult,
     Target,
@@ -80,6 +81,11 @@ class Scripted:
         self.quantities = quantities
         self.verdict: dict[str, Any] = {"action": Action.HOLD, "risk": 0.0}
         self.looks: list[AssessmentInput] = []
+        self.alarm: Reason | None = None
+        self.model_id = "script"
+
+    def activate(self, sha256: str) -> None:
+        self.model_id = sha256
 
     def analyze(self, given: AnalysisInput) -> AnalysisResult:
         return AnalysisResult(
@@ -95,7 +101,8 @@ class Scripted:
             stop_width=0.05,
             target_width=0.1,
             valid_until_ns=given.now_ns + HOUR,
-            model_id="script",
+            model_id=self.model_id,
+            alarm=self.alarm,
         )
 
     def decide(self, given: TacticsInput) -> TacticsResult:

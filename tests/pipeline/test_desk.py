@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from ares.errors import InvalidInput
-from ares.events import Alert, LinkChanged, OperatorOrder, Purpose, SetLeverage, Wake
+from ares.events import Alert, LinkChanged, ModelActivated, OperatorOrder, Purpose, SetLeverage, Wake
 from ares.instruments import Side
 from ares.orders import OrderStatus, OrderType
 from ares.pipeline.desk import DeskConfig
 from ares.pipeline.guard import GuardConfig, Mode
-from ares.protocols import Action
+from ares.protocols import Action, Reason
 from tests.pipeline.desk_bench import HOUR, SYMBOL, Bench, Scripted, cancels, submits, wakes
 
 
@@ -321,3 +321,68 @@ def test_history_warms_and_never_trades() -> None:
     bench = Bench()
     assert bench.candle(history=True) == []
     assert bench.desk.last_open_ns(SYMBOL) == 0
+
+
+BROKEN = Reason(code="calibration.broken", numbers={"score": -4.5, "limit": -4.0})
+
+
+def test_m4_a_broken_calibration_holds_new_risk_and_says_why() -> None:
+    bench = Bench()
+    bench.script.alarm = BROKEN
+    commands = bench.candle()
+    assert submits(commands) == []
+    (alert,) = [c for c in commands if isinstance(c, Alert)]
+    assert (alert.code, alert.symbol) == ("model.doubted", SYMBOL)
+    assert alert.facts == {"alarm": "calibration.broken", "model": "script", "score": -4.5, "limit": -4.0}
+    assert bench.desk.guard.mode is Mode.REDUCE
+    assert bench.desk.status()["latches"] == {f"model:{SYMBOL}": "REDUCE"}
+    assert BROKEN in bench.desk.records.decisions[-1].reasons
+    assert alerts(bench.candle()) == []  # said once
+
+
+def test_m4_a_held_position_keeps_its_stop_and_may_be_closed() -> None:
+    bench = Bench()
+    _, stop = bench.opened()
+    bench.script.alarm = BROKEN
+    bench.script.verdict = {"action": Action.CLOSE, "risk": 1.0}
+    (exit_,) = submits(bench.candle())
+    assert exit_.intent.purpose is Purpose.EXIT and exit_.intent.request.reduce_only
+    assert bench.desk.guard.mode is Mode.REDUCE
+    assert stop.intent.intent_id in cancels(bench.fill(exit_))
+
+
+def test_m4_a_working_entry_is_taken_back() -> None:
+    bench = Bench()
+    (entry,) = submits(bench.candle())
+    bench.order(entry, OrderStatus.NEW)
+    bench.script.alarm = BROKEN
+    assert cancels(bench.candle()) == [entry.intent.intent_id]
+
+
+def test_m4_the_latch_outlives_its_alarm_until_the_operator_resumes() -> None:
+    bench = Bench()
+    bench.script.alarm = BROKEN
+    bench.candle()
+    bench.script.alarm = None
+    assert submits(bench.candle()) == [] and bench.desk.guard.mode is Mode.REDUCE
+    bench.tell(OperatorOrder(ts_event=bench.now, ts_seen=bench.now, action="resume"))
+    assert len(submits(bench.candle(), Purpose.ENTRY)) == 1
+
+
+def test_m4_a_new_model_begins_without_the_old_ones_latch() -> None:
+    bench = Bench()
+    bench.script.alarm = BROKEN
+    bench.candle()
+    bench.script.alarm = None
+    told = bench.tell(ModelActivated(ts_event=bench.now, ts_seen=bench.now, sha256="b" * 64))
+    assert alerts(told) == ["model.replaced"] and bench.desk.guard.mode is Mode.RUN
+    assert len(submits(bench.candle(), Purpose.ENTRY)) == 1
+    again = bench.tell(ModelActivated(ts_event=bench.now, ts_seen=bench.now, sha256="c" * 64))
+    assert alerts(again) == []  # nothing to let go
+
+
+def test_m4_an_alarm_over_old_bars_holds_nothing() -> None:
+    bench = Bench()
+    bench.script.alarm = BROKEN
+    bench.candle(history=True)
+    assert bench.desk.guard.mode is Mode.RUN
