@@ -29,7 +29,7 @@ from ares.simulation.tape import Tape
 from ares.simulation.venue import VenueConfig
 from ares.storage import sha256_bytes
 from ares.tactician.tactician import Tactician
-from ares.training.trials import TrialLedger, session_ledger
+from ares.training.trials import TrialLedger, family_of, session_ledger
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,12 +121,16 @@ class Backtester:
 
         Driver(session, desk, stages["analyst"], stages["tactician"], tell, self.config.history, models).run()
         result = result_of("backtest", recorder, slippage=self.config.venue.slippage, draws=self.config.random_draws)
-        return self._written_down(result, tape)
+        return self.judged(result, tape.sha256)
 
-    def _written_down(self, result: BacktestResult, tape: Tape) -> BacktestResult:
-        """The result judged among everything that was tried on these symbols and this interval, itself included."""
+    def judged(self, result: BacktestResult, market: str | None, kind: str = "backtest") -> BacktestResult:
+        """The result written down, and judged among everything that was tried on its symbols and interval.
+
+        Trainings count as well. market: what tells the market it was played on from others, such as a tape's digest.
+        kind: "backtest", or "paper" for a session with these stages; one that repeats a backtest is not counted again.
+        """
         ledger = self._trials if self._trials is not None else session_ledger()
-        family = f"{','.join(result.symbols)} {result.interval}"
+        family = family_of(result.symbols, result.interval.name)
         start = result.statistics.start_equity
         stages = {name: type(stage).__name__ for name, stage in self._stages.items()}
         settings = repr([self.config, *(getattr(stage, "config", None) for stage in self._stages.values())])
@@ -134,10 +138,11 @@ class Backtester:
             ledger,
             family=family,
             name=stages["analyst"],
-            parameters={"tape": tape.sha256, "settings": sha256_bytes(settings.encode()), **stages},
+            parameters={"tape": market, "settings": sha256_bytes(settings.encode()), **stages},
             start_equity=start,
             equity=result.equity,
             recorded_ns=SystemClock().now_ns(),
+            kind=kind,
         )
         return evolve(result, discount=discounted(ledger, family, start, result.equity))
 

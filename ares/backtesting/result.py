@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -41,7 +42,7 @@ class BacktestResult:
     fees: float  # quote, paid
     funding: float | None  # quote, received; None: funding is not in the data
     orders_sent: int
-    discount: Discount | None = None  # among all that was tried; None: not a trial, such as a paper session
+    discount: Discount | None = None  # among all that was tried; None: not a trial, such as a replay
     records: DeskRecords = field(repr=False)
 
     @cached_property
@@ -111,9 +112,19 @@ class BacktestResult:
             self.statistics,
             title=f"{', '.join(self.symbols)} {self.interval.name}, {self.mode}",
             baselines=summary["baselines"],
-            notes=() if self.funding is not None else ("Funding is not in the data: no funding was paid or received.",),
+            notes=self._notes(),
             **self._drawing(),
         )
+
+    def _notes(self) -> tuple[str, ...]:
+        """What a reader of the report must know beside the figures."""
+        notes = () if self.funding is not None else ("Funding is not in the data: no funding was paid or received.",)
+        if self.discount is None:
+            return notes
+        found = self.discount
+        chance = "not defined" if math.isnan(found.deflated_sharpe) else f"{found.deflated_sharpe:.1%}"
+        told = f"Deflated Sharpe ratio among {found.trials:,} trials on this market ({found.in_words()}): {chance}."
+        return (*notes, told)
 
     def _drawing(self) -> dict[str, Any]:
         """What a picture shows beside the equity: prices and trades only when there is one price to draw."""

@@ -41,6 +41,7 @@ def paper(
     journal: Annotated[
         Path | None, typer.Option(help="Where the run is written down. None: data/paper-SYMBOL-INTERVAL.sqlite.")
     ] = None,
+    trials: options.TrialsFile = Path("data/trials.sqlite"),
     restart: Annotated[bool, typer.Option("--restart", help="Set an unfinished journal aside and begin anew.")] = False,
     realtime: Annotated[bool, typer.Option("--realtime", help="SIM: an hour takes an hour, not a blink.")] = False,
     speed: Annotated[float, typer.Option(min=1e-3, help="With --realtime: so many times faster.")] = 1.0,
@@ -73,7 +74,7 @@ def paper(
     session = _Session(chosen, place, book)
     asyncio.run(session.trade(progress))
     told = {key: place.origin[key] for key in ("tape", "seed")}
-    values = describe(session.result(), **told, journal=str(path), finished=session.finished)
+    values = describe(session.result(trials), **told, journal=str(path), finished=session.finished)
     show(values, as_json=json)
     if session.stopped_by == signal.SIGINT:
         raise typer.Exit(INTERRUPTED)
@@ -88,6 +89,7 @@ class _Place:
     interval: str
     bars: int | None  # after which the session ends; None: when the market does, or never
     origin: dict[str, Any]  # what identifies the market: tape and its digest, seed
+    market: str  # what tells this market from others in the ledger of trials
     closed_by: Callable[[int], int] | None = None  # bars of the tape closed at a time (ns UTC); None: no tape
 
 
@@ -121,6 +123,7 @@ def _simulated(
             "tape_sha256": market.tracks[0].sha256,
             "seed": seed,
         },
+        market=market.sha256,
         closed_by=market.tracks[0].closed_by,
     )
 
@@ -147,6 +150,7 @@ def _binance(
         interval=length,
         bars=bars,
         origin={"tape": config.exchange.rest, "tape_sha256": None, "seed": None},
+        market=config.exchange.rest,
     )
 
 
@@ -193,18 +197,27 @@ class _Session:
         note("stopping: no new entries; once more to stop at once")
         await self.pipeline.stop()
 
-    def result(self) -> BacktestResult:
-        """What came of the whole session. The part before a restart was heard by another recorder: it is replayed."""
+    def result(self, trials: Path) -> BacktestResult:
+        """What came of the whole session; one that is finished is a trial like a backtest.
+
+        The part before a restart was heard by another recorder: it is replayed.
+        """
+        from ares.assembly import build_backtester
         from ares.backtesting.result import result_of
         from ares.cli.replay import replayed
         from ares.pipeline.journal import SqliteJournal
+        from ares.training.trials import TrialLedger
 
         recorder = self.recorder
         if self.resumed:
             book = SqliteJournal(self.journal.path, read_only=True)
             recorder, _ = replayed(book, self.config)
             book.close()
-        return result_of("paper", recorder, slippage=self.config.backtest.venue.slippage)
+        result = result_of("paper", recorder, slippage=self.config.backtest.venue.slippage)
+        if not self.finished:
+            return result
+        with TrialLedger(trials) as ledger:
+            return build_backtester(self.config, trials=ledger).judged(result, self.place.market, "paper")
 
 
 class _Bars:

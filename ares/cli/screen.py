@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-__all__ = ["note", "print_json", "print_summary", "progress_bar"]
+__all__ = ["counted", "note", "print_json", "print_summary", "progress_bar"]
 
 _PATIENCE = 2.0  # seconds of silence after which a person wants to know why
 _REDRAWS = 200  # a bar is drawn at most so many times, so that drawing costs nothing beside the work
@@ -100,7 +100,8 @@ def print_summary(result: Mapping[str, Any]) -> None:
     lines.add_row("largest drawdown", _percent(0.0 - abs(result["max_drawdown"] or 0.0)))
     lines.add_row("Sharpe ratio, yearly", _number(result["sharpe"]))
     if result.get("deflated_sharpe") is not None:
-        lines.add_row(f"  above luck, in {result['trials']:,} trials", _percent(result["deflated_sharpe"]).lstrip("+"))
+        label = f"  above luck, in {counted(result)}"
+        lines.add_row(label, _percent(result["deflated_sharpe"]).lstrip("+"))
     lines.add_row("orders / closed trades", f"{result['orders']:,} / {result['closed_trades']:,}")
     for reason, count in result.get("exits", {}).items():
         lines.add_row(f"  closed by {reason}", f"{count:,}")
@@ -112,6 +113,12 @@ def print_summary(result: Mapping[str, Any]) -> None:
     for name in ("flat", "buy_and_hold", "random_entries"):
         lines.add_row(f"instead: {name.replace('_', ' ')}", _percent(result["baselines"][name]))
     screen.print(lines)
+
+
+def counted(result: Mapping[str, Any]) -> str:
+    """How many trials a result was judged among, such as `5 trials (3 backtest, 2 train)`."""
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(result["trials_by_kind"].items()))
+    return f"{result['trials']:,} trials ({kinds})"
 
 
 def _percent(value: float | None) -> str:

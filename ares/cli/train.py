@@ -51,13 +51,13 @@ def train(
     from ares.cli.settings import settings
     from ares.models.registry import Registry
     from ares.training.card import model_card
-    from ares.training.trials import TrialLedger
+    from ares.training.trials import TrialLedger, family_of
 
     chosen = settings(config, log=log)
     market = open_tape(symbol, tape=tape, interval=interval, funding=funding, seed=seed, bars=bars)
     plan = evolve(_plan(chosen), folds=folds)
-    family = f"{symbol} {market.interval} training"
-    with TrialLedger(trials) as ledger, progress_bar(family, 100, progress) as advance:
+    family = family_of([symbol], market.interval.name)
+    with TrialLedger(trials) as ledger, progress_bar(f"{family} training", 100, progress) as advance:
         number = ledger.summary(family).count + 1
         model = _train(market, symbol, chosen, plan, number, _Stages(advance))
         tests = groups = None
@@ -65,6 +65,7 @@ def train(
             tests, groups = _checked(model, plan)
         _write_down(ledger, model, family)
         deflated = _deflated(ledger, model, family)
+        kinds = dict(ledger.summary(family).kinds)
     model_id = Registry(out).add(model.bundle, model.loaded.manifest.record)
     card = model_card(model, symbol=symbol, tests=tests, groups=groups, deflated=deflated, trials=number)
     paths = card.write(out, f"{model_id[:12]}-card")
@@ -77,6 +78,7 @@ def train(
         "card": str(paths[0]),
         "page": str(paths[1]),
         "trials": number,
+        "trials_by_kind": kinds,
         "deflated_sharpe": deflated,
         "suspected_leak": tests.suspected_leak if tests is not None else None,
         **model.scores.figures(),
@@ -180,9 +182,9 @@ def _deflated(ledger: TrialLedger, model: TrainedModel, family: str) -> float | 
         return None
     summary = ledger.summary(family)
     count = max(1, summary.effective)
-    variance = 0.0 if math.isnan(summary.sharpe_variance) or count == 1 else summary.sharpe_variance
+    variance = summary.variance_per(_DAY_NS) if count > 1 else math.nan
     ratio = float(daily.mean()) / spread
-    found = deflated_sharpe_ratio(ratio, len(daily), *moments(daily.to_numpy()), variance=variance, trials=count)
+    found = deflated_sharpe_ratio(ratio, len(daily), *moments(daily.to_numpy()), variance=0.0 if math.isnan(variance) else variance, trials=count)
     return None if math.isnan(found) else found
 
 
@@ -206,6 +208,8 @@ def _show(values: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ares.cli.screen import counted
+
     screen = Console(highlight=False)
     screen.print(f"[bold]{values['symbol']} {values['interval']}[/bold] · model {values['model_id'][:12]}")
     lines = Table(show_header=False, box=None, pad_edge=False)
@@ -223,7 +227,7 @@ def _show(values: dict[str, Any]) -> None:
     if "net_per_bet" in values:
         lines.add_row("mean net return of a bet", f"{values['net_per_bet']:+.4%}")
     if values["deflated_sharpe"] is not None:
-        lines.add_row(f"deflated Sharpe ratio, {values['trials']} trials", f"{values['deflated_sharpe']:.3f}")
+        lines.add_row(f"deflated Sharpe ratio, {counted(values)}", f"{values['deflated_sharpe']:.3f}")
     if values["suspected_leak"]:
         lines.add_row("placebo", "[bold red]suspected leak: the skill hangs on one bar[/bold red]")
     lines.add_row("model", values["model"])

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from ares.errors import DataError, InvalidInput
 from ares.storage import sha256_bytes
 
-__all__ = ["TrialLedger", "TrialSummary", "effective_trials", "session_ledger"]
+__all__ = ["TrialLedger", "TrialSummary", "effective_trials", "family_of", "session_ledger"]
 
 Floats = NDArray[np.float64]
 
@@ -43,6 +44,12 @@ CREATE TRIGGER IF NOT EXISTS trials_stay BEFORE DELETE ON trials
 BEGIN SELECT RAISE(ABORT, 'the trial ledger is append-only'); END;
 """
 _COLUMNS = ("recorded_ns", "family", "kind", "name", "parameters", "metrics", "times", "returns")
+_LEAST_SHARED = 30  # periods that trials must have in common before their returns can be called alike
+
+
+def family_of(symbols: Sequence[str], interval: str) -> str:
+    """The family of everything tried on one market: trainings, backtests and paper sessions count together."""
+    return f"{','.join(symbols)} {interval}"
 
 
 @frozen(kw_only=True, eq=False)
@@ -50,10 +57,15 @@ class TrialSummary:
     """What a report needs to discount a Sharpe ratio: how many tries, how many really different, how far apart."""
 
     count: int  # all trials of the family
-    effective: int  # groups of trials whose returns move together
+    kinds: Mapping[str, int]  # the same by kind, such as backtest and train
+    effective: int  # groups of trials whose returns move together; what cannot be compared is different
     sharpe: Floats  # (trials with returns,) per period, not annualised
     sharpe_variance: float  # across those trials; NaN with fewer than two
     period_ns: int | None  # length of the period; None when no trial has returns
+
+    def variance_per(self, period_ns: int) -> float:
+        """`sharpe_variance` for another length of period: a Sharpe ratio grows with the root of time. NaN likewise."""
+        return self.sharpe_variance * period_ns / self.period_ns if self.period_ns else float("nan")
 
 
 class TrialLedger:
@@ -101,8 +113,8 @@ class TrialLedger:
     ) -> int:
         """Append one trial; returns its number.
 
-        kind: such as train, backtest or sweep. recorded_ns: the caller's clock. parameters: JSON values that tell it
-        apart.
+        kind: such as train, backtest, paper or sweep. recorded_ns: the caller's clock.
+        parameters: JSON values that tell it apart.
         metrics: finite numbers. returns: per period, fractions, indexed by time; None: not known.
         family: trials that answer one question, such as a symbol and a strategy; only they are counted together.
         """
@@ -151,15 +163,18 @@ class TrialLedger:
         table["recorded"] = pd.to_datetime(table["recorded"], unit="ns", utc=True)
         return table
 
-    def returns(self, family: str | None = None) -> pd.DataFrame:
-        """Returns of the trials that have them, (periods, trials), columns by number; only periods that all share."""
+    def returns(self, family: str | None = None, period_ns: int | None = None) -> pd.DataFrame:
+        """Returns of the trials that have them, (periods, trials), columns by number; only periods that all share.
+
+        period_ns: only of trials whose periods are so long; None: of all.
+        """
         series = {
             number: pd.Series(
                 np.frombuffer(values, dtype="<f8"),
                 index=pd.to_datetime(np.frombuffer(times, dtype="<i8"), unit="ns", utc=True),
             )
             for number, *_, times, values in self._rows(family)
-            if times is not None
+            if times is not None and (period_ns is None or _period(times) == period_ns)
         }
         return pd.concat(series, axis=1, join="inner") if series else pd.DataFrame()
 
@@ -167,14 +182,15 @@ class TrialLedger:
         """Counts and spread for the deflated Sharpe ratio. `alike`: correlation from which trials count as one."""
         steps: list[int] = []
         sharpe: list[float] = []
-        count = 0
-        for _, *_, times, values in self._rows(family):
-            count += 1
-            if times is None or len(times) < 16:
+        kinds: Counter[str] = Counter()
+        for _, _, _, kind, *_, times, values in self._rows(family):
+            kinds[kind] += 1
+            period = _period(times)
+            if period is None:
                 continue
             moved = np.frombuffer(values, dtype="<f8")
             spread = float(moved.std(ddof=1))
-            steps.append(int(np.median(np.diff(np.frombuffer(times, dtype="<i8")))))
+            steps.append(period)
             sharpe.append(float(moved.mean()) / spread if spread > 0 else 0.0)
         period = int(np.median(steps)) if steps else None
         scaled = (
@@ -182,11 +198,14 @@ class TrialLedger:
             if period
             else np.empty(0)
         )
-        together = self.returns(family)
-        without = count - together.shape[1]
-        effective = without + (effective_trials(together.to_numpy(), alike=alike) if together.shape[1] else 0)
+        effective = kinds.total() - len(steps)
+        for each in set(steps):
+            together = self.returns(family, each)
+            comparable = len(together) >= _LEAST_SHARED
+            effective += effective_trials(together.to_numpy(), alike=alike) if comparable else together.shape[1]
         return TrialSummary(
-            count=count,
+            count=kinds.total(),
+            kinds=dict(kinds),
             effective=effective,
             sharpe=scaled,
             sharpe_variance=float(scaled.var(ddof=1)) if scaled.size > 1 else float("nan"),
@@ -227,6 +246,13 @@ def effective_trials(returns: Floats, *, alike: float = 0.5) -> int:
     np.fill_diagonal(apart, 0.0)
     groups = fcluster(linkage(squareform(apart, checks=False), "average"), 1.0 - alike + 1e-12, "distance")
     return int(groups.max()) + still
+
+
+def _period(times: bytes | None) -> int | None:
+    """Length of the periods that end at these times, ns; None with fewer than two."""
+    if times is None or len(times) < 16:
+        return None
+    return int(np.median(np.diff(np.frombuffer(times, dtype="<i8"))))
 
 
 def _packed(returns: pd.Series | None) -> tuple[bytes | None, bytes | None]:

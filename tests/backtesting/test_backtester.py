@@ -238,6 +238,26 @@ def test_every_run_is_a_trial_and_repeating_one_is_none(tape: Tape) -> None:
     ledger.verify()
 
 
+def test_trainings_on_the_same_market_count_against_a_backtest(tape: Tape) -> None:
+    rng = np.random.default_rng(3)
+    days = pd.date_range("2021-01-01", periods=300, tz="UTC")
+    found = []
+    for trainings in (0, 2):
+        with TrialLedger() as ledger:
+            for number in range(trainings):
+                daily = pd.Series(rng.normal(0.0, 0.01, 300), index=days)
+                ledger.record(kind="train", name=str(number), family="ETHUSDT 1h", recorded_ns=number, returns=daily)
+            ledger.record(kind="train", name="x", family="BTCUSDT 1h", recorded_ns=9)  # another market
+            result = Backtester(analyst=RuleAnalyst(swing), trials=ledger).run(tape)
+            assert result.discount is not None and len(result.trades) > 0
+            found.append(result.discount)
+    alone, among = found
+    assert dict(alone.kinds) == {"backtest": 1} and dict(among.kinds) == {"backtest": 1, "train": 2}
+    assert (among.trials, among.effective_trials) == (3, 3)
+    assert among.deflated_sharpe < alone.deflated_sharpe
+    assert math.isnan(among.overfitting)  # nothing on the same clock to choose from
+
+
 def test_one_trial_is_judged_against_zero_and_many_against_the_best_of_them() -> None:
     """By the definition: the deflated ratio of a lone trial is the probabilistic one; rivals can only lower it."""
     rng = np.random.default_rng(1)

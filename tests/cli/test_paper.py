@@ -64,7 +64,7 @@ def recorded(book: Path) -> int:
 
 def figures(read: dict[str, Any]) -> dict[str, Any]:
     """The result without the names of files."""
-    return {key: value for key, value in read.items() if key not in {"journal", "mode", "finished"}}
+    return {key: value for key, value in read.items() if key not in {"journal", "mode", "finished", "trials_by_kind"}}
 
 
 def orders_and_fills(book: Path) -> tuple[list[str], list[str]]:
@@ -88,6 +88,15 @@ def test_paper_is_the_backtest(ares: Run, whole: dict[str, Any]) -> None:
     common = figures(whole).keys() & backtest.keys()
     assert len(common) > 15
     assert {key: whole[key] for key in common} == {key: backtest[key] for key in common}
+
+
+def test_a_session_that_repeats_a_backtest_is_no_further_trial(ares: Run, tmp_path: Path) -> None:
+    options = ("--bars", "400", "--trials", tmp_path / "trials.sqlite", "--json")
+    first = ares("backtest", *options).answer
+    again = ares("paper", *options, "--journal", tmp_path / "a.sqlite").answer
+    other = ares("paper", *options, "--seed", "1", "--journal", tmp_path / "b.sqlite").answer
+    assert first["trials_by_kind"] == again["trials_by_kind"] == {"backtest": 1}
+    assert other["trials_by_kind"] == {"backtest": 1, "paper": 1}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

@@ -47,7 +47,24 @@ def test_the_figures_come_with_their_intervals(answer: dict[str, Any]) -> None:
     assert answer["suspected_leak"] in (True, False)
 
 
+def test_two_trainings_and_a_backtest_are_three_trials(answer: dict[str, Any], work: Path, ares: Run) -> None:
+    ledger = work / "more.sqlite"
+    ledger.write_bytes((work / "trials.sqlite").read_bytes())
+    given = ("--seed", "3", "--config", work / "bot.yaml", "--trials", ledger, "--json")
+    again = ares("train", "--bars", "3000", "--folds", "3", "--no-placebos", "--out", work / "other", *given).answer
+    assert (again["trials"], again["trials_by_kind"]) == (2, {"train": 2})
+    options = ("--bars", "4000", "--seed", "3", "--config", work / "bot.yaml", "--model", work / "models", "--trials")
+    played = ares("backtest", *options, ledger, "--json").answer
+    assert (played["trials"], played["trials_by_kind"]) == (3, {"backtest": 1, "train": 2})
+    alone = ares("backtest", *options, work / "alone.sqlite", "--json").answer
+    assert alone["trials"] == 1 and alone["net_return"] == played["net_return"]
+    if alone["deflated_sharpe"] is not None:
+        assert played["deflated_sharpe"] < alone["deflated_sharpe"]
+    told = ares("backtest", *options, ledger)
+    assert "2 train" in told.stdout or played["deflated_sharpe"] is None
+
+
 def test_every_training_is_written_down(answer: dict[str, Any], work: Path) -> None:
     with TrialLedger(work / "trials.sqlite") as ledger:
         ledger.verify()
-        assert ledger.summary("ETHUSDT 1h training").count == 1
+        assert ledger.summary("ETHUSDT 1h").kinds == {"train": 1}

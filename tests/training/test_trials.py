@@ -124,6 +124,28 @@ def test_the_summary_gives_what_the_deflated_sharpe_ratio_needs(ledger: TrialLed
     assert ledger.summary().count == 7
 
 
+def test_trials_on_other_clocks_or_at_other_times_are_different_ones(ledger: TrialLedger) -> None:
+    """A training's daily returns cannot be laid beside hourly equity, nor this year's beside the next one's."""
+    hourly, daily = returns(1), returns(1).set_axis(pd.date_range("2022-01-01", periods=500, freq="D", tz="UTC"))
+    later = hourly.set_axis(hourly.index + pd.Timedelta(days=365))
+    for number, (kind, made) in enumerate((("backtest", hourly), ("train", daily), ("backtest", later))):
+        ledger.record(kind=kind, name=str(number), recorded_ns=number, returns=made, family="a")
+    told = ledger.summary("a")
+    assert (told.count, told.effective, dict(told.kinds)) == (3, 3, {"backtest": 2, "train": 1})
+    ledger.record(kind="backtest", name="3", recorded_ns=3, returns=2.0 * hourly, family="b")
+    ledger.record(kind="backtest", name="4", recorded_ns=4, returns=hourly, family="b")
+    assert ledger.summary("b").effective == 1
+
+
+def test_the_spread_of_sharpe_ratios_is_told_for_any_period(ledger: TrialLedger) -> None:
+    """By the definition: over k periods means grow k-fold and variances too, so the ratio's variance grows k-fold."""
+    for seed in range(4):
+        ledger.record(kind="backtest", name=str(seed), recorded_ns=seed, returns=returns(seed))
+    told = ledger.summary()
+    assert told.variance_per(24 * 3600 * 10**9) == pytest.approx(24 * told.sharpe_variance)
+    assert np.isnan(TrialLedger().summary().variance_per(1))
+
+
 def test_what_is_no_trial_is_refused(tmp_path: Path, ledger: TrialLedger) -> None:
     with pytest.raises(InvalidInput, match="JSON"):
         ledger.record(kind="train", name="x", recorded_ns=0, parameters={"model": object()})
