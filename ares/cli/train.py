@@ -227,7 +227,8 @@ def _show(values: dict[str, Any]) -> None:
     if "net_per_bet" in values:
         lines.add_row("mean net return of a bet", f"{values['net_per_bet']:+.4%}")
     if values["deflated_sharpe"] is not None:
-        lines.add_row(f"deflated Sharpe ratio, {counted(values)}", f"{values['deflated_sharpe']:.3f}")
+        label = f"deflated Sharpe ratio, {counted(values)}"
+        lines.add_row(label, f"{values['deflated_sharpe']:.3f}")
     if values["suspected_leak"]:
         lines.add_row("placebo", "[bold red]suspected leak: the skill hangs on one bar[/bold red]")
     lines.add_row("model", values["model"])
