@@ -31,6 +31,7 @@ __all__ = [
     "Event",
     "FillBooked",
     "Funding",
+    "FuturesStatistics",
     "Intent",
     "LinkChanged",
     "MarkPrice",
@@ -101,6 +102,13 @@ class Funding(_Event, frozen=True, kw_only=True, tag=True):
     amount: Decimal | None = None
 
 
+class FuturesStatistics(_Event, frozen=True, kw_only=True, tag=True):
+    """The venue published statistics at `ts_event`. values: by the names of `ares.market.FUTURES_STATISTICS`."""
+
+    symbol: str
+    values: dict[str, float]
+
+
 class OrderUpdate(_Event, frozen=True, kw_only=True, tag=True):
     """The state of one of our orders as the venue reports it."""
 
@@ -165,6 +173,7 @@ Event = (
     | BookTop
     | AggTrades
     | Funding
+    | FuturesStatistics
     | OrderUpdate
     | FillBooked
     | VenueSnapshot

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "FUTURES_STATISTICS",
     "KLINE_COLUMNS",
     "REQUIRED_COLUMNS",
     "AggTrade",
@@ -39,6 +40,17 @@ KLINE_COLUMNS = (
     "close_time",
 )
 """Columns of a klines frame. Index: `open_time`, datetime64[ns, UTC]. Only `REQUIRED_COLUMNS` must be there."""
+
+FUTURES_STATISTICS = (
+    "funding_rate",  # fraction of notional per funding interval; positive: longs pay
+    "mark_price",  # quote per base
+    "index_price",  # quote per base
+    "open_interest",  # base
+    "long_short_ratio",  # accounts long over accounts short
+    "top_long_short_ratio",  # the same among top traders
+    "taker_long_short_ratio",  # volume bought over volume sold by takers
+)
+"""What a futures venue publishes besides candles and trades: columns of a futures frame, names in its events."""
 
 _NAN = float("nan")
 

@@ -62,6 +62,7 @@ __all__ = [
     "Limits",
     "LiquidationView",
     "MarketData",
+    "MarketObserver",
     "MonitoringStage",
     "OpenTrade",
     "Reason",
@@ -91,6 +92,23 @@ class FeatureStream(Protocol):
     def fingerprint(self) -> str: ...
     def update(self, candle: Candle) -> FeatureRow:
         """Take one closed bar and give its row. Raises DataError when the bar is not newer than the last."""
+        ...
+
+
+@runtime_checkable
+class MarketObserver(Protocol):
+    """What a feature stream offers besides when its rows are made of more than candles."""
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """What it needs to be told: of agg_trades, book_top, futures."""
+        ...
+
+    def observe(self, event: Event) -> None:
+        """Take a market event of its symbol, or the market's `LinkChanged`.
+
+        What comes after a bar's `CandleClosed` never changes that bar's row.
+        """
         ...
 
 

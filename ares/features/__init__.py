@@ -10,7 +10,7 @@ __getattr__, __dir__ = lazy(
         "FeatureConfig": "ares.features.config",
         "FeatureNode": "ares.features.nodes",
         "FeatureOrchestrator": "ares.features.orchestrator",
-        "LiveSources": "ares.features.sources",
+        "LiveSources": "ares.features.live_sources",
         "warm": "ares.features.warm",
     },
 )

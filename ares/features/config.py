@@ -10,13 +10,17 @@ from attrs.validators import ge, in_
 
 from ares.errors import InvalidInput, unknown_name
 from ares.instruments import Interval
+from ares.market import FUTURES_STATISTICS
 
-__all__ = ["GROUPS", "AutoencoderConfig", "FeatureConfig", "WaveletCacheConfig", "WaveletConfig"]
+__all__ = ["GROUPS", "SOURCES", "AutoencoderConfig", "FeatureConfig", "WaveletCacheConfig", "WaveletConfig"]
 
 LEGACY_GROUPS = ("returns", "volatility", "trend", "momentum", "volume")
 ADVANCED_GROUPS = ("wavelet", "calendar", "flow", "futures", "levels", "patterns", "meta")
 AUTOENCODER_GROUPS = ("autoencoder",)
 GROUPS = (*LEGACY_GROUPS, *ADVANCED_GROUPS, *AUTOENCODER_GROUPS)
+
+SOURCES = ("agg_trades", "book_top", "futures", *FUTURES_STATISTICS)
+"""What features may read besides klines. `futures`: all statistics of a futures venue; their names: one of them."""
 
 HIGHER = {
     "1m": ("15m",), "3m": ("15m",), "5m": ("1h",), "15m": ("1h",), "30m": ("4h",), "1h": ("4h",),
@@ -59,6 +63,12 @@ def _known_groups(_: object, __: object, groups: tuple[str, ...] | None) -> None
             raise unknown_name("feature group", name, GROUPS)
 
 
+def _known_sources(_: object, __: object, sources: tuple[str, ...]) -> None:
+    for name in sources:
+        if name not in SOURCES:
+            raise unknown_name("feature source", name, SOURCES)
+
+
 @frozen(kw_only=True)
 class FeatureConfig:
     """Which features there are.
@@ -77,6 +87,7 @@ class FeatureConfig:
     include: tuple[str, ...] = ()  # more features by full name, such as "momentum.rsi_21@1d"
     exclude: tuple[str, ...] = ()  # shell patterns, such as "volume.*" or "*@4h"
     timeframes: tuple[str, ...] | None = None  # higher timeframes of the default set; None: one, by the base interval
+    sources: tuple[str, ...] = field(default=(), validator=_known_sources)  # besides klines; of `SOURCES`
     parallel: int = field(default=1, validator=in_(range(1, 65)))  # threads over which a long batch is split in time
 
     def enabled_groups(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from ares.features.plan import make_plan
 from ares.features.precompute import Precomputed, precompute
 from ares.features.registry import engine_inputs, select
 from ares.features.schema import Schema
+from ares.features.sources import input_columns, kinds_of
 from ares.features.stream import Stream
 from ares.instruments import Interval
 from ares.kernels.engine import advance
@@ -81,11 +82,16 @@ class FeatureOrchestrator:
     def schema(
         self,
         interval: Interval | str = "1h",
-        sources: Collection[str] = KLINE_SOURCES,
+        sources: Collection[str] | None = None,
         sr_levels: Sequence[float] = (),
     ) -> Schema:
-        """The features for bars of `interval` when `sources` are there. Raises InvalidInput when none are left."""
+        """The features for bars of `interval` when `sources`, names of input columns, are there.
+
+        None: all of a kline's, and those that the configuration names. Raises InvalidInput when none are left.
+        """
         interval = Interval.parse(interval)
+        if sources is None:
+            sources = {*KLINE_SOURCES, *input_columns(self.config.sources)}
         levels = tuple(float(x) for x in sr_levels)
         if not all(0.0 < x < float("inf") for x in levels):
             raise InvalidInput(f"price levels must be positive numbers: {levels}", sr_levels=levels)
@@ -142,9 +148,11 @@ class FeatureOrchestrator:
         agg_trades_df: pd.DataFrame | None = None,
         futures_df: pd.DataFrame | None = None,
         sr_levels: Sequence[float] | None = None,
+        *,
+        book_df: pd.DataFrame | None = None,
     ) -> pd.DataFrame:
         """The async verb of `compute`."""
-        return self.compute(klines_df, agg_trades_df, futures_df, sr_levels)
+        return self.compute(klines_df, agg_trades_df, futures_df, sr_levels, book_df=book_df)
 
     def compute(
         self,
@@ -159,7 +167,8 @@ class FeatureOrchestrator:
         """All features, one row a kline, indexed by open time and known at the close time; NaN until warm.
 
         klines_df: see `ares.market.KLINE_COLUMNS`; only open, high, low, close and volume are required.
-        agg_trades_df, futures_df, book_df: see `ares.features.sources`. sr_levels: price levels of your own.
+        agg_trades_df, futures_df, book_df: see `ares.features.sources`; columns of a source that the configuration
+        names and nothing was given for are NaN. sr_levels: price levels of your own.
         interval: None infers it. Raises: InvalidInput, DataError with the first offending row; nothing is repaired.
         """
         from ares.features.frames import read_bars, write_frame
@@ -172,7 +181,7 @@ class FeatureOrchestrator:
             bars.columns.update(book_columns(book_df, bars))
         if futures_df is not None:
             bars.columns.update(futures_columns(futures_df, bars))
-        schema = self.schema(bars.interval, bars.sources, sr_levels or ())
+        schema = self.schema(bars.interval, bars.sources | input_columns(self.config.sources), sr_levels or ())
         values = self._run(schema, bars)
         self._rows = bars.open_ns.size
         self._missing = dict(zip(schema.names, np.isnan(values).sum(axis=1).tolist(), strict=True))
@@ -234,6 +243,8 @@ class FeatureOrchestrator:
         agg_trades_df: pd.DataFrame | None = None,
         futures_df: pd.DataFrame | None = None,
         sr_levels: Sequence[float] | None = None,
+        *,
+        book_df: pd.DataFrame | None = None,
     ) -> FeatureOrchestrator:
         """Fit the autoencoder on these bars, which must all be training data, and return self.
 
@@ -245,7 +256,7 @@ class FeatureOrchestrator:
 
             self.autoencoder = None
             self._schemas.clear()
-            frame = self.compute(klines_df, agg_trades_df, futures_df, sr_levels)
+            frame = self.compute(klines_df, agg_trades_df, futures_df, sr_levels, book_df=book_df)
             self.autoencoder = fit_autoencoder(frame, self.config.autoencoder)
             self._schemas.clear()
             schema = self.current_schema
@@ -274,13 +285,15 @@ class FeatureOrchestrator:
     ) -> Stream:
         """A fresh stream for one symbol.
 
-        sources: names of the columns that its bars will carry. None: all of a kline's, until the first bar shows by its
-        NaNs which of them its venue does not provide; the schema is fixed from then on.
+        sources: names of the columns that its bars will carry. None: those of the configuration's `sources`, which the
+        stream gathers itself from the events it is told (`observe`), and all of a kline's, until the first bar shows by
+        its NaNs which of them its venue does not provide; the schema is fixed from then on.
         """
         interval = Interval.parse(interval)
-        chosen = KLINE_SOURCES if sources is None else sources
         _tell_when_compiling()
-        stream = Stream(self.schema, symbol, self.schema(interval, chosen, sr_levels), fixed=sources is not None)
+        schema = self.schema(interval, sources, sr_levels)
+        kinds = kinds_of(self.config.sources) if sources is None else frozenset[str]()
+        stream = Stream(self.schema, symbol, schema, fixed=sources is not None, kinds=kinds)
         self._streams[symbol, interval.name] = stream
         return stream
 

@@ -1,45 +1,67 @@
 """Other sources than klines, gathered into the bars: aggregated trades, best quotes, futures statistics.
 
-Each becomes input columns of the table. `LiveSources` gathers the same columns, with the same kernels, as events come.
+Each becomes input columns of the table. `ares.features.live_sources` gathers the same columns, with the same kernels,
+as events come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import define, field
 from numpy.typing import NDArray
 
 from ares.errors import DataError, InvalidInput, unknown_name
 from ares.features.catalogue.flow import LARGE
-from ares.instruments import Interval
 from ares.kernels.volume import BOOK_COLUMNS, FLOW_COLUMNS, gather_book, gather_trades, join_latest
-from ares.market import AggTrade
+from ares.market import FUTURES_STATISTICS
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ares.features.frames import Bars
 
-__all__ = ["FUTURES_COLUMNS", "LiveSources", "book_columns", "flow_columns", "futures_columns"]
+__all__ = [
+    "FUTURES_COLUMNS",
+    "book_columns",
+    "flow_columns",
+    "futures_columns",
+    "input_columns",
+    "kinds_of",
+    "longest_age_ns",
+]
 
 Columns = dict[str, NDArray[np.float64]]
 
 # column of the futures frame to the longest age, in hours, at which it still counts
-FUTURES_COLUMNS: dict[str, float] = {
-    "funding_rate": 24.0,
-    "mark_price": 8.0,
-    "index_price": 8.0,
-    "open_interest": 24.0,
-    "long_short_ratio": 24.0,
-    "top_long_short_ratio": 24.0,
-    "taker_long_short_ratio": 24.0,
-}
+FUTURES_COLUMNS: dict[str, float] = {name: 8.0 if name.endswith("_price") else 24.0 for name in FUTURES_STATISTICS}
 _HOUR_NS = 3_600_000_000_000
 _COUNT = FLOW_COLUMNS.index("flow_count")
 _EVER = (1 << 63) - 1
+
+
+def input_columns(sources: Collection[str]) -> frozenset[str]:
+    """The input columns that come from `sources`, names of `ares.features.config.SOURCES`."""
+    found: set[str] = set()
+    for name in sources:
+        if name == "agg_trades":
+            found.update(FLOW_COLUMNS)
+        elif name == "book_top":
+            found.update(BOOK_COLUMNS)
+        else:
+            found.update(f"futures_{x}" for x in (FUTURES_COLUMNS if name == "futures" else (name,)))
+    return frozenset(found)
+
+
+def kinds_of(sources: Collection[str]) -> frozenset[str]:
+    """The kinds of market events that `sources` are gathered from: agg_trades, book_top, futures."""
+    return frozenset(name if name in ("agg_trades", "book_top") else "futures" for name in sources)
+
+
+def longest_age_ns(name: str, interval_ns: int) -> int:
+    """How old a futures statistic may be at a bar's close; at least one bar."""
+    return max(int(FUTURES_COLUMNS[name] * _HOUR_NS), interval_ns)
 
 
 def _times(frame: pd.DataFrame, what: str) -> NDArray[np.int64]:
@@ -68,7 +90,8 @@ def flow_columns(trades: pd.DataFrame, bars: Bars) -> Columns:
     """Aggregated trades into bars. Columns: quantity (base), is_buyer_maker (bool), and time, unless it is the index.
 
     A bar that begins before the first trade is NaN. A bar without trades is quiet, all 0, when its kline has no volume;
-    when it has, its trades are missing: NaN. Raises InvalidInput, DataError.
+    when it has, its trades are missing: NaN. With a column `agg_id` its numbers must rise, and a bar in which they skip
+    one is NaN: trades are missing. Raises InvalidInput, DataError.
     """
     time = _times(trades, "aggTrades")
     quantity, maker = _need(trades, ("quantity", "is_buyer_maker"), "aggTrades")
@@ -79,7 +102,22 @@ def flow_columns(trades: pd.DataFrame, bars: Bars) -> Columns:
     since, until = (int(time[0]), _EVER) if time.size else (1, 0)
     gather_trades(time, quantity, maker != 0, since, until, bars.open_ns, bars.interval.ns, LARGE, out)
     out[:, (out[_COUNT] == 0) & (bars.columns["volume"] > 0)] = np.nan
+    if "agg_id" in trades.columns:
+        out[:, _with_gaps(trades, time, bars)] = np.nan
     return dict(zip(FLOW_COLUMNS, out, strict=True))
+
+
+def _with_gaps(trades: pd.DataFrame, time: NDArray[np.int64], bars: Bars) -> NDArray[np.int64]:
+    """Positions of the bars that hold a trade before which others are missing."""
+    step = np.diff(trades["agg_id"].to_numpy(dtype=np.int64))
+    wrong = np.flatnonzero(step < 1)
+    if wrong.size:
+        row = int(wrong[0]) + 1
+        raise DataError(f"aggTrades: agg_id in row {row} is not above the row before; sort, drop repetitions", row=row)
+    after = time[1:][step > 1]
+    at = np.searchsorted(bars.open_ns, after, side="right") - 1
+    inside = (at >= 0) & (after < bars.open_ns[at] + bars.interval.ns)
+    return np.unique(at[inside])
 
 
 def book_columns(quotes: pd.DataFrame, bars: Bars) -> Columns:
@@ -114,74 +152,6 @@ def futures_columns(frame: pd.DataFrame, bars: Bars) -> Columns:
             raise unknown_name("futures column", str(name), FUTURES_COLUMNS)
         value = np.ascontiguousarray(frame[name].to_numpy(dtype=np.float64, na_value=np.nan))
         out = np.empty(bars.open_ns.size)
-        most = max(int(FUTURES_COLUMNS[name] * _HOUR_NS), bars.interval.ns)
-        join_latest(time, value, close_ns, most, out)
+        join_latest(time, value, close_ns, longest_age_ns(name, bars.interval.ns), out)
         found[f"futures_{name}"] = out
     return found
-
-
-@define
-class LiveSources:
-    """Gathers a symbol's trades, quotes and futures statistics as they come, for `Stream.update(candle, columns)`.
-
-    One instance a symbol. Feed events in order of their time, then take the columns when the bar closes.
-    """
-
-    interval: Interval
-    _trades: list[tuple[int, float, bool]] = field(factory=list, init=False)
-    _quotes: list[tuple[int, float, float, float, float]] = field(factory=list, init=False)
-    _latest: dict[str, list[tuple[int, float]]] = field(factory=dict, init=False)
-    _first_trade_ns: int | None = field(default=None, init=False)
-
-    def trade(self, trade: AggTrade) -> None:
-        """One aggregated trade."""
-        if self._first_trade_ns is None:
-            self._first_trade_ns = trade.ts_ns
-        self._trades.append((trade.ts_ns, trade.quantity, trade.buyer_is_maker))
-
-    def quote(self, ts_ns: int, bid: float, bid_size: float, ask: float, ask_size: float) -> None:
-        """One change of the best quotes; sizes in base."""
-        self._quotes.append((ts_ns, bid, bid_size, ask, ask_size))
-
-    def published(self, name: str, ts_ns: int, value: float) -> None:
-        """A futures statistic (a column of `FUTURES_COLUMNS`) published at `ts_ns`."""
-        if name not in FUTURES_COLUMNS:
-            raise unknown_name("futures column", name, FUTURES_COLUMNS)
-        self._latest.setdefault(name, []).append((ts_ns, value))
-
-    def columns(self, open_ns: int, volume: float = 0.0) -> Mapping[str, float]:
-        """The input columns of the bar that opened at `open_ns` and has just closed; forgets what is over.
-
-        volume: the bar's own, base. When it has some and no trade came, trades were missed and their columns are NaN.
-        """
-        close_ns = open_ns + self.interval.ns
-        found: dict[str, float] = {}
-        opens = np.array([open_ns], np.int64)
-        if self._first_trade_ns is not None:
-            time = np.array([row[0] for row in self._trades], np.int64)
-            quantity = np.array([row[1] for row in self._trades])
-            maker = np.array([row[2] for row in self._trades], np.bool_)
-            out = np.empty((len(FLOW_COLUMNS), 1))
-            gather_trades(
-                time, quantity, maker, self._first_trade_ns, close_ns, opens, self.interval.ns, LARGE, out
-            )
-            if out[_COUNT, 0] == 0 and volume > 0:
-                out[:] = np.nan
-            found.update(zip(FLOW_COLUMNS, out[:, 0].tolist(), strict=True))
-        if self._quotes:
-            array = np.array(self._quotes)
-            time = np.array([row[0] for row in self._quotes], np.int64)
-            bid, bid_size, ask, ask_size = (np.ascontiguousarray(array[:, j]) for j in range(1, 5))
-            out = np.empty((len(BOOK_COLUMNS), 1))
-            gather_book(time, bid, bid_size, ask, ask_size, opens, self.interval.ns, out)
-            found.update(zip(BOOK_COLUMNS, out[:, 0].tolist(), strict=True))
-            before = [row for row in self._quotes if row[0] < close_ns]
-            self._quotes = before[-1:] + self._quotes[len(before) :]
-        self._trades = [row for row in self._trades if row[0] >= close_ns]
-        for name, rows in self._latest.items():
-            most = max(int(FUTURES_COLUMNS[name] * _HOUR_NS), self.interval.ns)
-            known = [row for row in rows if row[0] <= close_ns]
-            del rows[: max(len(known) - 1, 0)]
-            fresh = bool(known) and close_ns - known[-1][0] <= most
-            found[f"futures_{name}"] = known[-1][1] if fresh else float("nan")
-        return found

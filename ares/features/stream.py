@@ -9,6 +9,8 @@ import numpy as np
 
 from ares.clock import SystemClock
 from ares.errors import DataError, InvalidInput, ModelError, unknown_name
+from ares.events import Event
+from ares.features.live_sources import LiveSources
 from ares.features.schema import Schema
 from ares.instruments import Interval
 from ares.kernels.engine import advance
@@ -30,7 +32,10 @@ SchemaOf = Callable[[Interval, Collection[str], Sequence[float]], Schema]  # the
 class Stream:
     """The features of one symbol, one closed bar at a time. Bars may be missing; they may not be late or repeated."""
 
-    def __init__(self, schema_of: SchemaOf, symbol: str, schema: Schema, *, fixed: bool) -> None:
+    def __init__(
+        self, schema_of: SchemaOf, symbol: str, schema: Schema, *, fixed: bool, kinds: frozenset[str] = frozenset()
+    ) -> None:
+        """kinds: of market events that it gathers itself (`observe`): agg_trades, book_top, futures."""
         self._schema_of = schema_of
         self.symbol = symbol
         self.interval = schema.interval
@@ -38,6 +43,8 @@ class Stream:
         self._last_ns = -(1 << 62)
         self._latency_ns = 0
         self._fixed = fixed
+        self.kinds = kinds
+        self._gathered = LiveSources(schema.interval, kinds) if kinds else None
         self._bind(schema)
 
     def _bind(self, schema: Schema) -> None:
@@ -72,13 +79,22 @@ class Stream:
         """Identity of names, order, parameters and kernels; the `schema_id` of every row."""
         return self._schema.fingerprint
 
+    def observe(self, event: Event) -> None:
+        """Take a market event besides candles: trades, quotes, futures statistics, a lost link.
+
+        Only what `kinds` names is gathered; see `ares.features.live_sources` for what is late, repeated or missing.
+        Raises: DataError for a trade or quote that cannot be.
+        """
+        if self._gathered is not None:
+            self._gathered.observe(event)
+
     def update(self, candle: Candle, columns: Mapping[str, float] | None = None) -> FeatureRow:
         """Take one closed bar and give its row, known at the bar's close.
 
-        columns: the bar's values from other sources, as `ares.features.sources.LiveSources` gathers them; what a
-        stream's schema has and this lacks is NaN. Raises: DataError when the bar is not newer than the last one or
-        holds prices that cannot be; InvalidInput when it belongs to another symbol or interval. A refused bar changes
-        nothing.
+        columns: the bar's values from other sources, as `ares.features.LiveSources` gathers them; None: what was
+        observed. What a stream's schema has and this lacks is NaN. Raises: DataError when the bar is not newer than the
+        last one or holds prices that cannot be; InvalidInput when it belongs to another symbol or interval. A refused
+        bar changes nothing.
         """
         begun = _now_ns()
         open_ns = candle.open_ns
@@ -86,6 +102,8 @@ class Stream:
         if not self._fixed:
             self._fix_sources(candle)
         if self._extra:
+            if columns is None and self._gathered is not None:
+                columns = self._gathered.columns(open_ns, candle.volume)
             self._take(columns or {})
         advance(
             self._memory, self._table, self._state, self._inputs, self._number, self._table_out, 0, 0, 0,
@@ -169,6 +187,7 @@ class Stream:
             "memory": self._memory.copy(),
             "state": self._state.copy(),
             "tails": [state.copy() for state in self._tail_state],
+            "gathered": None if self._gathered is None else self._gathered.save_state(),
         }
 
     def load_state(self, saved: Mapping[str, Any]) -> None:
@@ -185,6 +204,8 @@ class Stream:
             )
         self._bind(schema)
         self._fixed = True
+        if self._gathered is not None and saved.get("gathered") is not None:
+            self._gathered.load_state(saved["gathered"])
         self.rows = int(saved["rows"])
         self._last_ns = int(saved["last_ns"])
         self._memory[:] = saved["memory"]

@@ -24,6 +24,7 @@ from ares.events import (
     Event,
     FillBooked,
     Funding,
+    FuturesStatistics,
     LinkChanged,
     MarkPrice,
     ModelActivated,
@@ -36,7 +37,6 @@ from ares.events import (
     Wake,
 )
 from ares.instruments import Instrument, Interval
-from ares.market import FundingRate, Ticker
 from ares.orders import OrderStatus
 from ares.pipeline.custody import Custody
 from ares.pipeline.decide import Decider
@@ -101,7 +101,8 @@ class Desk:
             CandleClosed: self._on_candle,
             MarkPrice: self._on_mark,
             BookTop: self._on_book_top,
-            AggTrades: self._on_agg_trades,
+            AggTrades: self._on_observed,
+            FuturesStatistics: self._on_observed,
             Funding: self._on_funding,
             OrderUpdate: self._on_order,
             FillBooked: self._on_fill,
@@ -150,6 +151,11 @@ class Desk:
         """The instrument as the venue described it; None before the first snapshot."""
         return self._seats[symbol].instrument
 
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Kinds of market events that the features need besides candles: of agg_trades, book_top, futures."""
+        return frozenset[str]().union(*(seat.kinds for seat in self._seats.values()))
+
     def history_needed(self, symbol: str) -> int:
         """Closed bars that make the symbol's features warm and independent of where history began."""
         stream = self._seat(symbol).stream
@@ -196,6 +202,7 @@ class Desk:
 
     def _on_mark(self, out: Outbox, event: MarkPrice) -> None:
         seat = self._seat(event.symbol)
+        seat.observe(event)
         if event.price == seat.mark:
             return
         seat.mark = event.price
@@ -208,24 +215,16 @@ class Desk:
 
     def _on_book_top(self, out: Outbox, event: BookTop) -> None:
         seat = self._seat(event.symbol)
-        seat.ticker = Ticker(
-            symbol=event.symbol,
-            ts_ns=event.ts_event,
-            bid=event.bid,
-            ask=event.ask,
-            bid_quantity=event.bid_quantity,
-            ask_quantity=event.ask_quantity,
-            last=seat.ticker.last if seat.ticker is not None else (event.bid + event.ask) / 2,
-        )
+        seat.observe(event)
+        seat.quoted(event)
 
-    def _on_agg_trades(self, out: Outbox, event: AggTrades) -> None:
-        self._seat(event.symbol)  # kept for outside stages; the first feature set reads candles only
+    def _on_observed(self, out: Outbox, event: AggTrades | FuturesStatistics) -> None:
+        self._seat(event.symbol).observe(event)
 
     def _on_funding(self, out: Outbox, event: Funding) -> None:
         seat = self._seat(event.symbol)
-        seat.funding = FundingRate(
-            symbol=event.symbol, ts_ns=event.ts_event, rate=event.rate, mark_price=event.mark_price
-        )
+        seat.observe(event)
+        seat.funded(event)
         if event.amount is not None:
             self._ledger().book_funding(seat.known_instrument(), amount=event.amount)
             trade = self.custody.trades.get(event.symbol)
@@ -327,6 +326,8 @@ class Desk:
             out.alert("model.replaced", symbol, model=event.sha256)
 
     def _on_link(self, out: Outbox, event: LinkChanged) -> None:
+        for seat in self._seats.values():
+            seat.observe(event)
         if event.up:
             self.guard.release(f"link:{event.link}")
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import define
 
 from ares.errors import InvalidInput
+from ares.events import BookTop, Event, Funding
 from ares.instruments import Instrument
 from ares.market import Candle, FundingRate, MarketView, Ticker
 from ares.protocols import AnalysisResult, FeatureRow, FeatureStream
@@ -28,6 +29,35 @@ class Seat:
     analysis: AnalysisResult | None = None
     dirty: bool = False  # something the monitor looks at has changed since its last look
     looked_ns: int | None = None
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Kinds of market events that the features are made of besides candles: agg_trades, book_top, futures."""
+        return frozenset(getattr(self.stream, "kinds", ()))
+
+    def observe(self, event: Event) -> None:
+        """Tell the features of a market event, if they listen to any."""
+        hear = getattr(self.stream, "observe", None)
+        if hear is not None:
+            hear(event)
+
+    def quoted(self, event: BookTop) -> None:
+        """The best quotes changed."""
+        self.ticker = Ticker(
+            symbol=event.symbol,
+            ts_ns=event.ts_event,
+            bid=event.bid,
+            ask=event.ask,
+            bid_quantity=event.bid_quantity,
+            ask_quantity=event.ask_quantity,
+            last=self.ticker.last if self.ticker is not None else (event.bid + event.ask) / 2,
+        )
+
+    def funded(self, event: Funding) -> None:
+        """Funding settled."""
+        self.funding = FundingRate(
+            symbol=event.symbol, ts_ns=event.ts_event, rate=event.rate, mark_price=event.mark_price
+        )
 
     def known_instrument(self) -> Instrument:
         """The instrument. Raises InvalidInput before the venue's first snapshot."""

@@ -11,8 +11,8 @@ import pytest
 
 from ares.errors import DataError, InvalidInput
 from ares.features.config import FeatureConfig
+from ares.features.live_sources import LiveSources
 from ares.features.orchestrator import FeatureOrchestrator
-from ares.features.sources import LiveSources
 from ares.instruments import Interval
 from ares.market import AggTrade
 from tests.features.real import candles_of
@@ -201,8 +201,9 @@ def test_live_gathering_gives_the_batch_columns(trades: pd.DataFrame, minutes: p
     schema = features.current_schema
     stream = features.stream("APEUSDT", "5m", sources=schema.sources)
     live = LiveSources(Interval.parse("5m"))
-    events = [(t.value, "trade", (q, m)) for t, q, m in zip(
-        pd.DatetimeIndex(trades.time).as_unit("ns"), trades.quantity, trades.is_buyer_maker, strict=True)]  # fmt: skip
+    times = pd.DatetimeIndex(trades.time).as_unit("ns").asi8
+    rows_of = zip(times, trades.agg_id, trades.quantity, trades.is_buyer_maker, strict=True)
+    events = [(int(t), "trade", (n, q, m)) for t, n, q, m in rows_of]
     for name in frame.columns:
         events += [(t.value, name, v) for t, v in frame[name].dropna().items()]
     events.sort(key=lambda event: event[0])
@@ -212,8 +213,8 @@ def test_live_gathering_gives_the_batch_columns(trades: pd.DataFrame, minutes: p
         while at < len(events) and events[at][0] <= candle.close_ns:
             ns, kind, value = events[at]
             if kind == "trade":
-                live.trade(AggTrade(symbol="APEUSDT", agg_id=at, ts_ns=ns, price=1.0, quantity=value[0],
-                                    buyer_is_maker=bool(value[1])))  # fmt: skip
+                live.trade(AggTrade(symbol="APEUSDT", agg_id=int(value[0]), ts_ns=ns, price=1.0, quantity=value[1],
+                                    buyer_is_maker=bool(value[2])))  # fmt: skip
             else:
                 live.published(kind, ns, value)
             at += 1
