@@ -14,11 +14,13 @@ from ares.analyst.health import HEALTH_COLUMNS
 from ares.analyst.technical import TECHNICAL_COLUMNS
 from ares.errors import InvalidInput, ModelError, unknown_name
 from ares.models import registry
+from ares.models.autoencoder import Autoencoder
 from ares.models.bundle import Bundle
 from ares.values import FeatureRow
 
 __all__ = ["ActiveModel", "Places", "places_of", "read_model"]
 
+Floats = NDArray[np.float64]
 VOLATILITY = "volatility.ewma_128"  # read when there is no model to name another column
 
 
@@ -65,11 +67,20 @@ class Places:
     """Where the columns stand in rows of one schema."""
 
     volatility: int
-    model: NDArray[np.int64]
+    model: NDArray[np.int64]  # among the row's values and, after them, the autoencoder's columns
     required: NDArray[np.int64]  # positions in the model's row
     regime: NDArray[np.int64] | None
     health: tuple[tuple[str, int], ...]
     technical: tuple[tuple[str, int], ...]
+    autoencoder: Autoencoder | None = None  # the model's own
+    encoded: NDArray[np.int64] | None = None  # the autoencoder's inputs
+
+    def of(self, values: Floats) -> Floats:
+        """What the model reads of a row's values, (columns,)."""
+        if self.autoencoder is None:
+            return np.asarray(values[self.model])
+        codes = self.autoencoder.of_row(values[self.encoded])
+        return np.asarray(np.concatenate([values, codes])[self.model])
 
 
 def read_model(model: Any) -> registry.Loaded:
@@ -92,12 +103,16 @@ def places_of(model: ActiveModel | None, row: FeatureRow) -> Places:
     index = {name: i for i, name in enumerate(row.names)}
     columns: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
+    encoder: Autoencoder | None = None
     if model is not None:
         wanted = model.manifest.record.fingerprint
         named = bool(row.schema_id) and not row.schema_id.startswith("frame:")
         foreign = wanted is not None and named and row.schema_id != wanted
         columns, required = model.dual.columns, model.dual.required
-        missing = [name for name in columns if name not in index]
+        encoder = model.dual.bundle.get("autoencoder")
+        missing = [name for name in (encoder.inputs if encoder is not None else ()) if name not in index]
+        index |= {name: len(row.names) + i for i, name in enumerate(encoder.names if encoder is not None else ())}
+        missing += [name for name in columns if name not in index]
         if foreign or missing or row.interval != model.interval:
             raise ModelError(
                 f"model {model.model_id} reads {model.interval} features {wanted}, this row is of {row.interval} "
@@ -118,4 +133,6 @@ def places_of(model: ActiveModel | None, row: FeatureRow) -> Places:
         regime=None if regime is None else np.array([index[c] for c in regime.spec.columns], dtype=np.int64),
         health=tuple((c, index[c]) for c in HEALTH_COLUMNS if c in index),
         technical=tuple((c, index[c]) for c in TECHNICAL_COLUMNS if c in index),
+        autoencoder=encoder,
+        encoded=None if encoder is None else np.array([index[c] for c in encoder.inputs], dtype=np.int64),
     )

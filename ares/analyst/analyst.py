@@ -89,14 +89,15 @@ class Analyst:
         places, symbol = self._where(row), self._symbol(given.symbol)
         known = row.ready and self.config.enable_feature_engineering
         volatility = float(row.values[places.volatility]) if known else _NAN
+        x = places.of(row.values)
         new = row.open_ns > symbol.last_open_ns
         if new:
             symbol.last_open_ns = row.open_ns
-            self._move_on(given, symbol, places, volatility)
-        result = self._opinion(given, symbol, places, volatility, new)
+            self._move_on(given, symbol, x, volatility)
+        result = self._opinion(given, symbol, places, x, volatility, new)
         limit = self.config.max_results
         self._results.setdefault(given.symbol, deque(maxlen=limit)).append(result)
-        kept = (result.now_ns, result.model_id, row.values[places.model])
+        kept = (result.now_ns, result.model_id, x)
         self._rows.setdefault(given.symbol, deque(maxlen=limit)).append(kept)
         return result
 
@@ -224,7 +225,7 @@ class Analyst:
             found = self._places[row.schema_id] = places_of(self._model, row)
         return found
 
-    def _move_on(self, given: AnalysisInput, symbol: Memory, places: Places, volatility: float) -> None:
+    def _move_on(self, given: AnalysisInput, symbol: Memory, x: NDArray[np.float64], volatility: float) -> None:
         """Take in a new closed bar."""
         row, candle = given.row, given.market.candle
         if candle is not None and candle.open_ns == row.open_ns:
@@ -232,10 +233,16 @@ class Analyst:
             if symbol.vigilance is not None:
                 symbol.vigilance.bar(candle)
         if row.ready and symbol.vigilance is not None:
-            symbol.vigilance.row(row.values[places.model])
+            symbol.vigilance.row(x)
 
     def _opinion(
-        self, given: AnalysisInput, symbol: Memory, places: Places, volatility: float, new: bool
+        self,
+        given: AnalysisInput,
+        symbol: Memory,
+        places: Places,
+        x: NDArray[np.float64],
+        volatility: float,
+        new: bool,
     ) -> AnalysisResult:
         config, row, model = self.config, given.row, self._model
         step = row.known_ns - row.open_ns
@@ -243,13 +250,13 @@ class Analyst:
         multiples = (model.target, model.stop) if model is not None else (config.target_multiple, config.stop_multiple)
         target, stop = barrier_widths(volatility, horizon, *multiples)
         regime = self._regime(row, symbol, places, new)
-        judged, reasons = self._judge(given, symbol, places, volatility)
+        judged, reasons = self._judge(given, symbol, places, x, volatility)
         side, factor = 0, 1.0
         if judged is not None and model is not None:
             side = int(judged.side[0])
             if new and symbol.vigilance is not None:
                 symbol.vigilance.bet(side, target, stop, float(judged.confidence[0]))
-            refused, factor = self._refusals(given, symbol, model, judged, target, stop, row.values[places.model])
+            refused, factor = self._refusals(given, symbol, model, judged, target, stop)
             reasons += refused
             if any(reason.code in _REFUSALS for reason in refused):
                 side = 0
@@ -280,7 +287,7 @@ class Analyst:
         )
 
     def _judge(
-        self, given: AnalysisInput, symbol: Memory, places: Places, volatility: float
+        self, given: AnalysisInput, symbol: Memory, places: Places, x: NDArray[np.float64], volatility: float
     ) -> tuple[Judgement | None, tuple[Reason, ...]]:
         """The model's judgement, or None and why there is none."""
         config, row, model = self.config, given.row, self._model
@@ -292,9 +299,8 @@ class Analyst:
             return None, (Reason(code="model.none"),)
         if model.expires_ns is not None and row.known_ns > model.expires_ns:
             return None, (Reason(code="model.expired", numbers={"hours": (row.known_ns - model.expires_ns) / 3.6e12}),)
-        if not row.ready and not np.isfinite(row.values[places.model][places.required]).all():
+        if not row.ready and not np.isfinite(x[places.required]).all():
             return None, (Reason(code="row.not_ready"),)
-        x = row.values[places.model]
         missing = np.flatnonzero(np.isnan(x[places.required]))
         if missing.size:
             names = [model.dual.required[i] for i in missing[:3]]
@@ -313,7 +319,6 @@ class Analyst:
         judged: Judgement,
         target: float,
         stop: float,
-        x: NDArray[np.float64],
     ) -> tuple[tuple[Reason, ...], float]:
         """What speaks against the bet or for a smaller one, and the share of the usual size that is left."""
         row, candle = given.row, given.market.candle

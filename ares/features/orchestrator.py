@@ -28,10 +28,10 @@ from ares.log import get_logger
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ares.features.autoencoder import Autoencoder
     from ares.features.cache import FeatureCache
     from ares.features.frames import Bars
     from ares.features.precompute import Frames
+    from ares.models.autoencoder import Autoencoder
 
 __all__ = ["FeatureOrchestrator", "Schema"]
 

@@ -18,6 +18,7 @@ _KINDS = {
     "lower_bound": ("ares.models.abstention", "LowerBound"),
     "regime": ("ares.models.regime", "RegimeModel"),
     "drift_reference": ("ares.models.reference", "DriftReference"),
+    "autoencoder": ("ares.models.autoencoder", "Autoencoder"),
     "bundle": ("ares.models.bundle", "Bundle"),
 }
 

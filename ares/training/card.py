@@ -118,10 +118,20 @@ def _data(model: TrainedModel, symbol: str) -> Section:
             ("costs of a round trip", f"{bet.costs.round_trip:.4%} and funding"),
             ("mean share of its life that a label has to itself", f"{data.uniqueness:.3f}"),
             ("features", f"{len(data.columns)}, fingerprint {data.fingerprint}"),
+            ("autoencoder", _autoencoder(model)),
             ("parts", ", ".join(sorted(model.bundle.parts))),
             ("model id", model.model_id),
         ),
     )
+
+
+def _autoencoder(model: TrainedModel) -> str:
+    encoder = model.data.autoencoder
+    if encoder is None:
+        return "none of the model's own"
+    codes, inputs = int(encoder.widths[encoder.bottleneck]), len(encoder.inputs)
+    where = f"the first {model.data.head:,} bars"
+    return f"{codes} codes of {inputs} features; fitted on {encoder.rows:,} rows of {where}, frozen for all blocks"
 
 
 def _folds(model: TrainedModel) -> Section:

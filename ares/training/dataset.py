@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from ares.errors import InvalidInput, TooShort, unknown_name
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.instruments import Interval
 from ares.kernels import barriers
+from ares.models.autoencoder import Autoencoder
 from ares.training.labels import BarrierConfig, Labels, cusum, interval_ns, triple_barrier
 
-__all__ = ["Bets", "Dataset", "TrainConfig", "make_dataset"]
+__all__ = ["Bets", "Dataset", "TrainConfig", "limited", "make_dataset"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -83,6 +85,7 @@ class Dataset:
     last: Ints = field(repr=False)  # ... and ends
     uniqueness: float  # mean share of its life that a label has to itself
     fingerprint: str  # of the features
+    autoencoder: Autoencoder | None  # made its columns of the features; fitted on the first training window. None: off
     interval: Interval
     bars: int  # of the klines
     dropped: dict[str, int]  # rows left out, by reason
@@ -147,18 +150,24 @@ def make_dataset(
     funding: rates by settlement time; None: the assumed rate, charged to both sides. table: features computed before,
     of the same klines and orchestrator. head: klines of the first training window, which alone decide what columns
     there are and which of them are required; None: the warm-up and `first_share` of the rest.
+    When the features enable an autoencoder and bring none that is fitted, one is fitted on that window, its columns
+    join the features' from the first row to the last, and it belongs to every model trained on these rows.
     Raises: InvalidInput, TooShort, DataError.
     """
     made = features.compute(klines, interval=interval) if table is None else table
     step = Interval.parse(interval) if interval is not None else Interval.of_ns(interval_ns(klines))
     if not made.index.equals(klines.index):
         raise InvalidInput("features and klines must have the same open times", rows=len(made))
+    first = _head(len(made), features.warmup, config) if head is None else head
     names = tuple(str(name) for name in made.columns)
     if config.volatility not in names:
         raise unknown_name("feature", config.volatility, names)
     values = made.to_numpy(dtype=np.float64)
     warm = np.arange(len(made)) >= features.warmup
-    first = _head(len(made), features.warmup, config) if head is None else head
+    encoder = _autoencoder(made.iloc[:first], features, config)
+    if encoder is not None:
+        at = [names.index(name) for name in encoder.inputs]
+        values, names = np.hstack([values, encoder.of_rows(values[:, at])]), (*names, *encoder.names)
     sigma = np.where(warm, values[:, names.index(config.volatility)], np.nan)
     kept, required = _columns(values[:first][warm[:first]], names, config.max_missing)
     if not kept:
@@ -197,6 +206,7 @@ def make_dataset(
         last=sides.last,
         uniqueness=float(sides.uniqueness().mean()),
         fingerprint=features.fingerprint,
+        autoencoder=encoder,
         interval=step,
         bars=len(klines),
         dropped=dropped,
@@ -205,6 +215,25 @@ def make_dataset(
 
 def _head(bars: int, warmup: int, config: TrainConfig) -> int:
     return min(warmup, bars) + int(max(bars - warmup, 0) * config.first_share)
+
+
+def _autoencoder(made: pd.DataFrame, features: FeatureOrchestrator, config: TrainConfig) -> Autoencoder | None:
+    """One fitted on these rows; None when it is switched off, or when the features hold a fitted one's columns."""
+    if features.autoencoder is not None or "autoencoder" not in features.config.enabled_groups():
+        return None
+    from ares.features.autoencoder import fit_autoencoder
+
+    with limited(config.threads):
+        return fit_autoencoder(made, features.config.autoencoder)
+
+
+def limited(threads: int | None) -> AbstractContextManager[Any]:
+    """Fits inside it use at most so many threads; None leaves it to the library."""
+    if threads is None:
+        return nullcontext()
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(threads)  # type: ignore[no-any-return]
 
 
 def _uniqueness(first: Ints, last: Ints, bars: int) -> Floats:

@@ -8,7 +8,6 @@ timing, meta, calibration, lower bound and threshold were all fixed before the b
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,11 @@ from ares.errors import TooShort
 from ares.models.abstention import LowerBound
 from ares.models.calibrators import Calibrator
 from ares.training.calibration import fit_calibrator, fit_lower_bound
-from ares.training.dataset import Dataset, TrainConfig
+from ares.training.dataset import Dataset, TrainConfig, limited
 from ares.training.out_of_fold import OutOfFold, fit_weighted
 from ares.training.splits import WalkForward
 
-__all__ = ["CALIBRATED_FROM", "Estimators", "OutOfSample", "Progress", "horizon_cost", "limited", "walk_forward"]
+__all__ = ["CALIBRATED_FROM", "Estimators", "OutOfSample", "Progress", "horizon_cost", "walk_forward"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -99,15 +98,6 @@ class OutOfSample:
         frame = pd.DataFrame({name: value[at] for name, value in values.items()}, index=index)
         frame["t1"] = pd.DatetimeIndex(bets.t1[at], tz="UTC")
         return frame
-
-
-def limited(threads: int | None) -> AbstractContextManager[Any]:
-    """Fits inside it use at most so many threads; None leaves it to the library."""
-    if threads is None:
-        return nullcontext()
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(threads)  # type: ignore[no-any-return]
 
 
 def horizon_cost(config: TrainConfig, step_ns: int) -> float:

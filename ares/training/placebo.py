@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from ares.analyst.dual_model import lean_of
 from ares.errors import TooShort
-from ares.training.dataset import Dataset, TrainConfig
-from ares.training.folds import Estimators, limited, walk_forward
+from ares.training.dataset import Dataset, TrainConfig, limited
+from ares.training.folds import Estimators, walk_forward
 from ares.training.out_of_fold import fit_weighted
 from ares.training.reliability import Interval, auc, block_interval
 

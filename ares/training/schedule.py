@@ -34,9 +34,9 @@ from ares.instruments import Interval
 from ares.models import registry
 from ares.models.bundle import Bundle
 from ares.models.regime import RegimeModel
-from ares.training.dataset import Dataset, TrainConfig, klines_of, make_dataset
+from ares.training.dataset import Dataset, TrainConfig, klines_of, limited, make_dataset
 from ares.training.drift import reference_of
-from ares.training.folds import Estimators, OutOfSample, Progress, bases, calibrators, horizon_cost, limited
+from ares.training.folds import Estimators, OutOfSample, Progress, bases, calibrators, horizon_cost
 from ares.training.out_of_fold import OutOfFold, fit_weighted
 from ares.training.scores import Scores, score
 from ares.training.trainer import adapted, identified, record_of, regime_of, settings_for
@@ -227,6 +227,8 @@ class _Pass:
         self._regime = regime_of(own, self.config, self._regime)
         if self._regime is not None:
             parts["regime"] = self._regime
+        if data.autoencoder is not None:
+            parts["autoencoder"] = data.autoencoder
         lifetime = self.plan.lifetime if self.plan.lifetime is not None else 2 * self.plan.every
         settings = settings_for(own, self.config, base, prior)
         settings["expires_ns"] = start_ns + lifetime * data.interval.ns

@@ -20,7 +20,7 @@ from ares.models.adapters import adapt, storable
 from ares.models.bundle import Bundle
 from ares.models.regime import RegimeModel
 from ares.storage import sha256_bytes
-from ares.training.dataset import Dataset, TrainConfig, klines_of, make_dataset
+from ares.training.dataset import Dataset, TrainConfig, klines_of, limited, make_dataset
 from ares.training.drift import reference_of
 from ares.training.folds import (
     Estimators,
@@ -29,7 +29,6 @@ from ares.training.folds import (
     bases,
     calibrators,
     horizon_cost,
-    limited,
     walk_forward,
 )
 from ares.training.out_of_fold import fit_weighted
@@ -96,6 +95,8 @@ def train(
 
     klines: a klines frame or a tape (then `symbol` names its track). features: an orchestrator; None: the default set.
     side, timing, meta: unfitted scikit-learn classifiers; None: gradient boosting. config: see `TrainConfig`.
+    An autoencoder that they enable is fitted on the first training window, before any test block, and saved with the
+    model, which computes its columns itself: sessions give the model the same features without it.
     funding: settled rates by time; None: the assumed rate, charged to both sides. trials: configurations tried so far,
     this one included; it goes into the manifest. progress: called with (stage, done, in all).
     Raises: TooShort for too little history; InvalidInput, DataError.
@@ -173,6 +174,8 @@ def _refit(data: Dataset, found: OutOfSample, estimators: Estimators, config: Tr
     parts |= {"confidence_calibrator": second, "bound": bound, "reference": reference_of(data.X)}
     if regime is not None:
         parts["regime"] = regime
+    if data.autoencoder is not None:
+        parts["autoencoder"] = data.autoencoder
     return Bundle(parts=parts, settings=settings_for(data, config, base, prior))
 
 
@@ -231,6 +234,8 @@ def record_of(
     for name in ("side", "timing", "meta"):
         estimator = getattr(estimators, name)
         parameters[name] = None if estimator is None else _described(estimator)
+    encoder = data.autoencoder
+    parameters["autoencoder"] = None if encoder is None else {"key": encoder.key, "klines": data.head}
     return registry.TrainingRecord(
         fingerprint=data.fingerprint,
         trained_from_ns=int(data.t0[0]),

@@ -25,6 +25,7 @@ def models(ares: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_trading_begins_where_training_ended(ares: Run, models: Path) -> None:
     (manifest,) = Registry(models).manifests()
+    assert "autoencoder" in Registry(models).load(manifest.model_id).model, "the settings enable it"
     played = ares("backtest", "--bars", PLAYED, "--model", models, "--json").answer
     trained_to = pd.Timestamp(manifest.record.trained_to_ns, tz="UTC")
     assert pd.Timestamp(played["start"]) >= trained_to.floor("h")

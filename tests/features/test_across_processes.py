@@ -44,7 +44,7 @@ from ares.features.orchestrator import FeatureOrchestrator
 from tests.features.real import candles_of
 
 folder = Path(sys.argv[1])
-stream = FeatureOrchestrator(autoencoder=Autoencoder.load(folder)).stream("ETHUSDT", "1h")
+stream = FeatureOrchestrator(autoencoder=Autoencoder.load(folder / "autoencoder")).stream("ETHUSDT", "1h")
 with np.load(folder / "state.npz", allow_pickle=False) as stored:
     arrays = {name: stored[name] for name in ("memory", "state")}
     tails = [stored[f"tail_{i}"] for i in range(sum(name.startswith("tail_") for name in stored))]
@@ -104,7 +104,7 @@ def test_a_new_process_continues_with_the_same_bits(tmp_path: Path, bars: pd.Dat
     small = FeatureConfig(autoencoder=AutoencoderConfig(max_iterations=5))
     features = FeatureOrchestrator(small).fit(bars.iloc[:900])
     assert features.autoencoder is not None
-    features.autoencoder.save(tmp_path)
+    features.autoencoder.save(tmp_path / "autoencoder")
     stream = FeatureOrchestrator(autoencoder=features.autoencoder).stream("ETHUSDT", "1h")
     candles = candles_of(bars, "1h")
     for candle in candles[:1_111]:

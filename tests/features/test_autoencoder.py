@@ -104,8 +104,10 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path, fitted: FeatureOrchestr
     loaded = FeatureOrchestrator(fitted.config, autoencoder=Autoencoder.load(tmp_path))
     assert differences(loaded.compute(bars), fitted.compute(bars)) == []
     assert loaded.fingerprint == fitted.fingerprint
-    (tmp_path / "autoencoder.npz").write_bytes(b"not a model")
-    with pytest.raises(ModelError, match="damaged"):
+    content = bytearray((tmp_path / "weights.npy").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "weights.npy").write_bytes(content)
+    with pytest.raises(ModelError, match="altered"):
         Autoencoder.load(tmp_path)
 
 
