@@ -141,6 +141,7 @@ class BinanceExchange:
             "limits": self._rest.limits.status(now),
             "errors": dict(self._rest.errors),
             "throttled": self._rest.throttled,
+            "gate": self._rest.gate.status(),
             "unknown_fields": dict(self._rest.unknown.counts),
             "contracts": len(self._contracts.symbols),
             "streams": [{"kind": type(s).__name__, **s.status()} for s in self._streams],

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from ares.errors import InvalidInput, NotAuthorized, OutcomeUnknown, Retryable
+from ares.exchange.gate import MOST_AT_ONCE
 
 if TYPE_CHECKING:
     import httpx
@@ -25,6 +26,7 @@ __all__ = ["Answer", "HttpxWire", "LeanWire", "Wire"]
 
 _MOST_HEAD = 64 << 10
 _MOST_BODY = 8 << 20
+_PROTECTIVE = 4  # connections that are free for protective requests whatever the others do
 _IDLE = 20.0  # seconds after which a kept connection is not trusted any more
 _REST = 1.0  # seconds of idleness after which the loop is asked first whether the connection has ended meanwhile
 
@@ -177,8 +179,8 @@ def _unchunked(data: bytearray, at: int) -> bytes | None:
 class LeanWire:
     """Kept connections to one host. base: such as "https://host"; TLS is verified always."""
 
-    def __init__(self, base: str, *, most: int = 8) -> None:
-        """most: connections at once; further requests wait for one."""
+    def __init__(self, base: str, *, most: int = MOST_AT_ONCE + _PROTECTIVE) -> None:
+        """most: connections at once, some of them more than the gate lets through; further requests wait for one."""
         parts = urlsplit(base)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InvalidInput(f"no HTTP address: {base}")

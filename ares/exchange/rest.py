@@ -12,6 +12,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from ares.clock import Clock
 from ares.errors import AresError, DataError, NotAuthorized, OutcomeUnknown, Retryable
 from ares.exchange.config import BinanceConfig
+from ares.exchange.gate import Gate
 from ares.exchange.http import Answer, Wire
 from ares.exchange.limits import Limits, ServerClock
 from ares.exchange.signing import Signer, signer_for
@@ -43,6 +44,7 @@ class RestClient:
         self.unknown = UnknownFields()
         self.errors: Counter[str] = Counter()  # by class
         self.last_ok_ns = 0  # the last answer that was a success
+        self.gate = Gate(clock)
         self.throttled = 0  # -1008 so far
         self._calls: Counter[str] = Counter()  # answers read, by path
         self._wire = wire
@@ -115,21 +117,24 @@ class RestClient:
     # ------------------------------------------------------------ inside
 
     async def _send(self, request: Request) -> bytes:
-        now = self.clock.now_ns()
-        self.limits.take(request, now)
+        await self.gate.enter(request, self.config.timeout)
+        left = self.clock.now_ns()
         try:
-            answer = await self._exchange(request, now)
+            self.limits.take(request, left)
+            answer = await self._exchange(request, left)
         except AresError as error:
             self._count(error)
             if isinstance(error, OutcomeUnknown) and not request.places:
                 raise Retryable(error.message, path=request.path) from None
             raise
+        finally:
+            self.gate.leave(request)
         now = self.clock.now_ns()
         self.limits.heard(answer.headers, now)
         if 200 <= answer.status < 300 and not answer.body.startswith(b'{"code":-'):
             self.last_ok_ns = now
             return answer.body
-        raise self._refused(request, answer, now)
+        raise self._refused(request, answer, left, now)
 
     async def _exchange(self, request: Request, now: int) -> Answer:
         query = encode_params(request.params)
@@ -150,7 +155,7 @@ class RestClient:
         target = f"{request.path}?{query}" if query else request.path
         return await self._wire.send(request.method, target, headers, b"", self.config.timeout)
 
-    def _refused(self, request: Request, answer: Answer, now: int) -> AresError:
+    def _refused(self, request: Request, answer: Answer, left: int, now: int) -> AresError:
         if 300 <= answer.status < 400:
             error: AresError = NotAuthorized(f"{request.what}: the venue redirects elsewhere; never followed")
             self._count(error)
@@ -164,7 +169,9 @@ class RestClient:
         )
         if answer.status in (418, 429) and isinstance(error, Retryable):
             self.limits.told_to_wait(error.after or 1.0, now, banned=answer.status == 418)
-        self.throttled += error.facts.get("code") == -1008
+        if error.facts.get("code") == -1008:
+            self.throttled += 1
+            self.gate.concurrency.overloaded(left, now)
         self._count(error)
         return error
 
