@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ares.clock import Clock
-from ares.errors import AresError, DataError
+from ares.errors import AresError, DataError, Retryable
 from ares.events import AggTrades, CandleClosed, Event, LinkChanged, MarkPrice
 from ares.exchange.link import Connect, Link
 from ares.exchange.wire.streams import AggTradeFrame, BookTickerFrame, decode_frame, event_of, stream_names
@@ -28,6 +28,8 @@ _STALL = 5.0  # seconds without any frame: down; twice as long: a new connection
 _LATE_NS = 15_000_000_000  # a bar not told so long after its end is fetched
 _MUTE_NS = 10_000_000_000  # a symbol without a mark price for so long is mute
 _LOOK = 5.0  # seconds between two looks at what is overdue
+_STEP = 0.02  # seconds between two looks at who has spoken
+_SPEAK = 10.0  # seconds after the start in which every stream must have spoken
 
 Klines = Callable[[str, str, int], Awaitable["pd.DataFrame"]]
 
@@ -35,7 +37,8 @@ Klines = Callable[[str, str, int], Awaitable["pd.DataFrame"]]
 class MarketStream(AsyncIterator[Event]):
     """Events of some symbols. A slow reader gets the newest mark and quote, all trades in one event, and every candle.
 
-    Candles come once, in order and without gaps: a missing one is read by REST before a later one is told.
+    Candles come once, in order and without gaps: a missing one is read by REST before a later one is told. Nothing is
+    told before every connection and, when marks are wanted, every symbol's mark price has spoken.
     """
 
     def __init__(
@@ -55,12 +58,13 @@ class MarketStream(AsyncIterator[Event]):
         self._pending: OrderedDict[Hashable, Event] = OrderedDict()
         self._there = asyncio.Event()
         self._newest: dict[tuple[str, type], int] = {}  # order of the newest event told, by symbol and kind
-        self._symbols = symbols
+        self._symbols, self._base = symbols, base
         self._marked: dict[str, int] = {}  # when each symbol's mark price was heard last, ns
         self._marks_wanted = "mark_price" in kinds
         self._last_open: dict[str, int] = {}  # of the newest closed bar told or known before the stream began
         self._filling: dict[str, asyncio.Task[None]] = {}
         self._down: set[str] = set()
+        self._spoken = False  # every stream has, once
         self._told_ns = 0  # the newest venue time told
         self.bad: Counter[str] = Counter()  # frames that could not be used, by reason
         self.conflated = 0
@@ -82,6 +86,8 @@ class MarketStream(AsyncIterator[Event]):
             self._task = asyncio.ensure_future(self._look())
             for link in self.links:
                 link.start()
+        if not self._spoken:
+            await self._all_speak()
         while not self._pending:
             if self._closed:
                 raise StopAsyncIteration
@@ -108,6 +114,35 @@ class MarketStream(AsyncIterator[Event]):
         }
 
     # ------------------------------------------------------------ inside
+
+    def _silent(self) -> list[str]:
+        """What must speak and has not yet, in words."""
+        links = [f"the {link.name} connection" for link in self.links if link.last_frame_ns == 0]
+        marks = [f"the mark price of {s}" for s in self._symbols if self._marks_wanted and s not in self._marked]
+        return links + marks
+
+    async def _all_speak(self) -> None:
+        """Wait until every stream has been heard once. Raises DataError when one stays mute, Retryable when none opens.
+
+        Addresses that the venue has retired still connect and then say nothing, so a connection alone proves nothing.
+        """
+        try:
+            async with asyncio.timeout(_SPEAK):
+                while self._silent() and not self._closed:
+                    await asyncio.sleep(_STEP)
+        except TimeoutError:
+            mute, where = ", ".join(self._silent()), self._base
+            if not any(link.connects for link in self.links):
+                message = f"no market stream at {where} could be opened in {_SPEAK:g} s: check the network and try again"
+                raise Retryable(message, after=_SPEAK, address=where) from None
+            raise DataError(
+                f"mute for {_SPEAK:g} s after the start: {mute}. Nothing is traded on silence: check `environment` and"
+                f" `stream_url` ({where} must take the path /market) and that the symbols trade",
+                address=where,
+                silent=self._silent(),
+                unusable_frames=dict(self.bad),
+            ) from None
+        self._spoken = True
 
     async def _begin_after(self, symbol: str) -> int:
         """Open of the bar after which candles are told."""
