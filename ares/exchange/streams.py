@@ -133,7 +133,7 @@ class MarketStream(AsyncIterator[Event]):
         except TimeoutError:
             mute, where = ", ".join(self._silent()), self._base
             if not any(link.connects for link in self.links):
-                message = f"no market stream at {where} could be opened in {_SPEAK:g} s: check the network and try again"
+                message = f"no market stream at {where} opened in {_SPEAK:g} s: check the network and try again"
                 raise Retryable(message, after=_SPEAK, address=where) from None
             raise DataError(
                 f"mute for {_SPEAK:g} s after the start: {mute}. Nothing is traded on silence: check `environment` and"

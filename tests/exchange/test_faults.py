@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from ares.clock import SystemClock
-from ares.errors import NotAuthorized, OutcomeUnknown, Rejected, Retryable
+from ares.errors import DataError, NotAuthorized, OutcomeUnknown, Rejected, Retryable
 from ares.events import AggTrades, CandleClosed, FillBooked, LinkChanged, OrderUpdate, VenueSnapshot
 from ares.exchange import account_stream, link, streams
 from ares.exchange.binance import BinanceExchange
@@ -331,6 +331,37 @@ async def test_w3_a_fresh_connection_takes_over_without_a_break(
         assert heard.of(LinkChanged) == []
         ids = [t.agg_id for e in heard.of(AggTrades) for t in e.trades]
         assert ids == list(range(ids[0], ids[0] + len(ids)))
+        await stream.aclose()
+
+
+@pytest.mark.parametrize("mute", ["late at ethusdt@markPrice@1s count 9999", "stalled at *"])
+async def test_w10_nothing_is_told_before_every_stream_speaks_and_a_mute_one_ends_the_start(
+    make_venue: Make, monkeypatch: pytest.MonkeyPatch, mute: str
+) -> None:
+    monkeypatch.setattr(streams, "_SPEAK", 1.0)
+    venue = make_venue(f"{mute} for 60", speed=120.0)
+    async with in_process(venue, streams=("candles", "mark_price")) as exchange:
+        stream = exchange.stream_market([S], "1m")
+        with pytest.raises(DataError, match=r"the mark price of ETHUSDT.*stream_url") as caught:
+            await anext(stream)
+        spoke = "the market connection" not in str(caught.value.facts["silent"])
+        assert spoke is mute.startswith("late") and stream.links[0].connects
+        await stream.aclose()
+
+
+async def test_w10_a_stream_that_never_opens_is_worth_another_try(
+    make_venue: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "_SPEAK", 0.3)
+
+    async def refuse(url: str) -> link.Socket:
+        raise ConnectionError("no")
+
+    async with in_process(make_venue()) as exchange:
+        exchange._connect = refuse
+        stream = exchange.stream_market([S], "1m")
+        with pytest.raises(Retryable, match="check the network"):
+            await anext(stream)
         await stream.aclose()
 
 

@@ -14,7 +14,9 @@ from attrs import evolve
 pytest.importorskip("uvicorn")
 
 from ares.assembly import stages
+from ares.errors import DataError
 from ares.events import Submit
+from ares.exchange import streams
 from ares.exchange.binance import BinanceExchange
 from ares.exchange.config import BinanceConfig
 from ares.instruments import Side
@@ -124,6 +126,21 @@ async def test_the_seven_steps_over_sockets(fault: str) -> None:
         symbols=[S], interval="1m",
     )  # fmt: skip
     assert replay(journal.records(), fresh).identical
+
+
+async def test_w10_nothing_is_traded_on_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bars come, the mark price does not: the session does not begin, and no order is sent."""
+    monkeypatch.setattr(streams, "_SPEAK", 4.0)
+    tape = Tape.synthetic(S, "1m", bars=600, seed=3)
+    plan = FaultPlan([Fault.parse("late at ethusdt@markPrice@1s count 99999 for 600")])
+    venue = LocalVenue(
+        tape, accounts={KEY: (Secret(SECRET), Decimal(10_000))}, pace=Pace(speed=60.0), history=200, faults=plan
+    )
+    said = Counter[str]()
+    async with local(venue) as config, pipeline_on(config, MemoryJournal(), said) as pipeline:
+        with pytest.raises(DataError, match="mark price of ETHUSDT"):
+            await pipeline.run()
+    assert said["VenueSnapshot"] and not said["ENTRY"] and venue.orders_taken == 0
 
 
 async def test_what_was_filled_while_we_were_away_is_booked_after_a_restart() -> None:
