@@ -100,9 +100,10 @@ async def _fetch(
 
 
 async def _recent(symbols: list[str], interval: str, folder: Path, url: str | None) -> dict[str, int]:
+    from ares.cli.reach import remembering
     from ares.download import append_recent
     from ares.exchange.binance import BinanceExchange
     from ares.exchange.config import BinanceConfig
 
-    async with BinanceExchange(BinanceConfig(use_testnet=False, rest_url=url)) as source:
+    async with BinanceExchange(remembering(BinanceConfig(use_testnet=False, rest_url=url))) as source:
         return {name: await append_recent(source, name, interval, folder) for name in symbols}

@@ -133,6 +133,7 @@ def _binance(
 ) -> _Place:
     """Binance's market, public side only, in front of our own venue."""
     from ares.cli.market import DEFAULT_INTERVAL
+    from ares.cli.reach import remembering
     from ares.cli.screen import note
     from ares.errors import InvalidInput
     from ares.exchange.binance import BinanceExchange
@@ -143,7 +144,7 @@ def _binance(
         raise InvalidInput(f"{' and '.join(given)} goes with --exchange SIM: BINANCE brings its own market")
     length = Interval.parse(interval or DEFAULT_INTERVAL).name
     note(f"market data from {config.exchange.rest}")
-    source = BinanceExchange(evolve(config.exchange, api_key=None, api_secret=None))
+    source = BinanceExchange(remembering(evolve(config.exchange, api_key=None, api_secret=None)))
     return _Place(
         exchange=PaperExchange(source, symbols=[symbol], interval=length, config=config.backtest.venue),
         symbol=symbol,

@@ -47,12 +47,13 @@ def verify(
 
     The exit code is 0 when everything that was checked is well, 5 otherwise.
     """
+    from ares.cli.reach import remembering
     from ares.config import load_config
 
     chosen = load_config(config).exchange
     if rest_url is not None or stream_url is not None:
         chosen = evolve(chosen, rest_url=rest_url or chosen.rest_url, stream_url=stream_url or chosen.stream_url)
-    checks = asyncio.run(verify_exchange(chosen, symbol))
+    checks = asyncio.run(verify_exchange(remembering(chosen), symbol))
     bad = [c.name for c in checks if c.state == "failed"]
     if json:
         print_json({"ok": not bad, "checks": [{"name": c.name, "state": c.state, "found": c.found} for c in checks]})

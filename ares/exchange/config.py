@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from enum import Enum
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
+from attrs.converters import optional
 from attrs.validators import deep_iterable, ge, gt, in_, le, lt
 
 from ares.errors import InvalidInput
@@ -87,6 +89,7 @@ class BinanceConfig:
     quote_asset: str = "USDT"
     reserve: float = field(default=0.2, validator=[ge(0.0), lt(1.0)])  # of weight and order count, for protection
     allow_withdrawal_key: bool = False  # trade real money with a key that may also withdraw or transfer
+    ban_file: Path | None = field(default=None, converter=optional(Path))  # keeps a ban over a restart; None: in memory
     streams: tuple[str, ...] = field(  # of candles, mark_price, agg_trades, book_top
         default=("candles", "mark_price"), validator=deep_iterable(in_(_STREAMS))
     )

@@ -130,6 +130,7 @@ class Limits:
             "orders_used": {c.budget.seconds: c.at(now_ns) for c in self.orders},
             "paused_seconds": max(0.0, (self.paused_until_ns - now_ns) / _SECOND),
             "banned_seconds": max(0.0, (self.banned_until_ns - now_ns) / _SECOND),
+            "banned_until_ns": self.banned_until_ns,
             "refused": self.refused,
         }
 

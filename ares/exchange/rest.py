@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+import numpy as np
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
 from ares.clock import Clock
 from ares.errors import AresError, DataError, NotAuthorized, OutcomeUnknown, Retryable
+from ares.exchange.ban import BanFile
 from ares.exchange.config import BinanceConfig
 from ares.exchange.gate import Gate
 from ares.exchange.http import Answer, Wire
@@ -30,6 +32,7 @@ _log = get_logger("ares.exchange")
 _PROBES = 5
 _LOOK_EVERY = 50  # one in so many answers of a path is searched for fields that are new
 _RESYNC_NS = 600_000_000_000  # the clock's offset is measured anew every ten minutes
+_AFTER_BAN = 5.0  # seconds at most that a ban is kept longer than told, so that not all return at once
 _LONGEST_WAIT = 20.0  # seconds a read waits for the venue before the caller is told instead
 
 
@@ -39,7 +42,9 @@ class RestClient:
     def __init__(self, config: BinanceConfig, wire: Wire, clock: Clock) -> None:
         self.config = config
         self.clock = clock
-        self.limits = Limits(reserve=config.reserve)
+        self._bans = BanFile(config.ban_file, config.rest)
+        self.limits = Limits(reserve=config.reserve, banned_until_ns=self._bans.until_ns())
+        self._jitter = np.random.default_rng(clock.now_ns() % 2**32)
         self.time = ServerClock()
         self.unknown = UnknownFields()
         self.errors: Counter[str] = Counter()  # by class
@@ -168,12 +173,23 @@ class RestClient:
             now_ms=self.time.venue_ms(now),
         )
         if answer.status in (418, 429) and isinstance(error, Retryable):
-            self.limits.told_to_wait(error.after or 1.0, now, banned=answer.status == 418)
+            banned = answer.status == 418
+            late = float(self._jitter.uniform(0.0, _AFTER_BAN)) if banned else 0.0
+            self.limits.told_to_wait((error.after or 1.0) + late, now, banned=banned)
+            if banned:
+                self._keep_ban(now)
         if error.facts.get("code") == -1008:
             self.throttled += 1
             self.gate.concurrency.overloaded(left, now)
         self._count(error)
         return error
+
+    def _keep_ban(self, now: int) -> None:
+        """Write the ban down; without that it still holds in this process, and its loss is told."""
+        try:
+            self._bans.keep(self.limits.banned_until_ns, now)
+        except DataError as error:
+            self._count(error)
 
     def _count(self, error: AresError) -> None:
         self.errors[type(error).__name__] += 1

@@ -105,7 +105,7 @@ async def test_n6_a_ban_stops_everything(make_venue: Make) -> None:
         for work in (exchange.get_account(), exchange.create_order(S, "SELL", "MARKET", "0.5", reduce_only=True)):
             with pytest.raises(Retryable) as caught:
                 await work
-            assert 55 < (caught.value.after or 0) <= 60
+            assert 55 < (caught.value.after or 0) <= 65  # a little longer than told
         assert len(exchange._rest._wire._transport.requests) == asked
 
 

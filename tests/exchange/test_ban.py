@@ -1,0 +1,85 @@
+"""N6 over restarts: a ban holds for the next process too, and the status says until when."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ares.errors import DataError, Retryable
+from ares.exchange import rest
+from ares.exchange.ban import BanFile
+from ares.exchange.binance import BinanceExchange
+from ares.exchange.config import BinanceConfig
+from ares.simulation.server.in_process import VenueTransport
+
+from .conftest import Make, in_process
+
+S = 1_000_000_000
+
+
+async def test_n6_a_ban_holds_for_the_next_instance_and_the_status_shows_it(make_venue: Make, tmp_path: Path) -> None:
+    kept = tmp_path / "state" / "bans.json"
+    venue = make_venue("banned at GET /fapi/v1/depth for 60", speed=1.0)
+    async with in_process(venue, ban_file=kept) as exchange:
+        assert not kept.exists()  # nothing is written without a ban
+        with pytest.raises(Retryable):
+            await exchange.get_order_book("ETHUSDT")
+        until = exchange.get_exchange_status()["limits"]["banned_until_ns"]  # type: ignore[index]
+    assert 60 * S - 5 * S < until - time.time_ns() <= 65 * S
+    transport = VenueTransport(venue)
+    second = BinanceExchange(exchange.config, transport=transport)
+    assert second.get_exchange_status()["limits"]["banned_until_ns"] == until  # type: ignore[index]
+    with pytest.raises(Retryable, match="banned") as caught:
+        await second.__aenter__()
+    assert caught.value.facts["banned"] is True and transport.requests == []
+    other = BinanceConfig(rest_url="http://127.0.0.1:1", ban_file=kept)  # another venue is not meant
+    assert BinanceExchange(other).get_exchange_status()["limits"]["banned_until_ns"] == 0  # type: ignore[index]
+
+
+async def test_n6_a_ban_that_has_passed_is_over_and_forgotten(
+    make_venue: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest, "_AFTER_BAN", 0.0)
+    kept = tmp_path / "bans.json"
+    BanFile(kept, "http://localhost").keep(time.time_ns() - S, 0)
+    venue = make_venue("banned at GET /fapi/v1/depth for 60", speed=1.0)
+    async with in_process(venue, ban_file=kept) as exchange:
+        BanFile(kept, "https://elsewhere").keep(5 * S, 2 * S)
+        with pytest.raises(Retryable):
+            await exchange.get_order_book("ETHUSDT")
+    assert set(json.loads(kept.read_text())) == {"http://localhost"}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"x": 5}', b'{"x": {"until_ns": "soon", "until": ""}}', b"\xff"])
+def test_a_file_that_cannot_be_read_stops_the_start(tmp_path: Path, content: bytes) -> None:
+    kept = tmp_path / "bans.json"
+    kept.write_bytes(content)
+    with pytest.raises(DataError, match="delete it if no ban is running"):
+        BinanceExchange(BinanceConfig(ban_file=kept))
+
+
+async def test_a_ban_that_cannot_be_written_down_holds_in_this_process(make_venue: Make, tmp_path: Path) -> None:
+    venue = make_venue("banned at GET /fapi/v1/depth for 60", speed=1.0)
+    async with in_process(venue) as exchange:
+        exchange._rest._bans = BanFile(tmp_path / "folder", "http://localhost")
+        (tmp_path / "folder").mkdir()
+        for _ in range(2):
+            with pytest.raises(Retryable) as caught:
+                await exchange.get_order_book("ETHUSDT")
+            assert caught.value.facts["banned"] is True
+        assert exchange.get_exchange_status()["errors"]["DataError"] == 1  # type: ignore[index]
+
+
+def test_n6_the_command_line_remembers_in_its_data_folder(tmp_path: Path) -> None:
+    address = "http://127.0.0.1:9"  # nobody listens there: a request would say so
+    BanFile(tmp_path / "data" / "bans.json", address).keep(time.time_ns() + 100 * S, time.time_ns())
+    command = [sys.executable, "-m", "ares", "verify", "--json", "--rest-url", address]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ), timeout=60)
+    found = {c["name"]: c["found"] for c in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 5 and "banned this address" in found["connection and modes"]
