@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FUTURES_STATISTICS",
     "KLINE_COLUMNS",
+    "QUOTE_SLOT_NS",
     "REQUIRED_COLUMNS",
     "AggTrade",
     "Candle",
@@ -51,6 +52,9 @@ FUTURES_STATISTICS = (
     "taker_long_short_ratio",  # volume bought over volume sold by takers
 )
 """What a futures venue publishes besides candles and trades: columns of a futures frame, names in its events."""
+
+QUOTE_SLOT_NS = 250_000_000
+"""Best quotes change hundreds of times a second: features are told the last one of each such slot, live and on tape."""
 
 _NAN = float("nan")
 

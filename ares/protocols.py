@@ -7,7 +7,7 @@ The values that pass between stages live in `ares.values` and are offered here t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -150,7 +150,7 @@ class MonitoringStage(Protocol):
 
 # ---------------------------------------------------------------- exchanges
 
-_STREAMS = frozenset({"candles", "mark_price", "book_top", "agg_trades", "funding", "account"})
+_STREAMS = frozenset({"candles", "mark_price", "book_top", "agg_trades", "funding", "futures", "account"})
 
 
 @frozen(kw_only=True)
@@ -161,6 +161,7 @@ class Capabilities:
     trading: bool = True
     stop_orders: bool = True
     streams: frozenset[str] = field(default=frozenset({"candles"}), validator=deep_iterable(in_(_STREAMS)))
+    on_request: frozenset[str] = field(default=frozenset(), validator=deep_iterable(in_(_STREAMS)))  # told when asked
     real_money: bool = False
 
 
@@ -228,7 +229,16 @@ class Trading(Protocol):
 class Streams(Protocol):
     """Live events, as async iterators."""
 
-    def stream_market(self, symbols: Sequence[str], interval: str) -> AsyncIterator[Event]: ...
+    def stream_market(
+        self, symbols: Sequence[str], interval: str, kinds: Collection[str] = ()
+    ) -> AsyncIterator[Event]:
+        """Candles and what else `capabilities.streams` names.
+
+        kinds: what features need besides, of agg_trades, book_top, futures; see `capabilities.on_request`. Raises
+        InvalidInput for one that cannot be told. Only passed when a feature asks for it.
+        """
+        ...
+
     def stream_account(self) -> AsyncIterator[Event]: ...
 
 

@@ -101,7 +101,6 @@ class Backtester:
         Raises: DataError for data that cannot be played honestly; InvalidInput for arguments that cannot work.
         """
         tape = _tape(klines, symbol, interval, funding)
-        session = Session(tape, start=start, config=self.config.venue, instruments=instruments)
         stages = self._copies()
         desk = Desk(
             **stages,
@@ -109,6 +108,9 @@ class Backtester:
             interval=tape.interval.name,
             config=self.config.desk,
             records_limit=None,
+        )
+        session = Session(
+            tape, start=start, config=self.config.venue, instruments=instruments, kinds=desk.kinds
         )
         recorder = Recorder(desk)
         watchers: list[Observer] = [recorder, *([observer] if observer is not None else [])]

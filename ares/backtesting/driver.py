@@ -35,6 +35,7 @@ from ares.pipeline.execution import client_order_id
 from ares.pipeline.outcome import failed
 from ares.pipeline.outside import stage_answer
 from ares.pipeline.retraining import ModelSource, activation
+from ares.pipeline.seat import statistics_since
 from ares.protocols import AnalysisStage, TacticsStage
 from ares.simulation.session import Session
 
@@ -72,7 +73,12 @@ class Driver:
         """Tell the desk of the bars that closed before the session began."""
         for symbol in self.desk.symbols:
             wanted = self.history if self.history is not None else self.desk.history_needed(symbol)
-            for candle in self.session.history(symbol, wanted):
+            candles = self.session.history(symbol, wanted)
+            if candles and "futures" in self.desk.kinds:
+                since = statistics_since(candles[0].open_ns, self.desk.interval)
+                for event in self.session.statistics(symbol, since):
+                    self._handle(event)
+            for candle in candles:
                 now = self.session.now_ns
                 self._handle(CandleClosed(ts_event=candle.close_ns, ts_seen=now, candle=candle, history=True))
 

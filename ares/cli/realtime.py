@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 
 from ares.clock import SystemClock
@@ -21,9 +21,11 @@ class RealTimeExchange(SimulatedExchange):
         self._speed = speed
         self._machine = SystemClock()
 
-    def stream_market(self, symbols: Sequence[str], interval: str) -> AsyncIterator[Event]:
+    def stream_market(
+        self, symbols: Sequence[str], interval: str, kinds: Collection[str] = ()
+    ) -> AsyncIterator[Event]:
         """As the simulated exchange's, in the machine's time from the first event on."""
-        return self._paced(super().stream_market(symbols, interval))
+        return self._paced(super().stream_market(symbols, interval, kinds))
 
     async def _paced(self, stream: AsyncIterator[Event]) -> AsyncIterator[Event]:
         tape_began, we_began = self.session.now_ns, self._machine.now_ns()

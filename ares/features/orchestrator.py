@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ares.errors import InvalidInput
-from ares.features.config import FeatureConfig
+from ares.features.config import SOURCES, FeatureConfig
 from ares.features.nodes import FeatureNode, NodeTail, PrecomputedTail, Tail, bind
 from ares.features.operations import kernel_version
 from ares.features.plan import make_plan
@@ -167,8 +167,8 @@ class FeatureOrchestrator:
         """All features, one row a kline, indexed by open time and known at the close time; NaN until warm.
 
         klines_df: see `ares.market.KLINE_COLUMNS`; only open, high, low, close and volume are required.
-        agg_trades_df, futures_df, book_df: see `ares.features.sources`; columns of a source that the configuration
-        names and nothing was given for are NaN. sr_levels: price levels of your own.
+        agg_trades_df, futures_df, book_df: see `ares.features.sources`. When the configuration names sources, exactly
+        those count, as in a stream, and what was not given of them is NaN. sr_levels: price levels of your own.
         interval: None infers it. Raises: InvalidInput, DataError with the first offending row; nothing is repaired.
         """
         from ares.features.frames import read_bars, write_frame
@@ -181,7 +181,9 @@ class FeatureOrchestrator:
             bars.columns.update(book_columns(book_df, bars))
         if futures_df is not None:
             bars.columns.update(futures_columns(futures_df, bars))
-        schema = self.schema(bars.interval, bars.sources | input_columns(self.config.sources), sr_levels or ())
+        named = self.config.sources
+        sources = (bars.sources - input_columns(SOURCES)) | input_columns(named) if named else bars.sources
+        schema = self.schema(bars.interval, sources, sr_levels or ())
         values = self._run(schema, bars)
         self._rows = bars.open_ns.size
         self._missing = dict(zip(schema.names, np.isnan(values).sum(axis=1).tolist(), strict=True))

@@ -30,7 +30,7 @@ from ares.events import (
     WakeAt,
 )
 from ares.instruments import Interval
-from ares.market import candles_of
+from ares.market import Candle, candles_of
 from ares.pipeline.desk import Desk, DeskConfig
 from ares.pipeline.execution import client_order_id
 from ares.pipeline.journal import Journal, MemoryJournal
@@ -39,6 +39,7 @@ from ares.pipeline.outcome import failed
 from ares.pipeline.outside import stage_answer
 from ares.pipeline.recovery import incarnation_at, reconcile, recover
 from ares.pipeline.retraining import ModelSource, activation
+from ares.pipeline.seat import statistics_since
 from ares.protocols import AnalysisStage, Exchange, FeatureStage, MonitoringStage, TacticsStage
 
 __all__ = ["LiveTradingPipeline", "PipelineConfig"]
@@ -193,16 +194,18 @@ class LiveTradingPipeline:
             raise InvalidInput(f"{name} has no stop orders: a position could not be protected", exchange=name)
         resumed = len(self.journal) > 0
         restore = getattr(self.exchange, "restore", None)
+        kinds = self._kinds_to_ask()
         if resumed:
             recover(self.journal, self.desk)
             self._starts = self.journal.incarnations()
             if restore is not None:
-                await restore(self.journal.records(), self._client_id)
+                await restore(self.journal.records(), self._client_id, kinds=kinds)
             elif (adopt := getattr(self.exchange, "adopt", None)) is not None:
                 await adopt(self.journal.records())  # a paper account lives in the journal: give it back
         self._incarnation = self.journal.start()
         self._starts = self.journal.incarnations()
-        market = self.exchange.stream_market(self.desk.symbols, self.interval.name)
+        stream, symbols, interval = self.exchange.stream_market, self.desk.symbols, self.interval.name
+        market = stream(symbols, interval, kinds=kinds) if kinds else stream(symbols, interval)
         self._merger.listen(self.exchange.stream_account(), market)
         if resumed and restore is None:
             for update in await reconcile(self.exchange, self.desk, self.journal, self.clock):
@@ -213,6 +216,19 @@ class LiveTradingPipeline:
         if "stopped" in self.desk.guard.latches:
             now = self.clock.now_ns()
             await self.execute_trading(OperatorOrder(ts_event=now, ts_seen=now, action="start"))
+
+    def _kinds_to_ask(self) -> frozenset[str]:
+        """What features need and the exchange tells only when asked. Raises InvalidInput for what it never tells."""
+        able = self.exchange.capabilities
+        kinds = self.desk.kinds - able.streams
+        if lacking := kinds - able.on_request:
+            raise InvalidInput(
+                f"{able.name} cannot stream {', '.join(sorted(lacking))}, of which the features are made: take them "
+                "out of the features' sources, or use an exchange that tells them",
+                exchange=able.name,
+                kinds=sorted(lacking),
+            )
+        return kinds
 
     async def _first_snapshot(self) -> None:
         """The account stream of every exchange begins with venue truth."""
@@ -228,12 +244,24 @@ class LiveTradingPipeline:
             if wanted == 0:
                 continue
             frame = await self.exchange.get_klines(symbol, self.interval.name, wanted)
-            for candle in candles_of(frame, symbol, self.interval):
+            candles = candles_of(frame, symbol, self.interval)
+            await self._statistics(symbol, candles)
+            for candle in candles:
                 if candle.open_ns > self.desk.last_open_ns(symbol):
                     event = CandleClosed(
                         ts_event=candle.close_ns, ts_seen=self.clock.now_ns(), candle=candle, history=True
                     )
                     await self.execute_trading(event)
+
+    async def _statistics(self, symbol: str, candles: Sequence[Candle]) -> None:
+        """Futures statistics of the bars to come, where features are made of them and the exchange keeps a history."""
+        ask = getattr(self.exchange, "get_futures_statistics", None)
+        fresh = [candle.open_ns for candle in candles if candle.open_ns > self.desk.last_open_ns(symbol)]
+        if ask is None or not fresh or "futures" not in self.desk.kinds:
+            return
+        for event in await ask(symbol, statistics_since(fresh[0], self.interval)):
+            now = self.clock.now_ns()
+            await self.execute_trading(msgspec.structs.replace(event, ts_seen=now))
 
     # ------------------------------------------------------------ sending
 

@@ -6,11 +6,18 @@ from attrs import define
 
 from ares.errors import InvalidInput
 from ares.events import BookTop, Event, Funding
-from ares.instruments import Instrument
+from ares.instruments import Instrument, Interval
 from ares.market import Candle, FundingRate, MarketView, Ticker
 from ares.protocols import AnalysisResult, FeatureRow, FeatureStream
 
-__all__ = ["Seat"]
+__all__ = ["Seat", "statistics_since"]
+
+_DAY_NS = 86_400_000_000_000
+
+
+def statistics_since(open_ns: int, interval: Interval) -> int:
+    """From when on statistics are asked for, so that the bar that opens at `open_ns` knows what is still fresh."""
+    return open_ns - max(_DAY_NS, interval.ns)
 
 
 @define

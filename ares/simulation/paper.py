@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ares.account import Position
 from ares.clock import Clock, SystemClock, VirtualClock
 from ares.errors import InvalidInput, Rejected
-from ares.events import CandleClosed, Command, Event, VenueSnapshot
+from ares.events import CandleClosed, Command, Event, FuturesStatistics, VenueSnapshot
 from ares.instruments import Instrument, Interval
 from ares.market import AggTrade, Candle, FuturesData, OrderBook, Ticker, candles_of
 from ares.orders import Order
@@ -61,6 +61,7 @@ class PaperExchange(VenueDesk):
         self._virtual = virtual
         self._wanted: dict[str, None] = dict.fromkeys(symbols)  # in order
         self._interval = interval
+        self._kinds: frozenset[str] = frozenset()
         venue = Venue((), config)
         venue.now_ns = self.clock.now_ns()
         self._play = PaperPlay(venue, self.clock)
@@ -154,6 +155,19 @@ class PaperExchange(VenueDesk):
         settled = tuple(f for f in data.funding if f.ts_ns <= now)
         return FuturesData(symbol=symbol, funding=settled, mark_price=mark if mark > 0 else None)
 
+    async def get_futures_statistics(self, symbol: str, start: dt.datetime | int) -> tuple[FuturesStatistics, ...]:
+        """The source's futures statistics after `start` (ns UTC, or a datetime), up to our own time.
+
+        None from a source that does not offer their history.
+        """
+        await self._ready(symbol)
+        ask = getattr(self.source, "get_futures_statistics", None)
+        if ask is None:
+            return ()
+        found: tuple[FuturesStatistics, ...] = await ask(symbol, start)
+        now = self.clock.now_ns()
+        return tuple(event for event in found if self._virtual is None or event.ts_event <= now)
+
     async def get_instrument(self, symbol: str) -> Instrument:
         """The source's filters, tiers and fees."""
         await self._ready(symbol)
@@ -161,18 +175,26 @@ class PaperExchange(VenueDesk):
 
     # ------------------------------------------------------------ streams
 
-    def stream_market(self, symbols: Sequence[str], interval: str) -> AsyncIterator[Event]:
+    def stream_market(
+        self, symbols: Sequence[str], interval: str, kinds: Collection[str] = ()
+    ) -> AsyncIterator[Event]:
         """What the source streams, with our own marks and funding payments in their place.
 
-        All streams share the first one's symbols and interval. Raises: InvalidInput for others.
+        kinds: what the source is asked to tell besides; orders fill as they would without. All streams share the first
+        one's symbols, interval and kinds. Raises: InvalidInput for others, and for a kind that the source lacks.
         """
         Interval.parse(interval)
+        if self._play.listening and not set(kinds) <= self._kinds:
+            raise InvalidInput(f"this market streams no {', '.join(sorted(set(kinds) - self._kinds))}; ask at first")
+        if lacking := set(kinds) - self.capabilities.on_request - self.capabilities.streams:
+            raise InvalidInput(f"{self.capabilities.name} cannot stream {', '.join(sorted(lacking))}", kinds=lacking)
         if self._play.listening and not set(symbols) <= set(self._play.symbols):
             raise InvalidInput(f"this market streams {', '.join(self._play.symbols)}; name all symbols at once")
         if self._play.listening and interval != self._interval:
             raise InvalidInput(f"this market streams {self._interval}, not {interval}", interval=interval)
         self._wanted.update(dict.fromkeys(symbols))
         self._interval = interval
+        self._kinds |= set(kinds)
         self._start()
         return self._theatre.add(Listener(self._theatre, private=False, symbols=symbols, ready=self._all_ready))
 
@@ -194,7 +216,11 @@ class PaperExchange(VenueDesk):
         stream = getattr(self.source, "stream_market", None)
         known: Any = getattr(self.source, "capabilities", None)
         ticks = stream is not None and known is not None and bool({"book_top", "agg_trades"} & known.streams)
-        events = stream(symbols, interval) if stream is not None else self._poll(symbols, interval)
+        more = self._kinds - self.capabilities.streams
+        if stream is None:
+            events = self._poll(symbols, interval)
+        else:
+            events = stream(symbols, interval, kinds=more) if more else stream(symbols, interval)
         self._play.listen(events, symbols, ticks=ticks)
 
     async def _listen(self) -> None:
@@ -232,7 +258,8 @@ class PaperExchange(VenueDesk):
         known: Any = getattr(self.source, "capabilities", None)
         streams = frozenset({"candles"}) if known is None else known.streams
         name = "market data" if known is None else known.name
-        return Capabilities(name=f"PAPER on {name}", streams=streams | {"account"})
+        on_request = frozenset[str]() if known is None else known.on_request
+        return Capabilities(name=f"PAPER on {name}", streams=streams | {"account"}, on_request=on_request)
 
     def get_exchange_status(self) -> dict[str, object]:
         """Where paper trading stands, and the source's own status."""

@@ -1,8 +1,9 @@
 """What a data source tells, turned into what happens at our own venue, in the order of `ares.simulation.session`.
 
 A source of candles is played bar by bar once each bar has closed: its open, its path, its mark, the candle. So a
-simulated exchange as source gives the events that it would have given itself. A source of quotes or trades is played
-as it comes: each of them is a price at which what waits may trade; candles are then only passed on.
+simulated exchange as source gives the events that it would have given itself; trades, quotes and statistics that were
+asked for beside them are for features only and passed on with the bar. A source of quotes or trades is played as it
+comes: each of them is a price at which what waits may trade; candles are then only passed on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec
 
 from ares.clock import Clock, VirtualClock
 from ares.errors import InvalidInput
-from ares.events import AggTrades, BookTop, CandleClosed, Event, Funding, MarkPrice
+from ares.events import AggTrades, BookTop, CandleClosed, Event, Funding, FuturesStatistics, LinkChanged, MarkPrice
 from ares.market import Candle
 from ares.simulation.session import NO_MARKS, Alarms, BarPlay, Marks
 from ares.simulation.venue import Venue
@@ -43,6 +44,7 @@ class PaperPlay:
         self._told: deque[Event] = deque()  # public events that wait to be told
         self._script: deque[tuple[int, Callable[[], None]]] = deque()  # what happens next, and when
         self._batch: list[Candle] = []  # closed at one moment, until all symbols are there
+        self._extras: list[Event] = []  # for features, heard since the last bar; on virtual time they wait for theirs
         self._marks: dict[str, MarkPrice] = {}  # heard, and held until it is clear to which bar they belong
 
     def listen(self, source: AsyncIterator[Event], symbols: Sequence[str], *, ticks: bool) -> None:
@@ -152,10 +154,24 @@ class PaperPlay:
             if event.symbol in self._marks:
                 self._release_marks()
             self._marks[event.symbol] = event
+        elif isinstance(event, FuturesStatistics | LinkChanged) or (
+            isinstance(event, AggTrades | BookTop) and not self._ticks
+        ):
+            self._hear_extra(event)
         elif isinstance(event, BookTop | AggTrades | MarkPrice | CandleClosed):
             self._flush()
             self._release_marks()
             self._then(event.ts_event, partial(self._tick, event))
+
+    def _hear_extra(self, event: Event) -> None:
+        """What moves no price: told at once, but on virtual time with the bar that has not been played yet."""
+        if self._batch and event.ts_seen > self._batch[0].close_ns:
+            self._flush()
+        if self._virtual is None or self._ticks:
+            self._flush()
+            self._then(max(event.ts_event, event.ts_seen), partial(self._pass_on, event))
+        else:
+            self._extras.append(event)
 
     def _then(self, ts_ns: int, action: Callable[[], None]) -> None:
         self._script.append((ts_ns, action))
@@ -179,7 +195,8 @@ class PaperPlay:
         self._release_marks()
         open_ns = candles[0].open_ns
         self._then(open_ns, partial(self._open, open_ns, [(c.symbol, c.open, NO_MARKS[0]) for c in candles]))
-        self._then(close_ns, partial(self._close, close_ns, bars))
+        extras, self._extras = self._extras, []
+        self._then(close_ns, partial(self._close, close_ns, bars, extras))
 
     def _release_marks(self) -> None:
         """Marks that belong to no bar's close happen when they were told."""
@@ -197,14 +214,19 @@ class PaperPlay:
         self.venue.cutoff_ns = None if self._virtual is not None else open_ns + _GRACE_NS
         self._bars.open(open_ns, opens, self._seen())
 
-    def _close(self, close_ns: int, bars: Sequence[tuple[Candle, Marks]]) -> None:
-        self._told.extend(self._bars.close(close_ns, bars, self._seen()))
+    def _close(self, close_ns: int, bars: Sequence[tuple[Candle, Marks]], extras: Sequence[Event]) -> None:
+        told = self._bars.close(close_ns, bars, self._seen())
+        self._told.extend(msgspec.structs.replace(event, ts_seen=self._now()) for event in extras)
+        self._told.extend(told)
         self.venue.cutoff_ns = None
 
     def _fund(self, event: Funding) -> None:
         if event.symbol in self.venue.instruments:
             ours = self._bars.fund(event.ts_event, event.symbol, event.rate, event.mark_price, self._seen())
             self._told.append(ours)
+
+    def _pass_on(self, event: Event) -> None:
+        self._told.append(msgspec.structs.replace(event, ts_seen=self._now()))
 
     def _tick(self, event: BookTop | AggTrades | MarkPrice | CandleClosed) -> None:
         """A quote or trade is a price for what waits; it can be traded at only at this very moment."""
@@ -222,8 +244,7 @@ class PaperPlay:
                 venue.quote(symbol, trade.price, mark)
         elif isinstance(event, MarkPrice):
             venue.mark(symbol, event.price)
-        seen = self._seen()
-        self._told.append(msgspec.structs.replace(event, ts_seen=event.ts_event if seen is None else seen))
+        self._pass_on(event)
 
 
 async def _next(source: AsyncIterator[Event]) -> Event | None:

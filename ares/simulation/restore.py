@@ -12,6 +12,7 @@ from ares.events import (
     CandleClosed,
     Command,
     Event,
+    FuturesStatistics,
     Intent,
     LinkChanged,
     ModelActivated,
@@ -77,6 +78,8 @@ def _made_elsewhere(session: Session, event: Event) -> bool:
         return True
     if isinstance(event, CandleClosed):
         return event.history
+    if isinstance(event, FuturesStatistics):
+        return event.ts_event <= session.start_ns  # history, which the shell asked for
     if isinstance(event, VenueSnapshot):
         return _same(session.venue.snapshot(), event)
     if not isinstance(event, OrderUpdate):

@@ -7,7 +7,8 @@ a. at its open: funding settles on what is held, then the open is a price to tra
    slippage, what the gap jumped over fills. An order sent now trades at this same open, a stop rests during this bar;
    what is sent more than ten seconds later waits for the next open (a reduce-only stop already rests);
 b. at its close: the path to low and high is matched (`Venue.walk`), liquidation included;
-c. still at its close: `MarkPrice`, then `CandleClosed`, then every order waits for the next bar's open.
+c. still at its close: what was recorded of the bar and asked for (trades, quotes, statistics), `MarkPrice`, then
+   `CandleClosed`, then every order waits for the next bar's open.
 
 The private events of a phase are told before anything else happens. At one time stamp: b of all symbols, then their
 marks, their candles, wakes, funding, opens; symbols in the tape's order. A wake so finds the bars that end with it
@@ -18,18 +19,19 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from ares.clock import VirtualClock
 from ares.errors import InvalidInput
-from ares.events import CandleClosed, Event, Funding, MarkPrice, Wake
+from ares.events import AggTrades, CandleClosed, Event, Funding, FuturesStatistics, MarkPrice, Wake
 from ares.instrument_tables import default_instrument
 from ares.instruments import Instrument, from_units, to_units
-from ares.market import Candle
+from ares.market import AggTrade, Candle
 from ares.orders import Order, OrderRequest
+from ares.simulation.feed import Feed, statistics
 from ares.simulation.tape import StepKind, Tape, Track
 from ares.simulation.venue import Venue, VenueConfig
 
@@ -139,10 +141,12 @@ class Session:
         start: datetime | int | None = None,
         config: VenueConfig | None = None,
         instruments: Sequence[Instrument] | None = None,
+        kinds: Collection[str] = (),
     ) -> None:
         """start: bars that closed by then are history (ns UTC, or a datetime, naive is UTC); None: there is none.
 
-        venue: None makes one from `config` and `instruments` (None: built-in ones).
+        venue: None makes one from `config` and `instruments` (None: built-in ones). kinds: what to tell besides bars,
+        see `tell`.
         Raises: InvalidInput when `start` is not before the tape's end, or the venue lacks a symbol of the tape.
         """
         self.tape = tape
@@ -166,6 +170,7 @@ class Session:
             for t in tape.tracks
         ]
         self._move(self.start_ns)
+        self._feed = Feed(tape, kinds, self.start_ns)
         self._begin()
 
     def _begin(self) -> None:
@@ -249,7 +254,34 @@ class Session:
         """Set the leverage of later entries. Raises Rejected."""
         return self.venue.set_leverage(symbol, leverage)
 
+    def tell(self, kinds: Collection[str]) -> None:
+        """From now on also tell these recordings of the tape, each bar's before its candle.
+
+        kinds: of agg_trades, book_top, futures. Raises: InvalidInput when the tape does not hold one of them.
+        """
+        if not set(kinds) <= self._feed.kinds:
+            self._feed = Feed(self.tape, self._feed.kinds | set(kinds), self.now_ns)
+
     # ------------------------------------------------------------ history
+
+    def trades(
+        self, symbol: str, limit: int, start: datetime | None = None, end: datetime | None = None
+    ) -> tuple[AggTrade, ...]:
+        """The last `limit` recorded trades of `symbol` by now (the first ones from `start` on)."""
+        track = self.tape.track(symbol)
+        if "agg_trades" not in track.recordings:
+            return ()
+        recording = track.recordings["agg_trades"]
+        last = recording.known_by(min(self.now_ns, self.now_ns if end is None else _ns(end) + 1))
+        first = max(0, last - limit) if start is None else recording.known_by(_ns(start))
+        if start is not None:
+            last = min(last, first + limit)
+        told = recording.events(symbol, first, last, self.now_ns, track.interval.ns)
+        return tuple(trade for event in told if isinstance(event, AggTrades) for trade in event.trades)
+
+    def statistics(self, symbol: str, start_ns: int) -> tuple[FuturesStatistics, ...]:
+        """The futures statistics published after `start_ns` and by now; see `ares.simulation.feed`."""
+        return statistics(self.tape, symbol, start_ns, self.now_ns)
 
     def history(self, symbol: str, limit: int | None = None) -> list[Candle]:
         """The last `limit` bars of `symbol` that have closed by now, oldest first; None: all of them."""
@@ -287,7 +319,11 @@ class Session:
         tape = self.tape
         if kind == StepKind.CLOSE:
             bars = [(tape.candle_at(number, row), self._marks_at(number, row)) for number, row in together]
-            self._queue.extend(self._play.close(ts_ns, bars))
+            told = self._play.close(ts_ns, bars)
+            if self._feed.kinds:
+                for number, _ in together:
+                    self._queue.extend(self._feed.until(number, ts_ns))
+            self._queue.extend(told)
         elif kind == StepKind.OPEN:
             candles = [(tape.candle_at(number, row), self._marks_at(number, row)[0]) for number, row in together]
             self._play.open(ts_ns, [(c.symbol, c.open, mark) for c, mark in candles])

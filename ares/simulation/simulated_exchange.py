@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ares.clock import VirtualClock
 from ares.errors import InvalidInput, unknown_name
-from ares.events import CandleClosed, Command, Event, Intent, VenueSnapshot
+from ares.events import CandleClosed, Command, Event, FuturesStatistics, Intent, VenueSnapshot
 from ares.instruments import Instrument, Interval
 from ares.market import AggTrade, FundingRate, FuturesData, OrderBook, Ticker
 from ares.protocols import Capabilities
@@ -91,18 +91,23 @@ class SimulatedExchange(VenueDesk):
         self.session.wake_at(ts_ns, key)
 
     async def restore(
-        self, records: Iterable[tuple[Event, Sequence[Command]]], client_id: Callable[[Intent], str]
+        self,
+        records: Iterable[tuple[Event, Sequence[Command]]],
+        client_id: Callable[[Intent], str],
+        *,
+        kinds: Collection[str] = (),
     ) -> int:
         """Play the session again to where a journal ends: the venue is then as it was, with all its orders.
 
         records: each event with the commands that answered it, in order, from the first snapshot on. client_id: the
-        client order id an intent was sent with. Returns the number of records.
+        client order id an intent was sent with. kinds: what was told besides bars. Returns the number of records.
         The next account stream goes on from there, without a snapshot. Raises: DataError at the first event that this
         tape, start and venue do not produce again.
         """
         opening, self._opening = self._opening, None
         if opening is None:
             raise InvalidInput("only an exchange on which nothing has happened yet can be restored")
+        self.session.tell(kinds)
         count = restore_session(self.session, opening, records, client_id)
         self._told_by_journal = True
         return count
@@ -151,10 +156,10 @@ class SimulatedExchange(VenueDesk):
     async def get_agg_trades(
         self, symbol: str, limit: int = 500, *, start: dt.datetime | None = None, end: dt.datetime | None = None
     ) -> tuple[AggTrade, ...]:
-        """Always empty: a tape of bars has no single trades."""
+        """The last `limit` recorded trades known now (the first ones from `start` on); none when none were recorded."""
         await self._ready(symbol)
         self._instrument(symbol)
-        return ()
+        return self.session.trades(symbol, limit, start, end)
 
     async def get_futures_data(self, symbol: str, limit: int = 100) -> FuturesData:
         """The last `limit` funding settlements up to now, and the mark price; None for what the tape lacks."""
@@ -174,6 +179,12 @@ class SimulatedExchange(VenueDesk):
         mark = self._venue.mark_price(symbol)
         return FuturesData(symbol=symbol, funding=rates, mark_price=mark if mark > 0 else None)
 
+    async def get_futures_statistics(self, symbol: str, start: dt.datetime | int) -> tuple[FuturesStatistics, ...]:
+        """Statistics published after `start` (ns UTC, or a datetime) and by now; of a bar the last of each name."""
+        await self._ready(symbol)
+        self._instrument(symbol)
+        return self.session.statistics(symbol, _moment(start))
+
     async def get_instrument(self, symbol: str) -> Instrument:
         """Filters, tiers and fees. Raises InvalidInput naming the nearest symbol."""
         await self._ready(symbol)
@@ -181,13 +192,20 @@ class SimulatedExchange(VenueDesk):
 
     # ------------------------------------------------------------ streams
 
-    def stream_market(self, symbols: Sequence[str], interval: str) -> AsyncIterator[Event]:
-        """Candles, mark prices and funding of `symbols`; reading moves time on. Ends with the tape."""
+    def stream_market(
+        self, symbols: Sequence[str], interval: str, kinds: Collection[str] = ()
+    ) -> AsyncIterator[Event]:
+        """Candles, mark prices and funding of `symbols`; reading moves time on. Ends with the tape.
+
+        kinds: recordings of the tape to tell besides, each bar's just before its candle. Raises InvalidInput for one
+        that the tape does not hold.
+        """
         for symbol in symbols:
             if symbol not in self.tape.symbols:
                 raise unknown_name("symbol", symbol, self.tape.symbols)
         if Interval.parse(interval).ns != self.tape.interval.ns:
             raise InvalidInput(f"this tape has {self.tape.interval} bars, not {interval}", interval=interval)
+        self.session.tell(kinds)
         return self._theatre.add(Listener(self._theatre, private=False, symbols=symbols))
 
     def stream_account(self) -> AsyncIterator[Event]:
@@ -206,11 +224,12 @@ class SimulatedExchange(VenueDesk):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Everything but a book and single trades."""
+        """Candles, marks and funding; on request what else the tape holds of every symbol."""
         streams = {"candles", "mark_price", "account"}
         if any(t.has_funding for t in self.tape.tracks):
             streams.add("funding")
-        return Capabilities(name="SIM", streams=frozenset(streams))
+        held = frozenset.intersection(*(t.kinds for t in self.tape.tracks))
+        return Capabilities(name="SIM", streams=frozenset(streams), on_request=held)
 
     def get_exchange_status(self) -> dict[str, object]:
         """Where the simulation stands."""

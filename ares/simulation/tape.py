@@ -7,7 +7,7 @@ It holds what was recorded and nothing else: arrays, not decisions. Who fills wh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import IntEnum
 from functools import cached_property
@@ -19,11 +19,13 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from ares.data.quality import QualityReport, validate_klines
+from ares.data.recorded import load_agg_trades, load_quotes, load_statistics
 from ares.data.stamps import format_ns
 from ares.data.store import load_klines, read_frame
 from ares.errors import InvalidInput, unknown_name
 from ares.instruments import Interval
 from ares.market import Candle
+from ares.simulation.recording import Recording, quotes_of, statistics_of, trades_of
 from ares.simulation.track import CANDLE_BLOCK, Track, track_of
 
 if TYPE_CHECKING:
@@ -74,6 +76,9 @@ class Tape:
         interval: Interval | str | None = None,
         funding: pd.DataFrame | None = None,
         mark: pd.DataFrame | None = None,
+        agg_trades: pd.DataFrame | None = None,
+        quotes: pd.DataFrame | None = None,
+        futures: pd.DataFrame | None = None,
         now_ns: int | None = None,
     ) -> Tape:
         """A tape of one symbol from a klines frame; see `ares.data.validate_klines` for what is accepted.
@@ -81,10 +86,12 @@ class Tape:
         interval: None infers it. funding: see `ares.data.load_funding`; None: the tape has no funding events. mark:
             mark-price klines of any interval that divides ours or is a multiple of it (a coarser one gives the mark
             at its opens and closes only); None: unknown. now_ns: bars that close later are dropped as unfinished.
+        agg_trades, quotes, futures: recordings for features, see `ares.data.load_agg_trades`, `load_quotes` (the last
+            quote of each quarter of a second is kept) and `load_statistics`; told only to who asks for them.
         Raises: DataError, InvalidInput.
         """
         clean, report = validate_klines(klines, interval, now_ns=now_ns)
-        return cls((track_of(clean, report, symbol, funding, mark),))
+        return cls((track_of(clean, report, symbol, funding, mark, _recordings(symbol, agg_trades, quotes, futures)),))
 
     @classmethod
     def from_file(
@@ -95,12 +102,15 @@ class Tape:
         interval: Interval | str | None = None,
         funding: Path | str | None = None,
         mark: Path | str | None = None,
+        agg_trades: Path | str | None = None,
+        quotes: Path | str | None = None,
+        futures: Path | str | None = None,
         now_ns: int | None = None,
     ) -> Tape:
         """A tape of one symbol from Parquet or CSV files (plain, gzipped or zipped); otherwise as `from_frame`."""
         clean, report = load_klines(path, interval, now_ns=now_ns)
-        rates = None if funding is None else read_frame(Path(funding))
-        return cls((track_of(clean, report, symbol, rates, None if mark is None else read_frame(Path(mark))),))
+        rates, marks = (None if file is None else read_frame(Path(file)) for file in (funding, mark))
+        return cls((track_of(clean, report, symbol, rates, marks, _recordings(symbol, agg_trades, quotes, futures)),))
 
     @classmethod
     def synthetic(
@@ -151,6 +161,16 @@ class Tape:
             if track.symbol == symbol:
                 return track
         raise unknown_name("symbol", symbol, self.symbols)
+
+    def recorded(self, symbol: str | None = None, kinds: Collection[str] | None = None) -> dict[str, pd.DataFrame]:
+        """What is known besides candles, by the names under which `FeatureOrchestrator.compute` takes it.
+
+        symbol: None: the only one. kinds: of agg_trades, book_top, futures; None: all that the tape holds.
+        """
+        track = self.tracks[0] if symbol is None else self.track(symbol)
+        names = {"agg_trades": "agg_trades_df", "book_top": "book_df", "futures": "futures_df"}
+        wanted = track.kinds if kinds is None else track.kinds & set(kinds)
+        return {names[kind]: track.recording(kind).frame() for kind in sorted(wanted)}
 
     @property
     def reports(self) -> Mapping[str, QualityReport]:
@@ -232,7 +252,21 @@ class Tape:
             lines += [f"{track.symbol}: {line}" for line in track.report.summary()]
             lines.append(f"{track.symbol}: {_funding_line(track)}")
             lines.append(f"{track.symbol}: mark price: {'recorded' if track.has_mark else 'not in data'}")
+            for kind, recording in sorted(track.recordings.items()):
+                lines.append(f"{track.symbol}: {kind}: {len(recording):,} rows")
         return tuple(lines)
+
+
+def _recordings(symbol: str, trades: Any, quotes: Any, futures: Any) -> list[Recording]:
+    """From frames or files; None: not recorded."""
+    made: list[Recording] = []
+    if trades is not None:
+        made.append(trades_of(load_agg_trades(trades, symbol)))
+    if quotes is not None:
+        made.append(quotes_of(load_quotes(quotes, symbol)))
+    if futures is not None:
+        made.append(statistics_of(load_statistics(futures, symbol)))
+    return made
 
 
 def _line(track: Track) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from ares.data.store import load_funding
 from ares.errors import InvalidInput, TooShort
 from ares.instruments import Interval
 from ares.market import Candle
+from ares.simulation.recording import Recording, statistics_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,6 +69,7 @@ class Track:
     has_funding: bool  # False: no funding was recorded, which is not a rate of zero
     has_mark: bool
     report: QualityReport = field(repr=False)  # of the whole source, also after `slice`
+    recordings: Mapping[str, Recording] = field(factory=dict, repr=False)  # by kind: agg_trades, book_top, futures
 
     def __len__(self) -> int:
         return int(self.open_ns.size)
@@ -91,6 +93,26 @@ class Track:
         """How many bars are known at `now_ns`: rows `[0, closed_by(now_ns))` have closed."""
         return int(np.searchsorted(self.open_ns, now_ns - self.interval.ns, side="right"))
 
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """What is known besides candles: of agg_trades, book_top, futures."""
+        return frozenset({*self.recordings, *(("futures",) if self.has_funding or self.has_mark else ())})
+
+    @cached_property
+    def _published(self) -> Recording:
+        """All futures statistics: those recorded, and what funding and mark price of the tape add to them."""
+        more: dict[str, tuple[IntArray, FloatArray]] = {}
+        if self.has_funding:
+            more["funding_rate"] = (self.funding_ns, self.funding_rate)
+        if self.has_mark:
+            more["mark_price"] = (self.close_ns, self.mark_close)
+        given = self.recordings.get("futures")
+        return statistics_of(None if given is None else given.frame(), **more)
+
+    def recording(self, kind: str) -> Recording:
+        """What is known of one of `kinds`; the funding and mark price of the tape are futures statistics too."""
+        return self._published if kind == "futures" else self.recordings[kind]
+
     def slice(self, start_ns: int, end_ns: int) -> Track:
         """The bars that open at or after `start_ns` and close by `end_ns`, with the funding settled while they last."""
         first, last = int(np.searchsorted(self.open_ns, start_ns)), self.closed_by(end_ns)
@@ -113,6 +135,7 @@ class Track:
             has_funding=self.has_funding,
             has_mark=self.has_mark,
             report=self.report,
+            recordings={k: r.within(opens, closes, self.interval.ns) for k, r in self.recordings.items()},
             **cut,
         )
 
@@ -171,6 +194,8 @@ class Track:
             if isinstance(value, np.ndarray):
                 digest.update(f"|{f.name} {value.size} ".encode())
                 digest.update(value.astype(value.dtype.newbyteorder("<"), copy=False).tobytes())
+        for _, recording in sorted(self.recordings.items()):
+            recording.update(digest)
         return digest.hexdigest()
 
 
@@ -188,7 +213,12 @@ _MARK_COLUMNS = ("mark_open", "mark_high", "mark_low", "mark_close")
 
 
 def track_of(
-    clean: pd.DataFrame, report: QualityReport, symbol: str, funding: pd.DataFrame | None, mark: pd.DataFrame | None
+    clean: pd.DataFrame,
+    report: QualityReport,
+    symbol: str,
+    funding: pd.DataFrame | None,
+    mark: pd.DataFrame | None,
+    recordings: Sequence[Recording] = (),
 ) -> Track:
     """A track from a validated klines frame."""
     step = Interval.parse(report.interval)
@@ -216,6 +246,7 @@ def track_of(
         has_funding=funding is not None,
         has_mark=mark is not None,
         report=report,
+        recordings={r.kind: r.within(int(opens[0]), int(opens[-1]) + step.ns, step.ns) for r in recordings},
         **bars,
         **marks,
     )
