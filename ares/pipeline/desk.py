@@ -186,6 +186,8 @@ class Desk:
         seat.candle = event.candle
         seat.row = seat.stream.update(event.candle)
         seat.dirty = True
+        if event.history:
+            seat.was_away()
         given = self._decider.analysis_input(seat.row, seat.market(out.now_ns), self._position(seat))
         analysis = self._decider.analyze(out, given, history=event.history)
         if analysis is not None:
@@ -219,7 +221,10 @@ class Desk:
         seat.quoted(event)
 
     def _on_observed(self, out: Outbox, event: AggTrades | FuturesStatistics) -> None:
-        self._seat(event.symbol).observe(event)
+        seat = self._seat(event.symbol)
+        seat.observe(event)
+        if isinstance(event, AggTrades):
+            seat.saw_trades(event)
 
     def _on_funding(self, out: Outbox, event: Funding) -> None:
         seat = self._seat(event.symbol)

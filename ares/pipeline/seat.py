@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define
 
 from ares.errors import InvalidInput
-from ares.events import BookTop, Event, Funding
+from ares.events import AggTrades, BookTop, Event, Funding
 from ares.instruments import Instrument, Interval
 from ares.market import Candle, FundingRate, MarketView, Ticker
 from ares.protocols import AnalysisResult, FeatureRow, FeatureStream
@@ -31,6 +31,7 @@ class Seat:
     candle: Candle | None = None
     mark: float | None = None
     ticker: Ticker | None = None
+    traded: float | None = None  # price of the newest trade told of
     funding: FundingRate | None = None
     row: FeatureRow | None = None
     analysis: AnalysisResult | None = None
@@ -48,8 +49,13 @@ class Seat:
         if hear is not None:
             hear(event)
 
+    def saw_trades(self, event: AggTrades) -> None:
+        """Others have traded."""
+        if event.trades:
+            self.traded = event.trades[-1].price
+
     def quoted(self, event: BookTop) -> None:
-        """The best quotes changed."""
+        """The best quotes changed. Where nobody tells of trades, the last price is taken to lie between them."""
         self.ticker = Ticker(
             symbol=event.symbol,
             ts_ns=event.ts_event,
@@ -57,8 +63,12 @@ class Seat:
             ask=event.ask,
             bid_quantity=event.bid_quantity,
             ask_quantity=event.ask_quantity,
-            last=self.ticker.last if self.ticker is not None else (event.bid + event.ask) / 2,
+            last=self.traded if self.traded is not None else (event.bid + event.ask) / 2,
         )
+
+    def was_away(self) -> None:
+        """Bars have closed unheard: prices told before them are not the market's any more."""
+        self.mark = self.ticker = self.traded = None
 
     def funded(self, event: Funding) -> None:
         """Funding settled."""
