@@ -179,14 +179,21 @@ def _unchunked(data: bytearray, at: int) -> bytes | None:
 class LeanWire:
     """Kept connections to one host. base: such as "https://host"; TLS is verified always."""
 
-    def __init__(self, base: str, *, most: int = MOST_AT_ONCE + _PROTECTIVE) -> None:
-        """most: connections at once, some of them more than the gate lets through; further requests wait for one."""
+    def __init__(
+        self, base: str, *, most: int = MOST_AT_ONCE + _PROTECTIVE, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """most: connections at once, some of them more than the gate lets through; further requests wait for one.
+
+        tls: whom to trust; None: whom the machine trusts. One that verifies less than everything is refused.
+        """
         parts = urlsplit(base)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InvalidInput(f"no HTTP address: {base}")
         self._host = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        if tls is not None and (tls.verify_mode is not ssl.CERT_REQUIRED or not tls.check_hostname):
+            raise InvalidInput("this TLS context must verify certificate and host name before orders go over it")
+        self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         self._prefix = parts.path.rstrip("/")
         self._fixed: dict[tuple[str, int], bytes] = {}
         self._name = parts.netloc

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -183,53 +181,6 @@ async def test_n9_a_redirect_is_never_followed() -> None:
     with pytest.raises(NotAuthorized, match="redirect"):
         await exchange.get_account()
     assert set(asked) == {"localhost"}
-
-
-async def test_n9_an_untrusted_certificate_ends_it_before_anything_is_sent(tmp_path: Path) -> None:
-    pytest.importorskip("cryptography")
-    heard: list[bytes] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.append(await reader.read(10))
-        writer.close()
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(self_signed(tmp_path))
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    async with server:
-        wire = LeanWire(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        with pytest.raises(NotAuthorized, match="certificate"):
-            await wire.send("POST", "/fapi/v1/order", {}, b"secret", 5.0)
-    assert heard == []
-
-
-def self_signed(folder: Path) -> Path:
-    """A key and a certificate that nobody vouches for."""
-    import datetime as dt
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    day = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(day)
-        .not_valid_after(day + dt.timedelta(days=36_500))
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "server.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.write_bytes(private + certificate.public_bytes(Encoding.PEM))
-    return path
 
 
 @pytest.mark.parametrize(

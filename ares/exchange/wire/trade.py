@@ -24,8 +24,6 @@ __all__ = [
     "order_of",
     "order_of_algo",
     "side_of",
-    "status_of",
-    "type_of",
 ]
 
 ALGO_PREFIX = "algo-"
@@ -162,7 +160,7 @@ def side_of(text: str) -> Side:
     return Side(text)
 
 
-def type_of(text: str) -> tuple[OrderType, str]:
+def _type_of(text: str) -> tuple[OrderType, str]:
     """The order's type, and the venue's own name where only the nearest of ours could be given."""
     if text in _TYPES:
         return _TYPES[text], ""
@@ -171,7 +169,7 @@ def type_of(text: str) -> tuple[OrderType, str]:
     raise DataError(f"the venue sent the order type {text!r}", order_type=text)
 
 
-def status_of(text: str) -> OrderStatus:
+def _status_of(text: str) -> OrderStatus:
     """The status. Raises DataError for one that this version does not know: read the order again later."""
     try:
         return _STATUS[text]
@@ -185,7 +183,7 @@ def _in_force(text: str) -> TimeInForce:
 
 def order_of(report: OrderReport) -> Order:
     """The order of a report. Raises DataError for statuses, types or quantities that cannot be."""
-    kind, foreign = type_of(report.type)
+    kind, foreign = _type_of(report.type)
     quantity, filled = _amounts(Decimal(report.orig_qty), Decimal(report.executed_qty), report.client_order_id)
     average = optional(report.avg_price) if isinstance(report.avg_price, str) else None
     created = report.time if isinstance(report.time, int) else report.update_time
@@ -200,7 +198,7 @@ def order_of(report: OrderReport) -> Order:
         stop_price=optional(report.stop_price),
         reduce_only=report.reduce_only or report.close_position,
         time_in_force=_in_force(report.time_in_force),
-        status=status_of(report.status),
+        status=_status_of(report.status),
         filled=filled,
         average_price=average if filled else None,
         created_ns=to_ns(created),
@@ -214,7 +212,7 @@ def order_of_algo(report: AlgoReport, actual: Order | None = None) -> Order:
 
     FINISHED without `actual` is told by the executed quantity: all of it is FILLED, less EXPIRED.
     """
-    kind, foreign = type_of(report.order_type)
+    kind, foreign = _type_of(report.order_type)
     quantity, filled = _amounts(
         optional(report.quantity) or Decimal(0), optional(report.actual_qty) or Decimal(0), report.client_algo_id
     )

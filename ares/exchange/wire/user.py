@@ -13,8 +13,8 @@ from attrs import define, evolve, field
 
 from ares.errors import DataError
 from ares.exchange.wire.numbers import Number, NumberOrBlank, optional, to_ns
-from ares.exchange.wire.trade import AlgoReport, order_of_algo, side_of, status_of, type_of
-from ares.orders import Fill, Order, TimeInForce
+from ares.exchange.wire.trade import AlgoReport, OrderReport, order_of, order_of_algo, side_of
+from ares.orders import Fill, Order
 
 __all__ = [
     "AccountBody",
@@ -334,28 +334,25 @@ def fill_of(body: OrderUpdateBody | _FillBody, fee: Decimal) -> Fill | None:
 def order_of_update(update: OrderTradeUpdate) -> Order:
     """The order as this update says. Raises DataError for a status or a type that this version does not know."""
     body = update.o
-    kind, foreign = type_of(body.o)
-    status = status_of(body.X)
-    quantity, filled = Decimal(body.q), Decimal(body.z)
-    if filled < 0 or quantity < 0:
-        raise DataError(f"order {body.c}: {filled} filled of {quantity} cannot be", client_order_id=body.c)
-    expired = body.er if body.er not in ("", "0") else ""
-    return Order(
-        order_id=str(body.i),
-        client_order_id=body.c,
-        symbol=body.s,
-        side=side_of(body.S),
-        order_type=kind,
-        quantity=quantity,
-        price=optional(body.p),
-        stop_price=optional(body.sp),
-        reduce_only=body.R or body.cp,
-        time_in_force=TimeInForce.__members__.get(body.f, TimeInForce.GTC),
-        status=status,
-        filled=filled,
-        average_price=optional(body.ap) if filled else None,
-        created_ns=0,
-        updated_ns=to_ns(update.T),
-        reason=" ".join(part for part in (foreign, expired) if part),
+    order = order_of(
+        OrderReport(
+            order_id=body.i,
+            client_order_id=body.c,
+            symbol=body.s,
+            side=body.S,
+            type=body.o,
+            status=body.X,
+            orig_qty=body.q,
+            executed_qty=body.z,
+            price=body.p,
+            avg_price=body.ap,
+            time_in_force=body.f,
+            reduce_only=body.R,
+            close_position=body.cp,
+            stop_price=body.sp,
+            time=0,  # when it was made is not said
+            update_time=update.T,
+        )
     )
-
+    expired = body.er if body.er not in ("", "0") else ""
+    return evolve(order, reason=" ".join(part for part in (order.reason, expired) if part))
