@@ -25,7 +25,7 @@ from ares.simulation.tape import Tape
 from ares.tactician.tactician import Tactician
 from ares.training.trials import TrialLedger
 
-__all__ = ["Stages", "analyst_of", "build", "build_backtester", "stages", "trading_starts"]
+__all__ = ["Stages", "analyst_of", "build", "build_backtester", "live_gaps", "stages", "trading_starts"]
 
 
 @frozen(kw_only=True)
@@ -139,9 +139,9 @@ def _check_model(analyst: AnalysisStage, *, changes: bool) -> None:
         raise InvalidInput(f"live trading is refused: {reason}", analyst=type(analyst).__name__)
 
 
-def _check_live(config: AresConfig) -> None:
-    """Refuse to trade real money with a part switched off that keeps it safe."""
-    missing = [
+def live_gaps(config: AresConfig) -> list[str]:
+    """The switches that are off and without which live trading is refused."""
+    return [
         name
         for name, on in (
             ("tactician.enable_position_sizing", config.tactician.enable_position_sizing),
@@ -150,5 +150,10 @@ def _check_live(config: AresConfig) -> None:
         )
         if not on
     ]
+
+
+def _check_live(config: AresConfig) -> None:
+    """Refuse to trade real money with a part switched off that keeps it safe."""
+    missing = live_gaps(config)
     if missing:
         raise InvalidInput(f"live trading needs {', '.join(missing)} switched on", missing=missing)

@@ -144,7 +144,7 @@ def test_secrets_come_from_the_environment() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes")
 def test_a_literal_secret_needs_a_private_file(write) -> None:  # type: ignore[no-untyped-def]
-    text = f"binance_exchange: {{api_key: {CANARY}}}"
+    text = f"binance_exchange: {{api_key: {CANARY}, api_secret: its-secret}}"
     with pytest.raises(NotAuthorized, match="ARES_BINANCE_API_KEY") as refusal:
         load_config(write(text), env={})
     assert CANARY not in str(refusal.value)
@@ -163,7 +163,7 @@ def test_an_environment_is_named_in_any_case(write) -> None:  # type: ignore[no-
 
 
 def test_the_environment_wins_over_the_file(write) -> None:  # type: ignore[no-untyped-def]
-    path = write(f"binance_exchange: {{api_key: {CANARY}}}", mode=0o600)
+    path = write(f"binance_exchange: {{api_key: {CANARY}, api_secret: its-secret}}", mode=0o600)
     config = load_config(path, env={"ARES_BINANCE_API_KEY": "from-the-environment"})
     assert config.exchange.api_key is not None
     assert config.exchange.api_key.reveal() == "from-the-environment"
@@ -192,7 +192,7 @@ def test_a_secret_of_the_wrong_type_is_not_shown(write) -> None:  # type: ignore
 def test_stored_settings_come_back_equal(write) -> None:  # type: ignore[no-untyped-def]
     text = PUBLISHED + "desk: {guard: {max_positions: 3}}\nbacktest: {venue: {slippage: 0.0005}}\n"
     text = text.replace("tactician:", "tactician:\n  ladder: [[0.5, 0.25], [1.0, 0.75]]\n  fixed_notional: 12.50")
-    config = load_config(write(text), env={"ARES_BINANCE_API_KEY": CANARY})
+    config = load_config(write(text), env={"ARES_BINANCE_API_KEY": CANARY, "ARES_BINANCE_API_SECRET": CANARY})
     stored = json.dumps(settings_to_store(config))
     assert CANARY not in stored
     assert settings_from_store(json.loads(stored), "journal") == evolve(config, exchange=BinanceConfig())

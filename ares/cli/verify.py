@@ -13,12 +13,12 @@ from rich.console import Console
 from ares.cli.exits import ends_with_exit_code
 from ares.cli.options import ConfigFile, JsonOut, Symbol
 from ares.cli.screen import print_json
-from ares.errors import AresError, NotAuthorized, Rejected
+from ares.errors import AresError, InvalidInput, NotAuthorized, Rejected
 from ares.secret import hide_secrets
 
 if TYPE_CHECKING:
+    from ares.config import AresConfig
     from ares.exchange.binance import BinanceExchange
-    from ares.exchange.config import BinanceConfig
 
 __all__ = ["Check", "verify", "verify_exchange"]
 
@@ -43,17 +43,17 @@ def verify(
     stream_url: Annotated[str | None, typer.Option(help="Another address of the streams.")] = None,
     json: JsonOut = False,
 ) -> None:
-    """Check connection, clock, key rights, modes, filters, balance and streams. Nothing is ordered or changed.
+    """Check settings, clock, key rights, modes, filters, balance and streams. Nothing is ordered or changed.
 
     The exit code is 0 when everything that was checked is well, 5 otherwise.
     """
     from ares.cli.reach import remembering
     from ares.config import load_config
 
-    chosen = load_config(config).exchange
-    if rest_url is not None or stream_url is not None:
-        chosen = evolve(chosen, rest_url=rest_url or chosen.rest_url, stream_url=stream_url or chosen.stream_url)
-    checks = asyncio.run(verify_exchange(remembering(chosen), symbol))
+    chosen = load_config(config)
+    venue = chosen.exchange
+    venue = evolve(venue, rest_url=rest_url or venue.rest_url, stream_url=stream_url or venue.stream_url)
+    checks = asyncio.run(verify_exchange(evolve(chosen, exchange=remembering(venue)), symbol))
     bad = [c.name for c in checks if c.state == "failed"]
     if json:
         print_json({"ok": not bad, "checks": [{"name": c.name, "state": c.state, "found": c.found} for c in checks]})
@@ -67,15 +67,15 @@ def verify(
         raise NotAuthorized(f"not fit to trade: {', '.join(bad)}", failed=bad)
 
 
-async def verify_exchange(config: BinanceConfig, symbol: str) -> list[Check]:
+async def verify_exchange(config: AresConfig, symbol: str) -> list[Check]:
     """The checklist of one venue, in order. Raises nothing of the venue's: what fails is a line."""
     from ares.exchange.binance import BinanceExchange
 
-    exchange = BinanceExchange(config)
+    exchange = BinanceExchange(config.exchange)
     checks: list[Check] = []
 
     async def look(name: str, work: Callable[[], Awaitable[str]], *, private: bool = False) -> None:
-        if private and config.api_key is None:
+        if private and config.exchange.api_key is None:
             checks.append(Check(name=name, state="skipped", found="no API key given"))
             return
         try:
@@ -84,16 +84,43 @@ async def verify_exchange(config: BinanceConfig, symbol: str) -> list[Check]:
             checks.append(Check(name=name, state="failed", found=hide_secrets(str(error))))
 
     try:
-        await look("connection and modes", lambda: _connect(exchange))
+        await look("config sanity", lambda: _sanity(config))
+        await look("connection", lambda: _connect(exchange))
         await look("clock", lambda: _clock(exchange))
         await look("filters", lambda: _filters(exchange, symbol))
         await look("key rights", lambda: _rights(exchange), private=True)
+        await look("modes and leverage", lambda: _modes(exchange, config, symbol), private=True)
         await look("balance", lambda: _balance(exchange), private=True)
         await look("market stream", lambda: _market(exchange, symbol))
         await look("account stream", lambda: _account(exchange), private=True)
     finally:
         await exchange.close()
     return checks
+
+
+async def _sanity(config: AresConfig) -> str:
+    """The settings alone: whether they agree with each other and are what trading live needs."""
+    from ares.assembly import live_gaps
+
+    venue = config.exchange
+    if venue.real_money and venue.environment is None and venue.use_testnet:
+        raise InvalidInput(f"use_testnet is on, but orders would go to {venue.rest}, which is taken for real money")
+    if off := live_gaps(config):
+        raise InvalidInput(f"trading live needs {', '.join(off)} switched on", off=off)
+    money = "REAL money" if venue.real_money else "no real money"
+    most = config.tactician.max_leverage
+    return f"{money}, {venue.margin_mode} margin, leverage up to {most}, all on that live needs"
+
+
+async def _modes(exchange: BinanceExchange, config: AresConfig, symbol: str) -> str:
+    """The account against the settings: position mode, multi-assets mode, margin mode, leverage of what is held."""
+    await exchange.modes.refuse_other_modes(config.exchange.margin_mode)
+    most = config.tactician.max_leverage
+    for position in await exchange.get_positions():
+        if position.leverage > most:
+            raise InvalidInput(f"{position.symbol} is held at leverage {position.leverage}, the settings allow {most}")
+    now = await exchange.modes.symbol(symbol)
+    return f"one-way, single-asset; {symbol}: {now.margin_type.upper()}, leverage {now.leverage}"
 
 
 async def _connect(exchange: BinanceExchange) -> str:

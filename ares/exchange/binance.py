@@ -50,7 +50,8 @@ class BinanceExchange:
     """A client of Binance's USDS-M futures. Without keys it reads public data, which is enough for paper trading.
 
     Use it as an async context manager: entering measures the clock, reads the contracts and, with keys, refuses an
-    account in hedge mode. An order is sent exactly once; `OutcomeUnknown` says that its fate must be asked for.
+    account in hedge mode, with multi-asset margin, or with a position in another margin mode. An order is sent exactly
+    once; `OutcomeUnknown` says that its fate must be asked for.
     """
 
     def __init__(
@@ -96,9 +97,7 @@ class BinanceExchange:
         await self._rest.sync_time()
         await self._contracts.load()
         if self._rest.has_keys:
-            account = await self.account_config()
-            if account.dual_side_position:
-                raise InvalidInput("the account is in hedge mode: ares trades in one-way mode only, so switch it first")
+            await self._account.refuse_other_modes(self.config.margin_mode)
             if self.config.real_money and not self.config.allow_withdrawal_key:
                 await self._refuse_withdrawal_key()
         self._entered = True
@@ -337,6 +336,11 @@ class BinanceExchange:
     async def account_config(self) -> AccountConfig:
         """What the key and the account may do: trade, withdraw, hedge mode."""
         return await self._account.config()
+
+    @property
+    def modes(self) -> AccountReads:
+        """What the account is set to: see `refuse_other_modes` and `symbol` there."""
+        return self._account
 
     async def key_rights(self) -> KeyRights:
         """What the key itself may do, as the spot interface tells. Raises Rejected where a test network does not."""

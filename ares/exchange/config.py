@@ -39,6 +39,9 @@ class Environment(Enum):
         return self.value[1]
 
 
+_PLAY_HOSTS = frozenset(urlsplit(e.rest).hostname for e in (Environment.TESTNET, Environment.DEMO))
+
+
 def _environment(value: Environment | str | None) -> Environment | None:
     if value is None or isinstance(value, Environment):
         return value
@@ -68,15 +71,30 @@ def _loopback(host: str) -> bool:
         return False
 
 
+def _secret(value: Secret | str | None) -> Secret | None:
+    """A key given as plain text becomes a secret at once, so that it shows nowhere."""
+    if value is None or isinstance(value, Secret):
+        return value
+    if not isinstance(value, str):
+        raise InvalidInput(f"a key must be text or a Secret, not {type(value).__name__}")
+    return Secret(value)
+
+
+def _host(url: str) -> str:
+    """The host of an address as names are compared: lower case, without port and without the root's dot."""
+    return (urlsplit(url).hostname or "").rstrip(".").lower()
+
+
 @frozen(kw_only=True)
 class BinanceConfig:
     """How to reach Binance. Keys come from the environment or from a file only its owner can read; None: none given.
 
-    The addresses are those of `environment`; `rest_url` and `stream_url` replace them one by one.
+    The addresses are those of `environment`; `rest_url` and `stream_url` replace them one by one. A key or secret given
+    as text is kept as a `Secret`. Raises: InvalidInput for a key without its secret or the reverse.
     """
 
-    api_key: Secret | None = None
-    api_secret: Secret | None = None  # an HMAC secret, or a PEM private key (RSA, Ed25519)
+    api_key: Secret | None = field(default=None, converter=_secret)
+    api_secret: Secret | None = field(default=None, converter=_secret)  # for HMAC, or a PEM key (RSA, Ed25519)
     use_testnet: bool = True  # when `environment` is None: DEMO, which is the test network since 2025, or PRODUCTION
     environment: Environment | None = field(default=None, converter=_environment)
     rest_url: str | None = field(default=None, validator=_safe_url)
@@ -93,6 +111,11 @@ class BinanceConfig:
     streams: tuple[str, ...] = field(  # of candles, mark_price, agg_trades, book_top
         default=("candles", "mark_price"), validator=deep_iterable(in_(_STREAMS))
     )
+
+    def __attrs_post_init__(self) -> None:
+        if (self.api_key is None) is not (self.api_secret is None):
+            given, missing = ("api_key", "api_secret") if self.api_secret is None else ("api_secret", "api_key")
+            raise InvalidInput(f"{given} is given without {missing}: give both, or neither for public data only")
 
     @property
     def where(self) -> Environment:
@@ -113,10 +136,14 @@ class BinanceConfig:
 
     @property
     def rights_base(self) -> str:
-        """Base URL of the interface that tells what a key may do: the spot one, or the overriding address itself."""
+        """Base URL of the interface that tells what a key may do: the spot one, or the test network itself."""
         return _SPOT if self.real_money else self.rest
 
     @property
     def real_money(self) -> bool:
-        """True when orders would trade real money: the production host, however it was named."""
-        return urlsplit(self.rest).hostname == urlsplit(Environment.PRODUCTION.rest).hostname
+        """True unless orders certainly go nowhere real: to this machine, or to a test network known by name.
+
+        A mirror or proxy of production counts as production.
+        """
+        host = _host(self.rest)
+        return not (_loopback(host) or host in _PLAY_HOSTS)

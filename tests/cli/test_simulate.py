@@ -32,10 +32,11 @@ def local() -> Iterator[dict[str, str]]:
         process.communicate(timeout=15)
 
 
-def verify(local: dict[str, str], key: str, secret: str) -> tuple[int, dict[str, object], str]:
+def verify(local: dict[str, str], key: str, secret: str, *more: str) -> tuple[int, dict[str, object], str]:
     environment = {**os.environ, "ARES_BINANCE_API_KEY": key, "ARES_BINANCE_API_SECRET": secret}
     command = [
         sys.executable, "-m", "ares", "verify", "--json", "--rest-url", local["rest"], "--stream-url", local["streams"],
+        *more,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     return done.returncode, json.loads(done.stdout), done.stdout + done.stderr
@@ -46,7 +47,8 @@ def test_verify_finds_everything_well(local: dict[str, str]) -> None:
     checks = {c["name"]: c["state"] for c in answer["checks"]}  # type: ignore[attr-defined]
     assert code == 0 and answer["ok"] is True and set(checks.values()) == {"ok"}
     assert checks.keys() == {
-        "connection and modes", "clock", "filters", "key rights", "balance", "market stream", "account stream",
+        "config sanity", "connection", "clock", "filters", "key rights", "modes and leverage", "balance",
+        "market stream", "account stream",
     }  # fmt: skip
     assert SECRET not in shown
 
@@ -55,6 +57,15 @@ def test_verify_says_what_is_wrong(local: dict[str, str]) -> None:
     code, answer, shown = verify(local, KEY, "not-the-right-secret")
     failed = {c["name"] for c in answer["checks"] if c["state"] == "failed"}  # type: ignore[attr-defined]
     assert code == 5 and "key rights" in failed and "not-the-right-secret" not in shown
+
+
+def test_verify_finds_settings_that_live_trading_refuses(local: dict[str, str], tmp_path: Path) -> None:
+    settings = tmp_path / "ares.yaml"
+    settings.write_text("tactician: {enable_risk_management: false}\n")
+    code, answer, _ = verify(local, KEY, SECRET, "--config", str(settings))
+    found = {c["name"]: c for c in answer["checks"]}  # type: ignore[attr-defined]
+    assert code == 5 and found["config sanity"]["state"] == "failed" and found["clock"]["state"] == "ok"
+    assert "enable_risk_management" in found["config sanity"]["found"]
 
 
 def test_addresses_are_told_once_ready(local: dict[str, str]) -> None:

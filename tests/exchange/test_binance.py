@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from attrs import evolve
@@ -18,6 +19,7 @@ from ares.protocols import Exchange
 from ares.secret import Secret
 from ares.simulation.paper import PaperExchange
 from ares.simulation.server.in_process import VenueTransport
+from ares.simulation.server.local_venue import LocalVenue
 from ares.testing import check_exchange
 
 from .conftest import KEY, SECRET, Heard, Make, in_process, over_sockets
@@ -235,6 +237,81 @@ def test_where_orders_would_go() -> None:
     for bad in ("http://example.com", "ftp://localhost", "https://user:x@host", "nonsense"):
         with pytest.raises(InvalidInput):
             BinanceConfig(rest_url=bad)
+
+
+@pytest.mark.parametrize(
+    ("url", "real"),
+    [
+        ("https://fapi.binance.com", True),
+        ("https://FAPI.binance.com:443/", True),
+        ("https://fapi.binance.com.", True),
+        ("https://fapi1.binance.com", True),
+        ("https://proxy.example.org", True),
+        ("https://testnet.binancefuture.com.example.org", True),
+        ("https://10.1.2.3", True),
+        ("https://demo-fapi.binance.com", False),
+        ("https://TESTNET.binancefuture.com.:443", False),
+        ("http://localhost:8000", False),
+        ("http://[::1]:8000", False),
+    ],
+)
+def test_an_unknown_address_counts_as_real_money(url: str, real: bool) -> None:
+    config = BinanceConfig(rest_url=url, api_key="a key", api_secret="its secret")
+    assert config.real_money is real
+    assert BinanceExchange(config).capabilities.real_money is real
+
+
+def test_keys_given_as_text_are_secrets_at_once() -> None:
+    config = BinanceConfig(api_key="canary-key-5d1", api_secret="canary-secret-5d1")
+    assert config.api_key == Secret("canary-key-5d1") and config.api_secret == Secret("canary-secret-5d1")
+    shown = f"{config} {config!r} {BinanceExchange(config).get_exchange_status()}"
+    assert "canary" not in shown and BinanceExchange(config).capabilities.trading
+
+
+@pytest.mark.parametrize("given", [{"api_key": "a key"}, {"api_secret": Secret("a secret")}])
+def test_half_a_pair_of_keys_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="without"):
+        BinanceConfig(**given)
+    with pytest.raises(InvalidInput, match="text or a Secret"):
+        BinanceConfig(api_key=5, api_secret=6)  # type: ignore[arg-type]
+
+
+class OtherModes(VenueTransport):
+    """The venue with an account whose modes were changed by hand."""
+
+    def __init__(self, venue: LocalVenue, **changed: object) -> None:
+        super().__init__(venue)
+        self.changed = changed
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await super().handle_async_request(request)
+        if request.url.path != "/fapi/v1/accountConfig":
+            return answer
+        return httpx.Response(200, json=answer.json() | self.changed, request=request)
+
+
+@pytest.mark.parametrize(("flag", "named"), [("dualSidePosition", "hedge mode"), ("multiAssetsMargin", "multi-assets")])
+async def test_an_account_in_another_mode_is_refused_at_start(make_venue: Make, flag: str, named: str) -> None:
+    config = BinanceConfig(api_key=KEY, api_secret=SECRET, rest_url="http://localhost")
+    for value in (True, False):
+        exchange = BinanceExchange(config, transport=OtherModes(make_venue(), **{flag: value}))
+        if value:
+            with pytest.raises(InvalidInput, match=named):
+                await exchange.__aenter__()
+        else:
+            await exchange.__aenter__()
+
+
+async def test_a_position_in_the_other_margin_mode_is_refused_at_start(make_venue: Make) -> None:
+    venue = make_venue()
+    async with in_process(venue) as exchange:
+        await exchange.create_order(S, "BUY", "MARKET", "0.5")
+        transport = exchange._rest._wire._transport
+        await BinanceExchange(exchange.config, transport=transport).__aenter__()
+        venue.traders[KEY].margin_type[S] = "CROSSED"
+        with pytest.raises(InvalidInput, match="CROSSED"):
+            await BinanceExchange(exchange.config, transport=transport).__aenter__()
+        await BinanceExchange(evolve(exchange.config, margin_mode="CROSSED"), transport=transport).__aenter__()
 
 
 async def test_the_secret_is_nowhere_to_be_seen(make_venue: Make, capsys: pytest.CaptureFixture[str]) -> None:
