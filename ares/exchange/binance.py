@@ -76,7 +76,7 @@ class BinanceExchange:
             self._rights_wire = LeanWire(base) if transport is None else HttpxWire(base, transport)
         self._contracts = Contracts(self._rest, self.clock)
         self._reads = MarketReads(self._rest, self.clock)
-        self._account = AccountReads(self._rest, self.clock, self.config.quote_asset)
+        self.modes = AccountReads(self._rest, self.clock, self.config.quote_asset)
         self._connect: Connect = connect or open_socket
         self._conditionals = Conditionals()
         self._past = Past()
@@ -97,7 +97,7 @@ class BinanceExchange:
         await self._rest.sync_time()
         await self._contracts.load()
         if self._rest.has_keys:
-            await self._account.refuse_other_modes(self.config.margin_mode)
+            await self.modes.refuse_other_modes(self.config.margin_mode)
             if self.config.real_money and not self.config.allow_withdrawal_key:
                 await self._refuse_withdrawal_key()
         self._entered = True
@@ -226,7 +226,7 @@ class BinanceExchange:
             time_in_force=time_in_force,
             client_order_id=client_id,
         )
-        check(request, instrument, None if reduce_only else await self._account.mark(symbol))
+        check(request, instrument, None if reduce_only else await self.modes.mark(symbol))
         if not reduce_only:
             await self._prepare(symbol)
         self._symbols.add(symbol)
@@ -280,7 +280,7 @@ class BinanceExchange:
                     raise
                 now = order
             if now.status is OrderStatus.FILLED:
-                return await self._account.position(order.symbol)
+                return await self.modes.position(order.symbol)
             if now.status.terminal:
                 raise Rejected(
                     f"order {now.order_id} ended {now.status.value}: {now.reason}",
@@ -311,11 +311,11 @@ class BinanceExchange:
 
     async def get_account(self) -> Account:
         """Money and open positions in the quote asset, as the venue sees them."""
-        return await self._account.account()
+        return await self.modes.account()
 
     async def get_positions(self, symbol: str | None = None) -> tuple[Position, ...]:
         """Positions that are not flat."""
-        return await self._account.positions(symbol)
+        return await self.modes.positions(symbol)
 
     async def set_leverage(self, symbol: str, leverage: int) -> int:
         """Set the symbol's leverage; what the venue confirms. Raises Rejected."""
@@ -335,12 +335,7 @@ class BinanceExchange:
 
     async def account_config(self) -> AccountConfig:
         """What the key and the account may do: trade, withdraw, hedge mode."""
-        return await self._account.config()
-
-    @property
-    def modes(self) -> AccountReads:
-        """What the account is set to: see `refuse_other_modes` and `symbol` there."""
-        return self._account
+        return await self.modes.config()
 
     async def key_rights(self) -> KeyRights:
         """What the key itself may do, as the spot interface tells. Raises Rejected where a test network does not."""
@@ -433,7 +428,7 @@ class BinanceExchange:
         """A commission valued in the quote asset, at a mark price not older than a minute. Raises Retryable."""
         if amount == 0 or asset in ("", self.config.quote_asset):
             return amount
-        price = await self._account.mark(f"{asset}{self.config.quote_asset}")
+        price = await self.modes.mark(f"{asset}{self.config.quote_asset}")
         return (amount * price).quantize(Decimal("1e-8"))
 
     # ------------------------------------------------------------ inside
@@ -489,7 +484,7 @@ class BinanceExchange:
         """Before a symbol's first entry: its margin mode is the configured one, or is made so while it is flat."""
         if symbol in self._prepared:
             return
-        config = await self._account.symbol(symbol)
+        config = await self.modes.symbol(symbol)
         if config.margin_type.upper() != self.config.margin_mode:
             mode = next(name for name, wire in _MODES.items() if wire == self.config.margin_mode)
             await self.set_margin_mode(symbol, mode)
