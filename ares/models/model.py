@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from attrs import field, frozen
+from numpy import ndarray
 from numpy.typing import NDArray
 
 from ares.errors import InvalidInput, ModelError
@@ -16,6 +17,7 @@ from ares.errors import InvalidInput, ModelError
 __all__ = ["Model", "ModelSpec", "Storable", "Stored", "matrix"]
 
 Floats = NDArray[np.float64]
+_FLOAT64 = np.dtype(np.float64)
 _NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 
 
@@ -136,9 +138,11 @@ def matrix(X: Any, columns: tuple[str, ...]) -> Floats:
 
     Raises: InvalidInput when columns are missing or the width differs.
     """
-    if type(X) is np.ndarray and X.ndim == 2 and X.dtype == np.float64 and X.flags.c_contiguous:
-        values = X
-    elif hasattr(X, "columns"):
+    if type(X) is ndarray and X.dtype == _FLOAT64 and X.flags.carray:
+        shape = X.shape  # the short way, since each test is paid for by every single row
+        if len(shape) == 2 and shape[1] == len(columns):
+            return X
+    if hasattr(X, "columns"):
         missing = [name for name in columns if name not in X.columns]
         if missing:
             raise InvalidInput(f"the frame lacks {len(missing)} of the model's columns: {', '.join(missing[:5])}")
@@ -149,4 +153,4 @@ def matrix(X: Any, columns: tuple[str, ...]) -> Floats:
             values = values.reshape(1, -1)
     if values.ndim != 2 or values.shape[1] != len(columns):
         raise InvalidInput(f"X has shape {values.shape}, the model reads {len(columns)} columns")
-    return values if values.flags.writeable else values.copy()  # kernels are compiled for one kind of array
+    return values if values.flags.carray else values.copy()  # kernels are compiled for one kind of array

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from attrs import field, frozen
+from numpy import empty
 from numpy.typing import NDArray
 
 from ares.errors import InvalidInput, ModelError
-from ares.kernels.trees import LANES, LINKS, NODE, answer_batch, depths, forest_batch
+from ares.kernels.trees import LANES, LINKS, NODE, ROWS, answer_batch, depths, forest_batch
 from ares.models import registry
 from ares.models.model import ModelSpec, Stored, matrix
 
@@ -34,6 +36,13 @@ class Tree:
     target: int = 0  # the output that a tree of width 1 adds to
 
 
+@cache
+def _entry() -> Any:
+    """The machine code of `answer_batch`: called so, it does not ask for the types, which `matrix` has made sure of."""
+    kernel: Any = answer_batch
+    return kernel.compile("void(int64[::1], float64[::1], float64[:,::1], float64[:,::1], float64[:,::1])")
+
+
 @frozen(kw_only=True, eq=False)
 class TreeModel:
     """An ensemble in the layout that its kernel walks. Made by `ares.models.adapt`."""
@@ -53,34 +62,30 @@ class TreeModel:
     finite_only: bool = False  # a row with an infinite value is answered by NaN
     missing_ok: bool = True  # False: so is a row with a missing value
     _outputs: int = field(init=False)
-    _layout: Ints = field(init=False)  # for the kernel
+    _row: int = field(init=False)  # length of a row as the kernel writes it
+    _words: Ints = field(init=False)  # for the kernel, see `forest_batch`
     _numbers: Floats = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        columns, width = len(self.spec.columns), self.value.shape[1]
+        walk = self.nodes.copy()
+        leaf = walk["left"] == np.arange(walk.size)
+        walk["feature"][leaf] = 2 * columns
+        walk["threshold"][leaf] = self.value[leaf, 0] if width == 1 else 0.0
+        sizes = [walk.size, self.root.size, self.base.size, width, LINKS.get(self.link, -1)]
+        head = np.array([*sizes, self.single, self.finite_only, self.missing_ok], dtype=np.int64)
+        values = self.value.ravel() if width > 1 else self.value[:0, 0]
+        words = [head, walk.view(np.int64), self.root, self.steps, self.target]
         object.__setattr__(self, "_outputs", 2 if self.link == "expit" else self.base.size)
-        head = [self.root.size, LINKS.get(self.link, -1), self.single, self.finite_only, self.missing_ok]
-        layout = np.concatenate([np.array(head, dtype=np.int64), self.root, self.steps, self.target])
-        object.__setattr__(self, "_layout", layout)
-        object.__setattr__(self, "_numbers", np.concatenate([[self.divisor, self.gain, self.tiny], self.base]))
+        object.__setattr__(self, "_row", 2 * columns + 1)
+        object.__setattr__(self, "_words", np.concatenate(words))
+        object.__setattr__(self, "_numbers", np.concatenate([[self.divisor, self.gain, self.tiny], self.base, values]))
 
     def raw(self, X: Any) -> Floats:
         """Sums of the trees before the link, (n, outputs)."""
         rows = matrix(X, self.spec.columns)
-        out = np.empty((rows.shape[0], self.base.size))
-        forest_batch(
-            self.nodes,
-            self.root,
-            self.steps,
-            self.value,
-            self.target,
-            self.base,
-            rows,
-            self.single,
-            self.tiny,
-            self.finite_only,
-            self.missing_ok,
-            out,
-        )
+        out = empty((len(rows), self.base.size))
+        forest_batch(self._words, self._numbers, rows, empty((min(len(rows), ROWS), self._row)), out)
         return out
 
     def predict(self, X: Any) -> Floats:
@@ -97,8 +102,10 @@ class TreeModel:
 
     def _answer(self, X: Any) -> Floats:
         rows = matrix(X, self.spec.columns)
-        out = np.empty((rows.shape[0], self._outputs))
-        answer_batch(self.nodes, self._layout, self._numbers, self.value, rows, out)
+        count = len(rows)
+        out = empty((count, self._outputs))
+        work = empty((count if count < ROWS else ROWS, self._row))  # min() takes as long as ten trees
+        _entry()(self._words, self._numbers, rows, work, out)
         return out
 
     def save(self, directory: Path | str) -> str:
@@ -128,7 +135,7 @@ class TreeModel:
     def restored(cls, stored: Stored) -> TreeModel:
         """The model from data, after proving that no walk can leave its arrays. Raises ModelError."""
         threshold = stored.array("threshold", "<f8", (None,))
-        nodes = np.empty(threshold.size, dtype=NODE)
+        nodes = empty(threshold.size, dtype=NODE)
         nodes["threshold"] = threshold
         nodes["feature"] = stored.array("feature", "<u4", (threshold.size,))
         nodes["left"] = stored.array("left", "<u4", (threshold.size,))
@@ -179,7 +186,7 @@ class TreeModel:
         )
         if not sound:
             raise ModelError("the arrays of this tree model do not fit together", kind="trees")
-        depth = np.empty(size, dtype=np.int64)
+        depth = empty(size, dtype=np.int64)
         depths(left, depth)
         if not np.array_equal(self.steps, depth[self.root].reshape(-1, LANES).max(axis=1, initial=0)):
             raise ModelError("the walks of this tree model have the wrong length", kind="trees")
@@ -226,7 +233,7 @@ def _lay(tree: Tree, columns: int) -> tuple[NDArray[Any], Floats, int, int]:
             raise InvalidInput("a tree's node has two parents")
     old = np.concatenate(levels)
     inner = ~tree.leaf[old]
-    nodes = np.empty(old.size, dtype=NODE)
+    nodes = empty(old.size, dtype=NODE)
     nodes["threshold"] = np.where(inner, tree.threshold[old], np.inf)
     nodes["feature"] = np.where(inner, tree.feature[old] + np.where(tree.missing_left[old], columns, 0), columns)
     nodes["left"] = np.where(inner, 2 * np.cumsum(inner) - 1, np.arange(old.size))

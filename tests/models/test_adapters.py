@@ -181,7 +181,10 @@ def test_a_read_only_row_is_read_without_compiling_again() -> None:
     known = set(answer_batch.signatures)  # type: ignore[attr-defined]
     row = X[0].copy()
     row.setflags(write=False)
-    for asked in (row, row[None], X[:1], np.asfortranarray(X)[:1], X[:1].astype(np.float32).astype(np.float64)):
+    unaligned = np.frombuffer(b"." + row.tobytes(), dtype=np.uint8)[1:].view(np.float64)[None]
+    assert not unaligned.flags.aligned
+    swapped = row.astype(row.dtype.newbyteorder())[None]
+    for asked in (row, row[None], X[:1], np.asfortranarray(X)[:1], unaligned, swapped, list(row)):
         assert np.allclose(model.predict_proba(asked), expected)
     assert set(answer_batch.signatures) == known  # type: ignore[attr-defined]
 
