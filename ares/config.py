@@ -18,12 +18,12 @@ from typing import Any
 from attrs import Factory, evolve, field, frozen
 
 from ares.analyst.config import AnalystConfig
-from ares.backtesting.backtester import BacktestConfig
+from ares.backtesting.config import BacktestConfig
 from ares.errors import InvalidInput, NotAuthorized, unknown_name
 from ares.exchange.config import BinanceConfig
 from ares.features.config import FeatureConfig
 from ares.monitor.config import MonitorConfig
-from ares.pipeline.desk import DeskConfig
+from ares.pipeline.config import DeskConfig
 from ares.secret import read_private_file, readable_by_others
 from ares.strict_yaml import Section, plain, read_yaml, section_of, structure
 from ares.tactician.config import TacticianConfig

@@ -15,7 +15,7 @@ def modules_after(code: str) -> set[str]:
     """Names of all modules loaded in a fresh interpreter that ran `code`."""
     program = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
-    return set(json.loads(done.stdout))
+    return set(json.loads(done.stdout.splitlines()[-1]))
 
 
 @pytest.mark.parametrize("code", ["import ares", "import ares, ares.errors, ares.protocols, ares.events, ares.log"])
@@ -25,3 +25,13 @@ def test_importing_ares_loads_nothing_heavy(code: str) -> None:
 
 def test_listing_the_front_door_loads_nothing_more() -> None:
     assert modules_after("import ares; dir(ares)") == modules_after("import ares")
+
+
+def test_settings_are_read_without_the_stages_they_are_for() -> None:
+    code = "from ares import load_config; config = load_config(env={}); assert config.backtest.desk == config.desk"
+    assert modules_after(code).isdisjoint(HEAVY)
+
+
+def test_the_command_lists_itself_without_numbers_or_network() -> None:
+    code = "import sys; sys.argv = ['ares', '--help']\nfrom ares.cli import main\ntry: main()\nexcept SystemExit: pass"
+    assert modules_after(code).isdisjoint(HEAVY - {"rich", "typer"})

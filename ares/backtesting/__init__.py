@@ -2,9 +2,13 @@
 
 from ares._lazy import lazy
 
-__all__ = ["BacktestResult", "Backtester"]
+__all__ = ["BacktestConfig", "BacktestResult", "Backtester"]
 
 __getattr__, __dir__ = lazy(
     __name__,
-    {"Backtester": "ares.backtesting.backtester", "BacktestResult": "ares.backtesting.result"},
+    {
+        "BacktestConfig": "ares.backtesting.config",
+        "BacktestResult": "ares.backtesting.result",
+        "Backtester": "ares.backtesting.backtester",
+    },
 )

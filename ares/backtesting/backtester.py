@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from ares.analyst.rules import RuleAnalyst
+from ares.backtesting.config import BacktestConfig
 from ares.backtesting.discount import discounted, record_run
 from ares.backtesting.driver import Driver, Observer
 from ares.backtesting.recorder import Recorder
@@ -21,12 +22,11 @@ from ares.events import CandleClosed, Command, Event
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.instruments import Instrument
 from ares.monitor.position_monitor import PositionMonitor
-from ares.pipeline.desk import Desk, DeskConfig
+from ares.pipeline.desk import Desk
 from ares.pipeline.retraining import ModelSource
 from ares.protocols import AnalysisStage, FeatureStage, MonitoringStage, TacticsStage
 from ares.simulation.session import Session
 from ares.simulation.tape import Tape
-from ares.simulation.venue import VenueConfig
 from ares.storage import sha256_bytes
 from ares.tactician.tactician import Tactician
 from ares.training.trials import TrialLedger, family_of, session_ledger
@@ -37,16 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["BacktestConfig", "Backtester"]
 
 Progress = Callable[[int, int], None]  # bars done, bars in all
-
-
-@frozen(kw_only=True)
-class BacktestConfig:
-    """The simulated venue and the desk of a backtest. Costs are on by default."""
-
-    venue: VenueConfig = field(factory=VenueConfig)
-    desk: DeskConfig = field(factory=DeskConfig)
-    history: int | None = None  # bars before `start` that warm the features; None: what they need
-    random_draws: int = 1000  # of the random-entry baseline
 
 
 class Backtester:

@@ -10,9 +10,6 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from attrs import field, frozen
-from attrs.validators import gt
-
 from ares.account import Account, Ledger
 from ares.errors import DataError, InvalidInput
 from ares.events import (
@@ -38,10 +35,11 @@ from ares.events import (
 )
 from ares.instruments import Instrument, Interval
 from ares.orders import OrderStatus
+from ares.pipeline.config import DeskConfig
 from ares.pipeline.custody import Custody
 from ares.pipeline.decide import Decider
 from ares.pipeline.execution import IntentBook, intent_of
-from ares.pipeline.guard import Guard, GuardConfig, Mode
+from ares.pipeline.guard import Guard, Mode
 from ares.pipeline.looks import Looks
 from ares.pipeline.outbox import Outbox
 from ares.pipeline.records import ClosedTrade, DeskRecords
@@ -55,16 +53,6 @@ from ares.protocols import (
 )
 
 __all__ = ["Desk", "DeskConfig"]
-
-
-@frozen(kw_only=True)
-class DeskConfig:
-    """How the desk keeps time and limits; the stages have settings of their own."""
-
-    look_every_ns: int = field(default=10_000_000_000, validator=gt(0))  # least time between two looks at a position
-    protect_within_ns: int = field(default=3_000_000_000, validator=gt(0))  # a stop must be acknowledged by then
-    stage_timeout_ns: int = field(default=200_000_000, validator=gt(0))  # a later answer of an outside stage is dropped
-    guard: GuardConfig = field(factory=GuardConfig)
 
 
 class Desk:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from enum import IntEnum
 
-from attrs import define, field, frozen
-from attrs.validators import ge, gt, optional
+from attrs import define, field
 
 from ares.account import Account
+from ares.pipeline.config import GuardConfig
 from ares.protocols import Limits, Reason
 
 __all__ = ["Guard", "GuardConfig", "Mode"]
@@ -22,17 +22,6 @@ class Mode(IntEnum):
     RUN = 0
     REDUCE = 1
     HALT = 2
-
-
-@frozen(kw_only=True)
-class GuardConfig:
-    """Limits on the account as a whole. None switches a limit off; loss limits are fractions."""
-
-    max_positions: int = field(default=10, validator=ge(1))
-    max_gross_leverage: float = field(default=3.0, validator=gt(0.0))  # sum of notionals over equity
-    max_leverage: int | None = field(default=None, validator=optional(ge(1)))
-    daily_loss_limit: float | None = field(default=None, validator=optional(gt(0.0)))  # of the day's first equity
-    drawdown_limit: float | None = field(default=None, validator=optional(gt(0.0)))  # of the highest equity
 
 
 @define

@@ -26,8 +26,9 @@ from ares.instruments import Instrument, Side, from_units, to_units
 from ares.kernels import ledger as money
 from ares.kernels import matching as rules
 from ares.orders import Fill, Order, OrderRequest, OrderStatus, OrderType, TimeInForce
+from ares.simulation.config import VenueConfig
 from ares.simulation.refusals import check_filters, refuse
-from ares.simulation.resting import MarketState, Resting, VenueConfig
+from ares.simulation.resting import MarketState, Resting
 
 __all__ = ["Venue", "VenueConfig"]
 
@@ -51,8 +52,7 @@ class Venue:
         self.orders: dict[str, Order] = {}  # every order ever, by id
         self.ids_by_client: dict[tuple[str, str], str] = {}  # the latest order of each client id
         self.reserved = 0  # units held back for resting entries
-        self.orders_made = 0  # orders so far
-        self.fills_made = 0  # fills so far
+        self.orders_made = self.fills_made = 0  # so far
         for instrument in known:
             self.add(instrument)
 

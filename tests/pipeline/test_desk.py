@@ -9,8 +9,8 @@ from ares.errors import InvalidInput
 from ares.events import Alert, LinkChanged, ModelActivated, OperatorOrder, Purpose, SetLeverage, Wake
 from ares.instruments import Side
 from ares.orders import OrderStatus, OrderType
-from ares.pipeline.desk import DeskConfig
-from ares.pipeline.guard import GuardConfig, Mode
+from ares.pipeline.config import DeskConfig, GuardConfig
+from ares.pipeline.guard import Mode
 from ares.protocols import Action, Reason
 from tests.pipeline.desk_bench import HOUR, SYMBOL, Bench, Scripted, cancels, submits, wakes
 
