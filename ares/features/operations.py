@@ -18,6 +18,7 @@ from ares.kernels import (
     meta,
     momentum,
     moving,
+    native,
     patterns,
     regression,
     volatility,
@@ -32,10 +33,11 @@ Ints = tuple[int, ...]
 SCRATCH = 4 * 1024  # cells that the windowed wavelets work in; enough for windows of 1,000 bars
 
 FORGOTTEN = 1e-8  # weight of everything before a recursion's restart when the restarted one takes over
+FORGOTTEN_SHARE = 1e-10  # the same where means are divided by each other, which shows such weights more
 
 MODULES = (
-    calendar, elementwise, encoder, engine, extremes, layout, levels, meta, momentum, moving, patterns, regression,
-    volatility, volume, wavelet,
+    calendar, elementwise, encoder, engine, extremes, layout, levels, meta, momentum, moving, native, patterns,
+    regression, volatility, volume, wavelet,
 )  # fmt: skip
 
 
@@ -44,9 +46,17 @@ def kernel_version() -> str:
     return source_digest(tuple(sorted(f"{module.__name__.rpartition('.')[2]}.py" for module in MODULES)))
 
 
-def memory_of(alpha: float) -> int:
-    """Rows until an exponential mean with weight `alpha` has forgotten all but `FORGOTTEN` of what came before."""
-    return ceil(log(FORGOTTEN) / log(1.0 - alpha)) if alpha < 1.0 else 1
+def memory_of(alpha: float, weight: float = FORGOTTEN) -> int:
+    """Rows until an exponential mean with weight `alpha` has forgotten all but `weight` of what came before."""
+    return ceil(log(weight) / log(1.0 - alpha)) if alpha < 1.0 else 1
+
+
+def memory_of_two(alpha: float, weight: float) -> int:
+    """The same for such a mean of what depends on such a mean: after n rows (1 + n alpha) (1 - alpha)^n is left."""
+    rows = memory_of(alpha, weight)
+    while alpha < 1.0 and (1.0 + rows * alpha) * (1.0 - alpha) ** rows > weight:
+        rows += 1
+    return rows
 
 
 @frozen
@@ -80,7 +90,7 @@ def _window(ints: Ints, output: int) -> int:
 
 
 def _wilder(ints: Ints, floats: tuple[float, ...]) -> int:
-    return memory_of(1.0 / ints[0]) + ints[0] + 1
+    return memory_of(1.0 / ints[0], FORGOTTEN_SHARE) + ints[0] + 1
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -105,10 +115,10 @@ OPERATIONS: dict[str, Operation] = {
         _count(3),
         lambda ints, output: 2 * ints[0] - 1 if output == 0 else ints[0],
         6,
-        lambda ints, floats: 2 * memory_of(1.0 / ints[0]) + 2 * ints[0],
+        lambda ints, floats: memory_of_two(1.0 / ints[0], FORGOTTEN_SHARE) + 2 * ints[0],
         lambda ints: 1,
     ),
-    "cci": Operation(momentum.CCI, PURE, _count(1), _window),
+    "cci": Operation(momentum.CCI, PURE, _count(1), _window, momentum.CCI_STATE),
     "supertrend": Operation(
         momentum.SUPERTREND, RESTARTED, _count(2), _none, 3, lambda ints, floats: ints[0], lambda ints: 1
     ),

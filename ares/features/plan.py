@@ -19,6 +19,7 @@ __all__ = ["Engine", "Plan", "Wanted", "make_plan"]
 _RULES = {"open": at.TAKE_FIRST, "time": at.TAKE_FIRST, "high": at.TAKE_MAX, "low": at.TAKE_MIN, "close": at.TAKE_LAST}
 _SUMMED = {"volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume", "trades"}
 _WEEK_NS = 7 * 86_400_000_000_000
+_MOST_RUNS = 4  # of a restarted node in a higher timeframe, besides the one whose values count
 _MONDAY_NS = 4 * 86_400_000_000_000  # the epoch was a Thursday; weeks begin on Mondays
 
 
@@ -89,18 +90,25 @@ def _nodes_of(expression: Expression, seen: dict[Node, None]) -> None:
 
 
 def _settle(node: Node, ratio: int, inputs: int) -> tuple[int, int, int]:
-    """Base bars until the node has settled, its restart shift and lead, given when its inputs have."""
+    """Base bars until the node has settled, and its restart's period and lead, given when its inputs have.
+
+    Shorter periods settle sooner and keep more runs going side by side. On the base interval the period is a power of
+    two no shorter than the lead, so that there are at most two. A higher timeframe has few rows, which can bear more.
+    """
     operation = OPERATIONS[node.operation]
     outputs = range(operation.outputs(node.ints, len(node.inputs)))
     longest = max(operation.lookback(node.ints, j) for j in outputs)
     reach = operation.reach(node.ints) if operation.reach else longest
     if operation.kind == at.PURE:
-        return inputs + reach * ratio, 0, 0
+        return inputs + reach * ratio, 1, 0
     if operation.kind == at.WINDOW:
-        return inputs + (reach + 2) * ratio + (1 << at.ANCHOR_SHIFT), 0, 0
+        return inputs + (reach + 2) * ratio + at.ANCHOR, 1, 0
     lead = (operation.memory(node.ints, node.floats) + 2) * ratio
-    shift = max(at.ANCHOR_SHIFT, (lead - 1).bit_length())
-    return inputs + (1 << shift) + lead + 2 * ratio, shift, lead
+    if ratio == 1:
+        period = max(at.ANCHOR, 1 << (lead - 1).bit_length())
+    else:
+        period = max(at.ANCHOR, -(-lead // min(_MOST_RUNS, max(1, ratio // 2))))
+    return inputs + period + lead + 2 * ratio, period, lead
 
 
 def make_plan(wanted: Sequence[Wanted], inputs: Sequence[str], interval_ns: int) -> Plan:
@@ -159,9 +167,12 @@ def _place(node: Node, index: int, slot: _Slot) -> dict[str, Any]:
     for c in columns:
         slot.need[c] = max(slot.need[c], reach, 1)
     lag = max(slot.lag[c] for c in columns)
-    settle, shift, lead = _settle(node, slot.ratio, max(slot.settle[c] for c in columns))
+    settle, period, lead = _settle(node, slot.ratio, max(slot.settle[c] for c in columns))
     out = slot.add(node, lag, settle)
-    return {"node": node, "slot": index, "columns": columns, "out": out, "lag": lag, "shift": shift, "lead": lead}
+    return {
+        "node": node, "slot": index, "columns": columns, "out": out, "lag": lag,
+        "period": period, "lead": lead, "runs": -(-lead // period) + 1,
+    }  # fmt: skip
 
 
 def _lay_out(
@@ -182,7 +193,7 @@ def _lay_out(
     table[at_inputs:at_deliver] = [_rule(name) for name in inputs]
 
     params: list[float] = []
-    state_cells = at.STATE_HEADER + len(slots) * at.SLOT_STATE + len(rows)
+    state_cells = at.STATE_HEADER + len(slots) * at.SLOT_STATE + len(rows) * at.NODE_STATE
     lengths = []
     for slot in slots:
         history = max(slot.need)
@@ -195,7 +206,7 @@ def _lay_out(
     for row in rows:
         operation = OPERATIONS[row["node"].operation]
         row["state"] = cursor
-        cursor += operation.cells(row["node"].ints) * (2 if operation.kind == at.RESTARTED else 1)
+        cursor += operation.cells(row["node"].ints) * row["runs"]
     table[at.AT_TRASH] = cursor
     cursor += max((row["n_out"] for row in map(_with_outputs, rows)), default=1) * max(lengths)
     bases = []
@@ -223,7 +234,10 @@ def _lay_out(
     memory = np.full(cursor, np.nan)
     memory[: table[at.AT_TRASH]] = 0.0
     memory[: len(params)] = params
-    return table, memory, np.zeros(state_cells, np.int64)
+    state = np.zeros(state_cells, np.int64)
+    for j in range(len(rows)):
+        state[table[at_nodes + j * at.NODE + at.TURN] + at.DUE] = at.NEVER
+    return table, memory, state
 
 
 def _with_outputs(row: dict[str, Any]) -> dict[str, Any]:
@@ -248,11 +262,12 @@ def _write_node(
     if len(node.inputs) > at.INT - at.IN or len(node.ints) > at.NODE - at.INT:
         raise InvalidInput(f"{node.operation} takes at most {at.INT - at.IN} inputs", inputs=len(node.inputs))
     table[k + at.OP], table[k + at.NSLOT], table[k + at.KIND] = operation.number, s, operation.kind
-    table[k + at.SHIFT], table[k + at.LEAD], table[k + at.LAG] = row["shift"], row["lead"], row["lag"]
+    table[k + at.PERIOD], table[k + at.LEAD], table[k + at.LAG] = row["period"], row["lead"], row["lag"]
+    table[k + at.RUNS] = row["runs"]
     table[k + at.OUT], table[k + at.N_OUT] = bases[s] + row["out"] * lengths[s], row["n_out"]
     table[k + at.STATE], table[k + at.FLOATS] = row["state"], row["floats"]
     table[k + at.STATE_SIZE] = operation.cells(node.ints)
-    table[k + at.ACTIVE] = at.STATE_HEADER + n_slots * at.SLOT_STATE + j
+    table[k + at.TURN] = at.STATE_HEADER + n_slots * at.SLOT_STATE + j * at.NODE_STATE
     table[k + at.LENGTH], table[k + at.N_IN] = lengths[s], len(node.inputs)
     for i, c in enumerate(row["columns"]):
         table[k + at.IN + i] = bases[s] + c * lengths[s]

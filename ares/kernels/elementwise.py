@@ -45,11 +45,6 @@ def one(mode: int, a: float, b: float, c: float, p: float, q: float) -> float:
         y = a * b
     elif mode == PLUS:
         y = a + b
-    elif mode == AFFINE:
-        y = p * a + q
-    elif mode == POSITION:  # where a lies between b (0) and c (1)
-        if c - b != 0.0:
-            y = (a - b) / (c - b)
     elif mode == LOG:
         if a > 0.0:
             y = log(a)
@@ -69,8 +64,6 @@ def one(mode: int, a: float, b: float, c: float, p: float, q: float) -> float:
             y = a / (a + b)
     elif mode == ABSOLUTE:
         y = abs(a)
-    elif mode == THIRD:  # mean of three
-        y = (a + b + c) / 3.0
     elif mode == HALF_SPREAD:  # 2 sqrt(-a), 0 for a above 0
         if a == a:
             y = 2.0 * sqrt(max(-a, 0.0))
@@ -106,6 +99,15 @@ def combine(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: i
     elif mode == DISTANCE:
         for i in range(n):
             y[i] = (a[i] - b[i]) / c[i] if c[i] != 0.0 else NAN
+    elif mode == POSITION:  # where a lies between b (0) and c (1)
+        for i in range(n):
+            y[i] = (a[i] - b[i]) / (c[i] - b[i]) if c[i] - b[i] != 0.0 else NAN
+    elif mode == AFFINE:
+        for i in range(n):
+            y[i] = p * a[i] + q
+    elif mode == THIRD:  # mean of three
+        for i in range(n):
+            y[i] = (a[i] + b[i] + c[i]) / 3.0
     else:
         for i in range(n):
             y[i] = one(mode, a[i], b[i], c[i], p, q)

@@ -4,8 +4,9 @@ A block of new bars goes through all nodes of the table, node by node, each in o
 block of one bar. The same loops run in the same order on the same numbers, so both rhythms give the same bits.
 
 Nothing remembers where history began. A `WINDOW` node sums afresh at the first row of each 1,024 base bars, counted
-from the epoch. A `RESTARTED` node begins its recursion anew `LEAD` base bars before each `1 << SHIFT` base bars and
-takes the new one over at that boundary, when what the old one still remembered from before weighs less than 1e-8.
+from the epoch. A `RESTARTED` node begins its recursion anew `LEAD` base bars before each multiple of `PERIOD` bars and
+takes the new run's values from that multiple on, when what it lacks from before weighs less than 1e-8. Where `LEAD` is
+longer than `PERIOD`, several runs go on side by side, each with a state of its own.
 """
 
 from __future__ import annotations
@@ -28,8 +29,7 @@ from ares.kernels import (
 )
 from ares.kernels.jit import inner, jit, woven
 from ares.kernels.layout import (
-    ACTIVE,
-    ANCHOR_SHIFT,
+    ANCHOR,
     AT_DELIVER,
     AT_INPUTS,
     AT_NODES,
@@ -38,6 +38,7 @@ from ares.kernels.layout import (
     AT_TRASH,
     BLOCK,
     BUCKET,
+    DUE,
     FILLED,
     FIRST,
     KIND,
@@ -48,12 +49,16 @@ from ares.kernels.layout import (
     N_INPUTS,
     N_NODES,
     N_SLOTS,
+    NEWEST,
     NODE,
     NSLOT,
+    OLDEST,
     OP,
     OUT,
+    PERIOD,
     POS,
     PURE,
+    RUNS,
     S_ABS,
     S_COLUMNS,
     S_HISTORY,
@@ -65,7 +70,6 @@ from ares.kernels.layout import (
     S_SLIDE,
     S_STATE,
     S_WIDTH,
-    SHIFT,
     SLOT,
     SPARE,
     START,
@@ -75,8 +79,12 @@ from ares.kernels.layout import (
     TAKE_LAST,
     TAKE_MAX,
     TAKE_MIN,
+    TURN,
     WINDOW,
 )
+from ares.kernels.native import copy_past_cache, publish
+
+LARGE = 1 << 22  # float64 in a result that no cache holds
 
 
 @woven
@@ -168,30 +176,26 @@ def first_at(s: Any, at: int, lo: int, hi: int, bound: int) -> int:
 
 
 @inner
-def cut(m: Any, t: Any, s: Any, k: int, i: int, hi: int, begun: int, at: int) -> tuple[int, int]:
-    """Begin afresh at row `i` what is due there; where the next cut lies, and whether sums are due."""
-    now = s[at + i]
-    before = s[at + i - 1] if i > begun else now
+def turn(m: Any, t: Any, s: Any, k: int, now: int) -> int:
+    """Begin afresh at bar number `now` what is due there, note when that is next, and say whether sums are due."""
+    at = t[k + TURN]
     if t[k + KIND] == WINDOW:
-        fresh = 1 if (before >> ANCHOR_SHIFT) != (now >> ANCHOR_SHIFT) else 0
-        bound = ((now >> ANCHOR_SHIFT) + 1) << ANCHOR_SHIFT
-        return first_at(s, at, i + 1, hi, bound) if i + 1 < hi else hi, fresh
-    shift = t[k + SHIFT]
+        s[at + DUE] = now - now % ANCHOR + ANCHOR
+        return 1
+    period = t[k + PERIOD]
     lead = t[k + LEAD]
+    runs = t[k + RUNS]
     size = t[k + STATE_SIZE]
-    so = t[k + STATE]
-    active = t[k + ACTIVE]
-    if ((now + lead) >> shift) != ((before + lead) >> shift):
+    oldest = now // period
+    newest = (now + lead) // period
+    for run in range(max(s[at + NEWEST] + 1, newest - runs + 1), newest + 1):
+        state = t[k + STATE] + run % runs * size
         for j in range(size):
-            m[so + size + j] = 0.0
-        s[active] = 1
-    if (now >> shift) != (before >> shift):
-        if s[active]:
-            for j in range(size):
-                m[so + j] = m[so + size + j]
-        s[active] = 0
-    bound = min(((now >> shift) + 1) << shift, ((((now + lead) >> shift) + 1) << shift) - lead)
-    return first_at(s, at, i + 1, hi, bound) if i + 1 < hi else hi, 0
+            m[state + j] = 0.0
+    s[at + OLDEST] = oldest
+    s[at + NEWEST] = newest
+    s[at + DUE] = min((oldest + 1) * period, (newest + 1) * period - lead)
+    return 0
 
 
 @woven
@@ -199,18 +203,20 @@ def run_node(m: Any, t: Any, s: Any, k: int, lo: int, hi: int, begun: int, at: i
     """Rows [lo, hi) of one node, cut where its sums or its recursion begin afresh."""
     kind = t[k + KIND]
     first = begun + t[k + LAG]
-    size = t[k + STATE_SIZE]
-    active = t[k + ACTIVE]
+    node = t[k + TURN]
     i = lo
     while i < hi:
         end = hi
         fresh = 0
         if kind != PURE:
-            end, fresh = cut(m, t, s, k, i, hi, begun, at)
-        for turn in range(1 + s[active]):
-            # the second turn runs the recursion that will take over; what it gives until then is thrown away
-            out = t[k + OUT] if turn == 0 else t[AT_TRASH]
-            run_op(m, t, k, t[k + STATE] + turn * size, out, i, end, first, fresh)
+            if s[at + i] >= s[node + DUE]:
+                fresh = turn(m, t, s, k, s[at + i])
+            end = first_at(s, at, i, hi, s[node + DUE])
+        oldest = s[node + OLDEST]
+        for run in range(oldest, s[node + NEWEST] + 1):
+            # what the later runs give until their turn comes is thrown away
+            out = t[k + OUT] if run == oldest else t[AT_TRASH]
+            run_op(m, t, k, t[k + STATE] + run % t[k + RUNS] * t[k + STATE_SIZE], out, i, end, first, fresh)
         i = end
 
 
@@ -301,6 +307,7 @@ def gather(m: Any, t: Any, s: Any, slot: int, base: int, n: int) -> None:
 @inner
 def deliver(m: Any, t: Any, s: Any, base: int, n: int, out: Any, stride: int, at_out: int) -> None:
     """Copy the chosen columns to the result; a higher timeframe's value stays until its next bar is seen."""
+    large = n > 1 and out.size >= LARGE
     for d in range(t[N_DELIVER]):
         at = t[AT_DELIVER] + 3 * d
         slot = t[at + 1]
@@ -308,8 +315,11 @@ def deliver(m: Any, t: Any, s: Any, base: int, n: int, out: Any, stride: int, at
         y = out[t[at] * stride + at_out :]
         if slot == 0:
             x = m[column + base :]
-            for i in range(n):
-                y[i] = x[i]
+            if large:
+                copy_past_cache(y, x, n)
+            else:
+                for i in range(n):
+                    y[i] = x[i]
             continue
         r = t[AT_SLOTS] + slot * SLOT
         st = t[r + S_STATE]
@@ -430,3 +440,5 @@ def advance(
             rows = fitting(t, numbers, i, rows)
         block(m, t, s, src, n, i, rows, numbers, out, n, i, i >= skip)
         i += rows
+    if out.size >= LARGE:
+        publish()

@@ -93,7 +93,7 @@ def ages(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int,
     below = m[t[k + IN + 1] :]
     top_age = m[oo:]
     bottom_age = m[oo + t[k + LENGTH] :]
-    tail = m[so + 5 : so + 5 + 4 * w]  # highest to the run's end, where; lowest to the run's end, where
+    tail = m[so + 5 : so + 5 + 4 * w]  # highest to the run's end, where from that end; lowest, where
     start = min(max(lo, first + w - 1), hi)
     if start >= hi:
         return
@@ -124,35 +124,45 @@ def ages(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int,
             a = -np.inf
             b = np.inf
             for j in range(w - 1, -1, -1):
-                if above[i - w + j] > a:
-                    a = above[i - w + j]
-                    a_at = float(j)
-                if below[i - w + j] < b:
-                    b = below[i - w + j]
-                    b_at = float(j)
+                x = above[i - w + j]
+                z = below[i - w + j]
+                a_at = float(j) if x > a else a_at
+                a = x if x > a else a
+                b_at = float(j) if z < b else b_at
+                b = z if z < b else b
                 tail[j] = a
-                tail[w + j] = a_at
+                tail[w + j] = a_at - w
                 tail[2 * w + j] = b
-                tail[3 * w + j] = b_at
+                tail[3 * w + j] = b_at - w
             a = -np.inf
             b = np.inf
             taken = 0
-        x = above[i]
-        z = below[i]
-        now = float(taken)
-        a_at = now if x >= a else a_at
-        a = max(a, x)
-        b_at = now if z <= b else b_at
-        b = min(b, z)
-        taken += 1
-        top_age[i] = now - a_at
-        bottom_age[i] = now - b_at
-        if taken < w:
-            if tail[taken] > a:
-                top_age[i] = now + w - tail[w + taken]
-            if tail[2 * w + taken] < b:
-                bottom_age[i] = now + w - tail[3 * w + taken]
-        i += 1
+        count = min(hi - i, w - taken)
+        rest = min(count, w - 1 - taken)
+        ups = above[i : i + count]
+        downs = below[i : i + count]
+        high = tail[taken + 1 :]
+        high_at = tail[w + taken + 1 :]
+        low = tail[2 * w + taken + 1 :]
+        low_at = tail[3 * w + taken + 1 :]
+        y = top_age[i : i + count]
+        u = bottom_age[i : i + count]
+        for j in range(count):
+            x = ups[j]
+            z = downs[j]
+            now = float(taken + j)
+            a_at = now if x >= a else a_at
+            a = x if x >= a else a
+            b_at = now if z <= b else b_at
+            b = z if z <= b else b
+            if j < rest:
+                y[j] = now - (high_at[j] if high[j] > a else a_at)
+                u[j] = now - (low_at[j] if low[j] < b else b_at)
+            else:
+                y[j] = now - a_at
+                u[j] = now - b_at
+        i += count
+        taken += count
     m[so] = a
     m[so + 1] = b
     m[so + 2] = a_at

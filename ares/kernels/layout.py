@@ -27,7 +27,7 @@ BLOCK = 1024  # base bars that go through the table together, at most
 SPARE = 8  # higher bars that a timeframe has room for beyond those of a whole block
 
 # one node in t
-OP, NSLOT, KIND, SHIFT, LEAD, OUT, N_OUT, STATE, STATE_SIZE, FLOATS, LAG, ACTIVE, LENGTH, N_IN = range(14)
+OP, NSLOT, KIND, PERIOD, LEAD, RUNS, OUT, N_OUT, STATE, STATE_SIZE, FLOATS, LAG, TURN, LENGTH, N_IN = range(15)
 IN = 16  # inputs: offset in m where the column starts
 INT = 32  # integer parameters
 NODE = 48
@@ -35,8 +35,13 @@ NODE = 48
 # kinds of node
 PURE = 0  # a row depends on a fixed stretch of input rows, nothing is carried
 WINDOW = 1  # carries sums, and sums afresh at the first row of each 1,024 bars
-RESTARTED = 2  # carries a recursion, and starts it afresh `LEAD` bars before each `1 << SHIFT` bars
-ANCHOR_SHIFT = 10
+RESTARTED = 2  # carries a recursion, and starts it afresh `LEAD` bars before each multiple of `PERIOD` bars
+ANCHOR = 1024  # the base bars between fresh sums
+
+# a node's integer state in s, from TURN on: the run whose values count, the newest run, the bar that changes this
+OLDEST, NEWEST, DUE = range(3)
+NODE_STATE = 3
+NEVER = -(1 << 62)
 
 # how an input column becomes part of a higher timeframe's bar
 TAKE_FIRST, TAKE_MAX, TAKE_MIN, TAKE_LAST, TAKE_SUM = range(5)

@@ -8,10 +8,15 @@ import numpy as np
 
 from ares.kernels.jit import inner
 from ares.kernels.layout import FLOATS, IN, INT, LENGTH
+from ares.kernels.moving import whole
+from ares.kernels.native import fused
 
 NAN = np.nan
 
 RSI, DIRECTION, CCI, SUPERTREND, MFI = range(20, 25)
+
+CHUNK = 64  # rows of `cci` that are worked on side by side
+CCI_STATE = 2 * CHUNK
 
 
 @inner
@@ -43,15 +48,22 @@ def rsi(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, 
         now = x[i:hi]
         before = x[i - 1 :]
         out = y[i:hi]
-        for j in range(hi - i):
-            d = now[j] - before[j]
-            if d == d:
-                up = alpha * max(d, 0.0) + keep * up
-                down = alpha * max(-d, 0.0) + keep * down
+        n = hi - i
+        for j in range(n):
+            out[j] = alpha * (now[j] - before[j])
+        if whole(out, 0, n):
+            for j in range(n):
+                up = fused(keep, up, max(out[j], 0.0))
+                down = fused(keep, down, max(-out[j], 0.0))
                 both = up + down
                 out[j] = up / both if both > 0.0 else NAN
-            else:
-                out[j] = NAN
+        else:
+            for j in range(n):
+                if out[j] == out[j]:
+                    up = fused(keep, up, max(out[j], 0.0))
+                    down = fused(keep, down, max(-out[j], 0.0))
+                    both = up + down
+                    out[j] = up / both if both > 0.0 else NAN
     m[so] = up
     m[so + 1] = down
     m[so + 2] = count
@@ -74,44 +86,68 @@ def direction(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first:
     count = m[so + 3]
     mean = m[so + 4]
     seen = m[so + 5]
-    keep = 1.0 - 1.0 / w
     alpha = 1.0 / w
-    for i in range(lo, hi):
+    keep = 1.0 - alpha
+    i = lo
+    while i < hi and (i <= first or count < w - 1.0):  # Wilder's sums are begun with the first w - 1 moves
         adx[i] = NAN
         plus_out[i] = NAN
         minus_out[i] = NAN
-        if i <= first:
-            continue
-        rise = high[i] - high[i - 1]
-        fall = low[i - 1] - low[i]
-        before = close[i - 1]
-        true_range = max(high[i], before) - min(low[i], before)
-        p = rise if rise > fall and rise > 0.0 else 0.0
-        q = fall if fall > rise and fall > 0.0 else 0.0
-        count += 1.0
-        if count < w:  # Wilder's sums are begun with the first w - 1 moves
-            plus += p
-            minus += q
-            reach += true_range
-            continue
-        plus = keep * plus + p
-        minus = keep * minus + q
-        reach = keep * reach + true_range
-        if reach <= 0.0:
-            continue
-        plus_out[i] = plus / reach
-        minus_out[i] = minus / reach
-        both = plus + minus
-        apart = abs(plus - minus) / both if both > 0.0 else 0.0
-        if seen >= w:
-            mean = alpha * apart + keep * mean
-            adx[i] = mean
-        else:
-            mean += apart
-            seen += 1.0
-            if seen == w:
-                mean /= w
-                adx[i] = mean
+        if i > first:
+            rise = high[i] - high[i - 1]
+            fall = low[i - 1] - low[i]
+            plus += max(rise, 0.0) if rise > fall else 0.0
+            minus += max(fall, 0.0) if fall > rise else 0.0
+            reach += max(high[i], close[i - 1]) - min(low[i], close[i - 1])
+            count += 1.0
+        i += 1
+    n = hi - i
+    if n > 0:
+        top = high[i:hi]
+        top_before = high[i - 1 :]
+        bottom = low[i:hi]
+        bottom_before = low[i - 1 :]
+        before = close[i - 1 :]
+        p = plus_out[i:hi]  # moves, then their sums, then indicators: each step in its own loop, side by side
+        q = minus_out[i:hi]
+        r = adx[i:hi]
+        for j in range(n):
+            rise = top[j] - top_before[j]
+            fall = bottom_before[j] - bottom[j]
+            p[j] = max(rise, 0.0) if rise > fall else 0.0
+        for j in range(n):
+            rise = top[j] - top_before[j]
+            fall = bottom_before[j] - bottom[j]
+            q[j] = max(fall, 0.0) if fall > rise else 0.0
+        for j in range(n):
+            r[j] = max(top[j], before[j]) - min(bottom[j], before[j])
+        for j in range(n):
+            plus = fused(keep, plus, p[j])
+            minus = fused(keep, minus, q[j])
+            reach = fused(keep, reach, r[j])
+            p[j] = plus
+            q[j] = minus
+            r[j] = reach
+        for j in range(n):
+            both = p[j] + q[j]
+            apart = abs(p[j] - q[j]) / both if both > 0.0 else 0.0
+            share = 1.0 / r[j] if r[j] > 0.0 else NAN
+            p[j] *= share
+            q[j] *= share
+            r[j] = apart if share == share else NAN
+        for j in range(n):
+            apart = r[j]
+            if apart == apart:
+                if seen >= w:
+                    mean = fused(keep, mean, alpha * apart)
+                    r[j] = mean
+                else:
+                    mean += apart
+                    seen += 1.0
+                    r[j] = NAN
+                    if seen == w:
+                        mean /= w
+                        r[j] = mean
     m[so] = plus
     m[so + 1] = minus
     m[so + 2] = reach
@@ -126,35 +162,48 @@ def cci(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, 
     w = t[k + INT]
     x = m[t[k + IN] :]
     y = m[oo:]
+    total = m[so : so + CHUNK]
+    apart = m[so + CHUNK : so + 2 * CHUNK]
     even = w - w % 4
-    for i in range(max(lo, first + w - 1), hi):
-        z = x[i - w + 1 : i + 1]
-        a = 0.0  # four sums side by side: the order of addition is part of the definition
-        b = 0.0
-        c = 0.0
-        d = 0.0
-        for j in range(0, even, 4):
-            a += z[j]
-            b += z[j + 1]
-            c += z[j + 2]
-            d += z[j + 3]
-        for j in range(even, w):
-            a += z[j]
-        total = (a + b) + (c + d)
-        middle = total / w
-        a = 0.0
-        b = 0.0
-        c = 0.0
-        d = 0.0
-        for j in range(0, even, 4):
-            a += abs(z[j] - middle)
-            b += abs(z[j + 1] - middle)
-            c += abs(z[j + 2] - middle)
-            d += abs(z[j + 3] - middle)
-        for j in range(even, w):
-            a += abs(z[j] - middle)
-        apart = (a + b) + (c + d)
-        y[i] = (x[i] - middle) * w / apart if apart > 1e-12 * abs(total) else (0.0 if apart == apart else NAN)
+    begin = max(lo, first + w - 1)
+    while begin < hi:  # rows side by side; the order of addition within a row is part of the definition
+        n = min(hi - begin, CHUNK)
+        oldest = begin - w + 1
+        for i in range(n):
+            total[i] = 0.0
+            apart[i] = 0.0
+        for j in range(oldest, oldest + even, 4):
+            a = x[j:]
+            b = x[j + 1 :]
+            c = x[j + 2 :]
+            d = x[j + 3 :]
+            for i in range(n):
+                total[i] += (a[i] + b[i]) + (c[i] + d[i])
+        for j in range(oldest + even, oldest + w):
+            a = x[j:]
+            for i in range(n):
+                total[i] += a[i]
+        for i in range(n):
+            total[i] /= w
+        for j in range(oldest, oldest + even, 4):
+            a = x[j:]
+            b = x[j + 1 :]
+            c = x[j + 2 :]
+            d = x[j + 3 :]
+            for i in range(n):
+                z = total[i]
+                apart[i] += (abs(a[i] - z) + abs(b[i] - z)) + (abs(c[i] - z) + abs(d[i] - z))
+        for j in range(oldest + even, oldest + w):
+            a = x[j:]
+            for i in range(n):
+                apart[i] += abs(a[i] - total[i])
+        now = x[begin:hi]
+        out = y[begin:hi]
+        for i in range(n):
+            z = total[i]
+            least = 1e-12 * abs(w * z)
+            out[i] = (now[i] - z) * w / apart[i] if apart[i] > least else (0.0 if apart[i] == apart[i] else NAN)
+        begin += n
 
 
 @inner
@@ -215,21 +264,28 @@ def mfi(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, 
     up = m[so]
     down = m[so + 1]
     again = fresh != 0 or m[so + 2] == 0.0
-    for i in range(max(lo, first + w), hi):
+    start = min(max(lo, first + w), hi)
+    at = t[k + IN] + start
+    now = m[at:]
+    before = m[at - 1 :]
+    then = m[at - w :]
+    then_before = m[at - w - 1 :]
+    traded = m[t[k + IN + 1] + start :]
+    traded_then = m[t[k + IN + 1] + start - w :]
+    out = y[start:hi]
+    for row in range(hi - start):
         if not again:
-            flow = x[i] * volume[i]
-            step = x[i] - x[i - 1]
-            least = 1e-12 * x[i]
-            up += flow if step > least else 0.0
-            down += flow if step < -least else 0.0
-            j = i - w
-            flow = x[j] * volume[j]
-            step = x[j] - x[j - 1]
-            least = 1e-12 * x[j]
-            up -= flow if step > least else 0.0
-            down -= flow if step < -least else 0.0
-            again = not flow <= 1e4 * (up + down)
+            flow = now[row] * traded[row]
+            step = now[row] - before[row]
+            least = 1e-12 * now[row]
+            old = then[row] * traded_then[row]
+            back = then[row] - then_before[row]
+            lesser = 1e-12 * then[row]
+            up += (flow if step > least else 0.0) - (old if back > lesser else 0.0)
+            down += (flow if step < -least else 0.0) - (old if back < -lesser else 0.0)
+            again = not old <= 1e4 * (up + down)
         if again:
+            i = start + row
             up = 0.0
             down = 0.0
             for j in range(i - w + 1, i + 1):
@@ -241,6 +297,6 @@ def mfi(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, 
             again = False
             m[so + 2] = 1.0
         both = up + down
-        y[i] = min(max(up / both, 0.0), 1.0) if both > 0.0 else NAN
+        out[row] = min(max(up / both, 0.0), 1.0) if both > 0.0 else NAN
     m[so] = up
     m[so + 1] = down

@@ -17,10 +17,12 @@ import numpy as np
 
 from ares.kernels.jit import inner
 from ares.kernels.layout import FLOATS, IN, INT, LENGTH
+from ares.kernels.native import fused
 
 NAN = np.nan
 
 MEAN, MEAN_SQUARE, SPREAD, SHAPE, EWM = range(5)
+
 
 @inner
 def window_sum(x: Any, i: int, w: int) -> float:
@@ -133,7 +135,7 @@ def mean_square(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, firs
 def spread(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, fresh: int) -> None:
     """Mean and standard deviation over `w` rows (divisor `w - ddof`), by sliding Welford updates."""
     w = t[k + INT]
-    divisor = w - t[k + INT + 1]
+    share = 1.0 / (w - t[k + INT + 1])
     x = m[t[k + IN] :]
     y = m[oo:]
     z = m[oo + t[k + LENGTH] :]
@@ -145,17 +147,24 @@ def spread(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: in
     run = int(m[so + 2])
     inverse = 1.0 / w
     again = fresh != 0 or run == 0
-    for i in range(start, hi):
-        value = x[i]
+    at = t[k + IN] + start
+    now = m[at:]
+    before = m[at - 1 :]
+    then = m[at - w :]
+    out = y[start:hi]
+    sigma = z[start:hi]
+    for row in range(hi - start):
+        value = now[row]
         if not again:
-            old = x[i - w]
+            old = then[row]
             step = value - old
             moved = average + step * inverse
             squares += step * (value - moved + old - average)
             average = moved
-            run = run + 1 if value == x[i - 1] else 1
+            run = run + 1 if value == before[row] else 1
             again = squares != squares or step * step > 1e6 * squares
         if again:
+            i = start + row
             run = equal_run(x, i, w)
             average = window_sum(x, i, w) * inverse
             squares = 0.0
@@ -166,8 +175,8 @@ def spread(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: in
             run = w
             average = value
             squares = 0.0
-        y[i] = average
-        z[i] = sqrt(squares / divisor) if squares > 0.0 else (0.0 if squares <= 0.0 else NAN)
+        out[row] = average
+        sigma[row] = sqrt(squares * share) if squares > 0.0 else (0.0 if squares <= 0.0 else NAN)
     m[so] = average
     m[so + 1] = squares
     m[so + 2] = run
@@ -244,6 +253,15 @@ def shape(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int
 
 
 @inner
+def whole(x: Any, lo: int, hi: int) -> bool:
+    """True when none of rows [lo, hi) is NaN: a recursion need not look at each, which it would have to wait for."""
+    missing = 0
+    for i in range(lo, hi):
+        missing += 1 if x[i] != x[i] else 0
+    return missing == 0
+
+
+@inner
 def ewm(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, fresh: int) -> None:
     """Exponential mean with weight `alpha` for the newest row, begun as the plain mean of its first `w` rows.
 
@@ -268,22 +286,17 @@ def ewm(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int, 
                 e /= w
         y[i] = e if count == w and value == value else NAN
         i += 1
-    if power:
+    for j in range(i, n):
+        y[j] = alpha * (x[j] * x[j] if power else x[j])
+    if whole(y, i, n):
         for j in range(i, n):
-            value = x[j] * x[j]
-            if value == value:
-                e = alpha * value + keep * e
-                y[j] = e
-            else:
-                y[j] = NAN
+            e = fused(keep, e, y[j])
+            y[j] = e
     else:
         for j in range(i, n):
-            value = x[j]
-            if value == value:
-                e = alpha * value + keep * e
+            if y[j] == y[j]:
+                e = fused(keep, e, y[j])
                 y[j] = e
-            else:
-                y[j] = NAN
     if power == 2:
         for j in range(n):
             y[j] = sqrt(y[j])

@@ -33,17 +33,25 @@ def slope(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int
     middle = m[so + 4]
     again = fresh != 0 or run == 0
     mid = (w - 1) / 2.0
-    spread_k = w * (w * float(w) - 1.0) / 12.0
-    for i in range(start, hi):
+    by_spread = 12.0 / (w * (w * float(w) - 1.0))
+    by_w = 1.0 / w
+    at = t[k + IN] + start
+    now = m[at:]
+    before = m[at - 1 :]
+    then = m[at - w :]
+    out = y[start:hi]
+    squared = z[start:hi]
+    for row in range(hi - start):
         if not again:
-            d = x[i] - middle
-            e = x[i - w] - middle
+            d = now[row] - middle
+            e = then[row] - middle
             sk += (w - 1) * d - (s - e)
             s += d - e
             s2 += d * d - e * e
-            run = run + 1 if x[i] == x[i - 1] else 1
+            run = run + 1 if now[row] == before[row] else 1
             again = s != s or e * e > 1e4 * s2 or s * s > 0.999 * w * s2
         if again:
+            i = start + row
             run = equal_run(x, i, w)
             middle = window_sum(x, i, w) / w
             s = 0.0
@@ -57,13 +65,14 @@ def slope(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: int
             again = False
         if run >= w:
             run = w
-            y[i] = 0.0
-            z[i] = NAN
+            out[row] = 0.0
+            squared[row] = NAN
             continue
         covariance = sk - mid * s
-        variance = s2 - s * s / w
-        y[i] = covariance / spread_k
-        z[i] = min(covariance * covariance / (spread_k * variance), 1.0) if variance > 0.0 else NAN
+        variance = s2 - s * s * by_w
+        slope_ = covariance * by_spread
+        out[row] = slope_
+        squared[row] = min(covariance * slope_ / variance, 1.0) if variance > 0.0 else NAN
     m[so] = s
     m[so + 1] = s2
     m[so + 2] = sk
