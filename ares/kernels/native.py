@@ -11,8 +11,6 @@ from numba.extending import intrinsic as numba_intrinsic
 
 from ares.kernels.jit import inner
 
-__all__ = ["copy_past_cache", "fused"]
-
 any_types: Any = types
 
 LANES = 8  # float64 in a cache line
