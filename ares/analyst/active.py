@@ -13,14 +13,16 @@ from ares.analyst.dual_model import DualModel
 from ares.analyst.health import HEALTH_COLUMNS
 from ares.analyst.technical import TECHNICAL_COLUMNS
 from ares.errors import InvalidInput, ModelError, unknown_name
+from ares.instruments import Interval
 from ares.models import registry
 from ares.models.autoencoder import Autoencoder
 from ares.models.bundle import Bundle
 from ares.values import FeatureRow
 
-__all__ = ["ActiveModel", "Places", "places_of", "read_model"]
+__all__ = ["ActiveModel", "Places", "bars_since_close", "places_of", "read_model"]
 
 Floats = NDArray[np.float64]
+_MONDAY_NS = 4 * 86_400 * 10**9  # the epoch was a Thursday; weeks begin on Mondays
 VOLATILITY = "volatility.ewma_128"  # read when there is no model to name another column
 
 
@@ -39,6 +41,13 @@ class ActiveModel:
     interval: str
     time_to_live: int
     expires_ns: int | None
+    side_timeframe_ns: int | None  # sides are decided at closes of this timeframe; None: at each bar
+
+    def age(self, row: FeatureRow) -> int | None:
+        """Bars since the side was decided, at the row's close; None when each bar decides."""
+        if self.side_timeframe_ns is None:
+            return None
+        return int(bars_since_close(row.open_ns, row.known_ns - row.open_ns, self.side_timeframe_ns))
 
     @classmethod
     def of(cls, loaded: registry.Loaded) -> ActiveModel:
@@ -46,7 +55,7 @@ class ActiveModel:
         if not isinstance(loaded.model, Bundle):
             raise ModelError(f"an analyst needs a bundle of models, not a {type(loaded.model).__name__}")
         dual = DualModel(bundle=loaded.model)
-        expires = dual.bundle.settings.get("expires_ns")
+        expires, higher = (dual.bundle.settings.get(name) for name in ("expires_ns", "side_timeframe"))
         return cls(
             model_id=loaded.manifest.model_id,
             dual=dual,
@@ -59,6 +68,7 @@ class ActiveModel:
             interval=dual.setting("interval", str),
             time_to_live=dual.setting("time_to_live", int),
             expires_ns=None if expires is None else int(expires),
+            side_timeframe_ns=None if higher is None else Interval.parse(str(higher)).ns,
         )
 
 
@@ -81,6 +91,14 @@ class Places:
             return np.asarray(values[self.model])
         codes = self.autoencoder.of_row(values[self.encoded])
         return np.asarray(np.concatenate([values, codes])[self.model])
+
+
+def bars_since_close(open_ns: Any, step_ns: int, timeframe_ns: int) -> Any:
+    """How many bars ago the last bar of a higher timeframe closed, seen from a bar's close; 0: the two close together.
+
+    open_ns: of the bars, an int or an array. step_ns: their length. timeframe_ns: a multiple of it.
+    """
+    return ((open_ns - _MONDAY_NS) // step_ns + 1) % (timeframe_ns // step_ns)
 
 
 def read_model(model: Any) -> registry.Loaded:

@@ -254,7 +254,8 @@ class Analyst:
         side, factor = 0, 1.0
         if judged is not None and model is not None:
             side = int(judged.side[0])
-            if new and symbol.vigilance is not None:
+            age = model.age(row)
+            if new and symbol.vigilance is not None and (age is None or age <= model.time_to_live):
                 symbol.vigilance.bet(side, target, stop, float(judged.confidence[0]))
             refused, factor = self._refusals(given, symbol, model, judged, target, stop)
             reasons += refused
@@ -348,7 +349,7 @@ class Analyst:
         elif not low > needed:
             found.append(Reason(code="edge.below_break_even", numbers={"low": low, "needed": needed}))
         side, wanted = int(judged.side[0]), bool(judged.side[0] != 0 and low > needed)
-        wait = symbol.moment(row, model.time_to_live, side, timing, wanted=wanted)
+        wait = symbol.moment(row, model.time_to_live, side, timing, wanted=wanted, age=model.age(row))
         if wait is not None:
             found.append(wait)
         return tuple(found), factor

@@ -6,6 +6,9 @@
 | timing | does the next move go the bet's way, so that waiting gains nothing | one, on the base timeframe's columns |
 | meta | does this bet end with a profit after costs | one |
 
+With a side timeframe, side and meta read its columns only, so that their answers stand from one of its closes to the
+next, and timing is asked on the base bars in between.
+
 The parts' probabilities are pooled by a named rule, and the pooled score is mapped to the chance that the bet's target
 comes before its stop, by a calibrator fitted on walk-forward out-of-fold predictions. Training and trading call the
 same `judge`; a row alone and the same row in a batch give the same bits.
@@ -121,6 +124,7 @@ class DualModel:
     base: Floats = field(init=False)
     weight: Floats = field(init=False)
     prior: float = field(init=False)
+    _side_at: NDArray[np.int64] | None = field(init=False)  # None: the side model reads all columns
     _timing_at: NDArray[np.int64] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -130,18 +134,21 @@ class DualModel:
         if set(self.side.spec.classes) - set(SIDES):
             raise ModelError(f"a side model knows the classes {SIDES}, not {self.side.spec.classes}")
         set_ = object.__setattr__
-        set_(self, "columns", self.side.spec.columns)
+        reads = self.bundle.settings.get("columns")
+        set_(self, "columns", self.side.spec.columns if reads is None else tuple(reads))
         set_(self, "required", tuple(self.setting("required", list)))
         set_(self, "base", _numbers(self.setting("base", list)))
         set_(self, "weight", _numbers(self.setting("weight", list)))
         set_(self, "prior", float(self.setting("prior", float)))
         places = {name: i for i, name in enumerate(self.columns)}
-        reads = self.timing.spec.columns if self.timing is not None else ()
-        if missing := (set(reads) | set(self.required)) - places.keys():
-            raise ModelError(f"the parts read columns that the side model does not: {sorted(missing)[:5]}")
-        if self.meta is not None and self.meta.spec.columns != meta_columns(self.columns):
+        side, timing = self.side.spec.columns, self.timing.spec.columns if self.timing is not None else ()
+        if missing := (set(side) | set(timing) | set(self.required)) - places.keys():
+            raise ModelError(f"the parts read columns that the model does not: {sorted(missing)[:5]}")
+        if self.meta is not None and self.meta.spec.columns != meta_columns(side):
             raise ModelError("the meta model does not read the side model's columns and its probabilities")
-        set_(self, "_timing_at", np.array([places[name] for name in reads], dtype=np.int64))
+        at = np.array([places[name] for name in side], dtype=np.int64)
+        set_(self, "_side_at", None if side == self.columns else at)
+        set_(self, "_timing_at", np.array([places[name] for name in timing], dtype=np.int64))
 
     def setting(self, name: str, kind: type | tuple[type, ...]) -> Any:
         """One of the bundle's settings, checked for its type. Raises ModelError."""
@@ -168,14 +175,15 @@ class DualModel:
     def judge(self, X: Any) -> Judgement:
         """The opinion on each row. X: (n, columns), an array or a frame that holds the columns."""
         rows = matrix(X, self.columns)
-        sides = side_probabilities(self.side, rows)
+        own = rows if self._side_at is None else np.ascontiguousarray(rows[:, self._side_at])
+        sides = side_probabilities(self.side, own)
         side, lean = lean_of(sides)
         timing = meta = np.full(rows.shape[0], math.nan)
         if self.timing is not None:
             p = self.timing.predict_proba(np.ascontiguousarray(rows[:, self._timing_at]))[:, 1]
             timing = toward(p, side)
         if self.meta is not None:
-            meta = self.meta.predict_proba(np.ascontiguousarray(np.hstack([rows, sides])))[:, 1]
+            meta = self.meta.predict_proba(np.ascontiguousarray(np.hstack([own, sides])))[:, 1]
         score = pool(
             np.stack([lean, timing, meta], axis=1), self.base, self.weight, self.prior, self.setting("aggregator", str)
         )

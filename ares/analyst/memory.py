@@ -52,24 +52,31 @@ class Memory:
         regime = bundle.get("regime")
         self.regime = None if regime is None else RegimeFilter(regime, Interval.parse(model.interval).ns)
 
-    def moment(self, row: FeatureRow, time_to_live: int, side: int, timing: float, *, wanted: bool) -> Reason | None:
+    def moment(
+        self, row: FeatureRow, time_to_live: int, side: int, timing: float, *, wanted: bool, age: int | None = None
+    ) -> Reason | None:
         """Why a wanted bet is not entered on this bar; None: now, or there is nothing to wait for.
 
         It waits while `timing`, the chance that the next move goes its way, is below a half, at most `time_to_live`
         bars from the first one that wanted it. Then it lapses, until the opinion has gone or turned.
+
+        age: bars since the side was decided, for a model that decides sides on a higher timeframe: the time to live
+        begins there, and each decision has its own. None: each bar decides.
         """
         if not wanted:
             self.wish_side, self.lapsed = 0, False
             return None
-        if side != self.wish_side:
+        ends_ns = row.known_ns + (time_to_live - (age or 0)) * (row.known_ns - row.open_ns)
+        if side != self.wish_side or (age is not None and ends_ns != self.wish_ends_ns):
             self.wish_side, self.lapsed = side, False
-            self.wish_ends_ns = row.known_ns + time_to_live * (row.known_ns - row.open_ns)
-        if math.isnan(timing):
+            self.wish_ends_ns = ends_ns
+        if math.isnan(timing) and age is None:
             return None
         if self.lapsed or row.known_ns > self.wish_ends_ns:
             self.lapsed = True
-            return Reason(code="timing.lapsed", numbers={"timing": timing})
-        if timing >= 0.5:
+            numbers = {} if math.isnan(timing) else {"timing": timing}
+            return Reason(code="timing.lapsed", numbers=numbers)
+        if not timing < 0.5:
             return None
         left = (self.wish_ends_ns - row.known_ns) / 1e9
         return Reason(code="timing.wait", numbers={"timing": timing, "seconds_left": left})

@@ -37,6 +37,11 @@ def train(
         "data/models"
     ),
     folds: Annotated[int, typer.Option(min=3, help="Test blocks of the walk-forward.")] = 6,
+    side_timeframe: Annotated[
+        str | None,
+        typer.Option(help="Decide sides at this timeframe's closes only, and time entries on the tape's own bars."),
+    ] = None,
+    time_to_live: Annotated[int, typer.Option(min=1, help="Bars that an entry may wait for its moment.")] = 4,
     placebos: Annotated[bool, typer.Option(help="Also train on shuffled labels and on stale features.")] = True,
     trials: options.TrialsFile = Path("data/trials.sqlite"),
     json: options.JsonOut = False,
@@ -55,7 +60,7 @@ def train(
 
     chosen = settings(config, log=log)
     market = open_tape(symbol, tape=tape, interval=interval, funding=funding, seed=seed, bars=bars)
-    plan = evolve(_plan(chosen), folds=folds)
+    plan = evolve(_plan(chosen), folds=folds, side_timeframe=side_timeframe, time_to_live=time_to_live)
     family = family_of([symbol], market.interval.name)
     with TrialLedger(trials) as ledger, progress_bar(f"{family} training", 100, progress) as advance:
         number = ledger.summary(family).count + 1

@@ -118,11 +118,26 @@ def _data(model: TrainedModel, symbol: str) -> Section:
             ("costs of a round trip", f"{bet.costs.round_trip:.4%} and funding"),
             ("mean share of its life that a label has to itself", f"{data.uniqueness:.3f}"),
             ("features", f"{len(data.columns)}, fingerprint {data.fingerprint}"),
+            ("sides", _sides(model)),
+            ("timing", _timing(model)),
             ("autoencoder", _autoencoder(model)),
             ("parts", ", ".join(sorted(model.bundle.parts))),
             ("model id", model.model_id),
         ),
     )
+
+
+def _sides(model: TrainedModel) -> str:
+    data, higher = model.data, model.config.side_timeframe
+    when = "at each bar" if higher is None else f"at {int(data.decided.sum()):,} closes of {higher}"
+    return f"decided {when}, from {len(data.side_columns)} columns"
+
+
+def _timing(model: TrainedModel) -> str:
+    if "timing" not in model.bundle:
+        return "none: an entry never waits"
+    columns, bars = len(model.data.timing_columns), model.config.time_to_live
+    return f"asked at each {model.data.interval.name} bar, from {columns} columns, for up to {bars} bars"
 
 
 def _autoencoder(model: TrainedModel) -> str:

@@ -11,7 +11,9 @@ from attrs import evolve, field, frozen
 from attrs.validators import ge, gt, in_, lt
 from numpy.typing import NDArray
 
+from ares.analyst.active import bars_since_close
 from ares.errors import InvalidInput, TooShort, unknown_name
+from ares.features.config import timeframe_ratio
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.instruments import Interval
 from ares.kernels import barriers
@@ -35,6 +37,7 @@ class TrainConfig:
     first_share: float = field(default=0.4, validator=[gt(0.0), lt(1.0)])  # of the warm bars, before the first test
     folds: int = field(default=6, validator=ge(3))  # test blocks: the first serves the meta model, the next calibrate
     window: int | None = None  # rows of a training window that moves along; None: it grows
+    side_timeframe: str | None = None  # higher timeframe whose closes decide sides, by its columns; None: any bar, all
     timing: bool = True  # False: no timing model
     time_to_live: int = field(default=4, validator=ge(1))  # how long an entry may wait for its moment
     meta: bool = True  # False: no meta model
@@ -46,6 +49,10 @@ class TrainConfig:
     resamples: int = field(default=200, validator=ge(20))  # of bootstrap intervals
     seed: int = field(default=7, validator=ge(0))
     threads: int | None = field(default=1)  # of the fits; more help on idle cores only. None: the library's choice
+
+    def __attrs_post_init__(self) -> None:
+        if self.side_timeframe is not None and self.events != "every":
+            raise InvalidInput("with a side timeframe its closes are the decisions: leave events at 'every'")
 
     @threads.validator
     def _some(self, attribute: object, value: int | None) -> None:
@@ -70,7 +77,9 @@ class Dataset:
     columns: tuple[str, ...] = field(repr=False)
     required: tuple[str, ...] = field(repr=False)  # columns that no row misses
     head: int  # klines of the first training window: which columns there are was decided on these alone
+    higher: tuple[str, ...] | None = field(repr=False)  # columns that the side model is held to; None: it reads all
     timing_columns: tuple[str, ...] = field(repr=False)  # of the base timeframe; empty: there is no lower timeframe
+    decided: NDArray[np.bool_] = field(repr=False)  # a side is decided here; elsewhere its moment is asked for again
     event: Ints = field(repr=False)  # positions of the deciding bars among the klines
     open_ns: Ints = field(repr=False)
     t0: Ints = field(repr=False)  # ns, the decision
@@ -92,6 +101,26 @@ class Dataset:
 
     def __len__(self) -> int:
         return int(self.event.size)
+
+    @property
+    def side_columns(self) -> tuple[str, ...]:
+        """What the side model reads, and the meta model beside its probabilities."""
+        return self.columns if self.higher is None else self.higher
+
+    @property
+    def side_at(self) -> Ints:
+        """Where the side model's columns stand in `X`."""
+        return np.array([self.columns.index(name) for name in self.side_columns], dtype=np.int64)
+
+    @property
+    def side_rows(self) -> Floats:
+        """What the side model reads, (n, side columns)."""
+        return self.X if self.higher is None else self.X[:, self.side_at]
+
+    @property
+    def timing_at(self) -> Ints:
+        """Where the timing model's columns stand in `X`."""
+        return np.array([self.columns.index(name) for name in self.timing_columns], dtype=np.int64)
 
     def bets(self, side: NDArray[np.int64]) -> Bets:
         """The bets on these sides; where the side is 0 there is none: hit 0, net NaN."""
@@ -121,7 +150,7 @@ class Dataset:
         return evolve(self, **rows, long=long, short=short, uniqueness=float(unique.mean()))
 
 
-_ROWS = ("X", "event", "open_ns", "t0", "t1", "y", "rises", "target_width", "stop_width", "first", "last")
+_ROWS = ("X", "decided", "event", "open_ns", "t0", "t1", "y", "rises", "target_width", "stop_width", "first", "last")
 
 
 def klines_of(source: Any, symbol: str | None = None) -> pd.DataFrame:
@@ -174,8 +203,11 @@ def make_dataset(
         raise TooShort(
             f"the first {first} of {len(klines)} bars leave no feature after {features.warmup} of warm-up", rows=first
         )
+    higher, base = _higher(kept, step, config), tuple(name for name in kept if "@" not in name)
     complete = warm & np.isfinite(values[:, [names.index(n) for n in required]]).all(axis=1)
-    events = np.flatnonzero(complete & (sigma > 0))
+    opened = pd.DatetimeIndex(klines.index).as_unit("ns").asi8
+    age = _ages(opened, step, config)
+    events = np.flatnonzero(complete & (sigma > 0) & (age <= config.time_to_live))
     if config.events == "cusum":
         events = np.intersect1d(events, cusum(klines, config.cusum_threshold, sigma))
     dropped = {"incomplete": int(len(made) - complete.sum())}
@@ -185,13 +217,14 @@ def make_dataset(
     if rows.size < 100:
         raise TooShort(f"{rows.size} decisions with known outcomes are too few to train on", rows=int(rows.size))
     sides, long, short, timing = (x.take(np.isin(x.event, rows)) for x in (sides, long, short, timing))
-    base = tuple(name for name in kept if "@" not in name)
     return Dataset(
         X=np.ascontiguousarray(values[rows][:, [names.index(n) for n in kept]]),
         columns=kept,
         required=required,
         head=first,
+        higher=higher,
         timing_columns=base if len(base) < len(kept) else (),
+        decided=age[rows] == 0,
         event=rows,
         open_ns=sides.open_ns,
         t0=sides.t0,
@@ -215,6 +248,29 @@ def make_dataset(
 
 def _head(bars: int, warmup: int, config: TrainConfig) -> int:
     return min(warmup, bars) + int(max(bars - warmup, 0) * config.first_share)
+
+
+def _ages(opened: Ints, step: Interval, config: TrainConfig) -> Ints:
+    """How many bars ago the last side could be decided, at the close of each bar; raises InvalidInput."""
+    if config.side_timeframe is None:
+        return np.zeros(opened.size, dtype=np.int64)
+    timeframe_ratio(config.side_timeframe, step)
+    return np.asarray(bars_since_close(opened, step.ns, Interval.parse(config.side_timeframe).ns))
+
+
+def _higher(kept: tuple[str, ...], step: Interval, config: TrainConfig) -> tuple[str, ...] | None:
+    """The columns of the side's timeframe and higher ones; None when sides have none of their own."""
+    if config.side_timeframe is None:
+        return None
+    least = Interval.parse(config.side_timeframe).ns
+    side = tuple(name for name in kept if "@" in name and Interval.parse(name.partition("@")[2]).ns >= least)
+    if not side:
+        raise InvalidInput(
+            f"no feature is of timeframe {config.side_timeframe} or higher: name it in the features' `timeframes`",
+            timeframe=config.side_timeframe,
+            interval=step.name,
+        )
+    return side
 
 
 def _autoencoder(made: pd.DataFrame, features: FeatureOrchestrator, config: TrainConfig) -> Autoencoder | None:

@@ -120,14 +120,14 @@ def walk_forward(
         return lambda done, total: progress(stage, done, total) if progress is not None else None
 
     with limited(config.threads):
-        found = _early(estimators.side, data, data.X, data.y, splitter, tell("side"))
+        found = _early(estimators.side, data, data.side_rows, data.y, splitter, tell("side"), data.decided)
         sides = _three(found)
         side, lean = lean_of(sides)
         side = np.where(found.tested, side, 0)
         timing = np.full(len(data), np.nan)
         if estimators.timing is not None and data.timing_columns:
-            at = [data.columns.index(name) for name in data.timing_columns]
-            rises = _early(estimators.timing, data, data.X[:, at], data.rises, splitter, tell("timing"))
+            base, every = data.X[:, data.timing_at], np.ones(len(data), dtype=np.bool_)
+            rises = _early(estimators.timing, data, base, data.rises, splitter, tell("timing"), every)
             timing = toward(rises.proba[:, rises.classes.index(1)], side)
         meta = np.full(len(data), np.nan)
         if estimators.meta is not None:
@@ -136,9 +136,18 @@ def walk_forward(
 
 
 def _early(
-    estimator: Any, data: Dataset, X: Floats, y: Ints, splitter: WalkForward, tell: Callable[[int, int], None]
+    estimator: Any,
+    data: Dataset,
+    X: Floats,
+    y: Ints,
+    splitter: WalkForward,
+    tell: Callable[[int, int], None],
+    learnt: NDArray[np.bool_],
 ) -> OutOfFold:
-    """Predictions of each test block by a clone fitted on the rows known before it, weighted among themselves."""
+    """Predictions of each test block by a clone fitted on the rows known before it, weighted among themselves.
+
+    learnt: (n,) rows that may be fitted on; all are predicted.
+    """
     from sklearn.base import clone
 
     classes = np.unique(y)
@@ -147,6 +156,7 @@ def _early(
     total = splitter.get_n_splits()
     for number, (train, test) in enumerate(splitter.split(X, y)):
         tell(number, total)
+        train = train[learnt[train]]
         model = fit_weighted(clone(estimator), X[train], y[train], data.weights(train))
         proba[test] = 0.0
         proba[np.ix_(test, np.searchsorted(classes, model.classes_))] = model.predict_proba(X[test])
@@ -190,14 +200,14 @@ def _meta(
     """The chance that each row's bet pays, by models trained on earlier out-of-fold bets only."""
     from sklearn.base import clone
 
-    X = np.hstack([data.X, sides])
+    X = np.hstack([data.side_rows, sides])
     pays = (data.bets(side).net > 0).astype(np.int64)
     out = np.full(len(data), np.nan)
     last = int(fold.max())
     for block in range(1, last + 1):
         tell(block, last + 1)
         train = known(data, fold, 0, block)
-        train = train[side[train] != 0]
+        train = train[(side[train] != 0) & data.decided[train]]
         test = np.flatnonzero(fold == block)
         out[test] = _chance(clone(estimator), X, pays, data.weights(train), train, test)
     tell(last + 1, last + 1)

@@ -121,13 +121,14 @@ def importance(data: Dataset, estimator: Any, config: TrainConfig, *, repeats: i
     from sklearn.base import clone
 
     first = 2 * len(data) // 3
-    train = np.flatnonzero(data.t1 < data.t0[first])
+    train = np.flatnonzero((data.t1 < data.t0[first]) & data.decided)
     test = np.arange(first, len(data))[data.y[first:] != 0]
     with limited(config.threads):
-        model = fit_weighted(clone(estimator), data.X[train], data.y[train], data.weights(train))
+        X = data.side_rows
+        model = fit_weighted(clone(estimator), X[train], data.y[train], data.weights(train))
     classes = list(model.classes_)
     rng = np.random.default_rng(seed)
-    X, up = data.X[test], data.y[test] > 0
+    X, up = X[test], data.y[test] > 0
 
     def area(values: Floats) -> float:
         p = model.predict_proba(values)
@@ -136,8 +137,8 @@ def importance(data: Dataset, estimator: Any, config: TrainConfig, *, repeats: i
 
     usual = area(X)
     loss: dict[str, tuple[float, float]] = {}
-    for group in sorted({name.partition(".")[0] for name in data.columns}):
-        members = [i for i, name in enumerate(data.columns) if name.partition(".")[0] == group]
+    for group in sorted({name.partition(".")[0] for name in data.side_columns}):
+        members = [i for i, name in enumerate(data.side_columns) if name.partition(".")[0] == group]
         losses = []
         for _ in range(repeats):
             changed = X.copy()

@@ -252,15 +252,14 @@ class _Pass:
     def _fit(self, rows: Ints) -> dict[str, Any]:
         from sklearn.base import clone
 
-        data, weight = self.data, self.data.weights(rows)
+        data, learnt = self.data, rows[self.data.decided[rows]]
         spec: dict[str, Any] = {"timeframe": data.interval.name, "horizon": self.config.barriers.horizon}
-        side = fit_weighted(clone(self.estimators.side), data.X[rows], data.y[rows], weight)
-        parts = {"side": adapted(side, columns=data.columns, **spec)}
+        X = data.X[learnt][:, data.side_at]
+        side = fit_weighted(clone(self.estimators.side), X, data.y[learnt], data.weights(learnt))
+        parts = {"side": adapted(side, columns=data.side_columns, **spec)}
         if self.estimators.timing is not None and data.timing_columns:
-            at = [data.columns.index(name) for name in data.timing_columns]
-            timing = fit_weighted(
-                clone(self.estimators.timing), data.X[rows][:, at], data.rises[rows], weight
-            )
+            X = data.X[rows][:, data.timing_at]
+            timing = fit_weighted(clone(self.estimators.timing), X, data.rises[rows], data.weights(rows))
             parts["timing"] = adapted(timing, columns=data.timing_columns, **spec)
         return parts
 
@@ -269,29 +268,30 @@ class _Pass:
         from sklearn.base import clone
 
         data = self.data
+        seen = seen[data.decided[seen]]
         pays = (data.bets(self._side).net > 0).astype(np.int64)[seen]
         if self.estimators.meta is None or np.unique(pays).size < 2:
             return None
-        X = np.hstack([data.X[seen], self._sides[seen]])
+        X = np.hstack([data.X[seen][:, data.side_at], self._sides[seen]])
         meta = fit_weighted(clone(self.estimators.meta), X, pays, data.weights(seen))
         horizon = self.config.barriers.horizon
-        return adapted(meta, columns=meta_columns(data.columns), timeframe=data.interval.name, horizon=horizon)
+        return adapted(meta, columns=meta_columns(data.side_columns), timeframe=data.interval.name, horizon=horizon)
 
     def _speak(self, number: int, parts: dict[str, Any], test: Ints) -> None:
         """The parts' raw opinions on the block."""
         if test.size == 0:
             return
         data, X = self.data, np.ascontiguousarray(self.data.X[test])
-        sides = side_probabilities(parts["side"], X)
+        own = np.ascontiguousarray(X[:, data.side_at])
+        sides = side_probabilities(parts["side"], own)
         side, lean = lean_of(sides)
         self._sides[test], self._side[test], self._fold[test] = sides, side, number
         self._columns["lean"][test] = lean
         if "timing" in parts:
-            at = [data.columns.index(name) for name in data.timing_columns]
-            early = parts["timing"].predict_proba(np.ascontiguousarray(X[:, at]))[:, 1]
+            early = parts["timing"].predict_proba(np.ascontiguousarray(X[:, data.timing_at]))[:, 1]
             self._columns["timing"][test] = toward(early, side)
         if "meta" in parts:
-            self._columns["meta"][test] = parts["meta"].predict_proba(np.hstack([X, sides]))[:, 1]
+            self._columns["meta"][test] = parts["meta"].predict_proba(np.hstack([own, sides]))[:, 1]
 
     def _trade(self, model: DualModel, test: Ints) -> None:
         """What the finished model says of its block, and which bets it would take."""

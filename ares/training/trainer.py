@@ -150,21 +150,20 @@ def _refit(data: Dataset, found: OutOfSample, estimators: Estimators, config: Tr
 
     kwargs: dict[str, Any] = {"timeframe": data.interval.name, "horizon": config.barriers.horizon}
     parts: dict[str, Any] = {}
-    weight = data.weights()
+    X, learnt = data.side_rows, np.flatnonzero(data.decided)
     with limited(config.threads):
-        side = fit_weighted(clone(estimators.side), data.X, data.y, weight)
-        parts["side"] = adapted(side, columns=data.columns, **kwargs)
+        side = fit_weighted(clone(estimators.side), X[learnt], data.y[learnt], data.weights(learnt))
+        parts["side"] = adapted(side, columns=data.side_columns, **kwargs)
         if np.isfinite(found.timing).any():
-            at = [data.columns.index(name) for name in data.timing_columns]
-            timing = fit_weighted(clone(estimators.timing), data.X[:, at], data.rises, weight)
+            timing = fit_weighted(clone(estimators.timing), data.X[:, data.timing_at], data.rises, data.weights())
             parts["timing"] = adapted(timing, columns=data.timing_columns, **kwargs)
         bets = data.bets(found.side)
-        rows = np.flatnonzero((found.fold >= 0) & (found.side != 0))
+        rows = np.flatnonzero((found.fold >= 0) & (found.side != 0) & data.decided)
         pays = (bets.net > 0).astype(np.int64)
         if np.isfinite(found.meta).any() and np.unique(pays[rows]).size == 2:
-            X = np.hstack([data.X, found.sides])[rows]
+            X = np.hstack([X, found.sides])[rows]
             meta = fit_weighted(clone(estimators.meta), X, pays[rows], data.weights(rows))
-            parts["meta"] = adapted(meta, columns=meta_columns(data.columns), **kwargs)
+            parts["meta"] = adapted(meta, columns=meta_columns(data.side_columns), **kwargs)
         regime = regime_of(data, config)
     scored = np.flatnonzero(found.scored & (found.side != 0))
     base, prior = bases(data, found.side, scored, "timing" in parts, "meta" in parts)
@@ -204,6 +203,7 @@ def settings_for(data: Dataset, config: TrainConfig, base: Floats, prior: float)
     """The settings of a bundle: the bet that its probabilities are about, and how its parts are pooled."""
     ends = int(data.t1.max())
     lifetime = config.lifetime
+    apart = {} if config.side_timeframe is None else {"columns": list(data.columns)}
     return dict(
         settings_of(
             base,
@@ -218,6 +218,8 @@ def settings_for(data: Dataset, config: TrainConfig, base: Floats, prior: float)
             stop=config.barriers.stop,
             cost=horizon_cost(config, data.interval.ns),
             time_to_live=config.time_to_live,
+            side_timeframe=config.side_timeframe,
+            **apart,
             uniqueness=data.uniqueness,
             expires_ns=None if lifetime is None else ends + lifetime * data.interval.ns,
         )

@@ -49,3 +49,25 @@ def test_a_folder_without_models_says_what_to_do(ares: Run, tmp_path: Path) -> N
 def test_a_model_that_knows_the_whole_market_is_refused(ares: Run, models: Path) -> None:
     done = ares("backtest", "--bars", TRAINED, "--model", models)
     assert done.returncode == 2 and "has not seen" in done.stderr
+
+
+def test_sides_of_one_hour_and_entries_of_quarters_go_through_every_mode(ares: Run, tmp_path: Path) -> None:
+    settings = tmp_path / "quarters.yaml"
+    settings.write_text(
+        "feature_engineering_orchestrator: {groups: [returns, volatility, autoencoder], timeframes: [1h, 4h]}\n"
+        "analyst: {horizon: 24, target_multiple: 1.0, stop_multiple: 1.0}\n",
+        encoding="utf-8",
+    )
+    market = ("--interval", "15m", "--config", settings, "--json")
+    asked = ("--side-timeframe", "1h", "--time-to-live", "3", "--folds", "3", "--no-placebos")
+    trained = ares("train", "--bars", "4000", *asked, "--out", tmp_path / "models", *market).answer
+    assert "closes of 1h" in Path(trained["card"]).read_text(encoding="utf-8")
+    book, model = tmp_path / "bot.sqlite", ("--model", trained["model"])
+    backtest = ares("backtest", "--bars", "4600", *model, *market).answer
+    paper = ares("paper", "--bars", "4600", *model, "--journal", book, *market).answer
+    for key in ("bars", "start", "end", "orders", "closed_trades", "net_return", "fees"):
+        assert paper[key] == backtest[key], key
+    assert ares("replay", "--journal", book, "--json").answer["identical"]
+    foreign = ares("backtest", "--bars", "4600", *model, "--interval", "30m", "--config", settings)
+    assert foreign.returncode != 0
+    assert "15m features" in foreign.stderr
