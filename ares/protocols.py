@@ -151,6 +151,7 @@ class MonitoringStage(Protocol):
 # ---------------------------------------------------------------- exchanges
 
 _STREAMS = frozenset({"candles", "mark_price", "book_top", "agg_trades", "funding", "futures", "account"})
+_VERBS = frozenset({"cancel_all_orders", "cancel_all_after"})
 
 
 @frozen(kw_only=True)
@@ -163,6 +164,7 @@ class Capabilities:
     streams: frozenset[str] = field(default=frozenset({"candles"}), validator=deep_iterable(in_(_STREAMS)))
     on_request: frozenset[str] = field(default=frozenset(), validator=deep_iterable(in_(_STREAMS)))  # told when asked
     real_money: bool = False
+    verbs: frozenset[str] = field(default=frozenset(), validator=deep_iterable(in_(_VERBS)))  # beyond the protocol
 
 
 class MarketData(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ares.account import Account, Position
 from ares.clock import Clock, SystemClock
-from ares.errors import InvalidInput, NotAuthorized, Rejected, Retryable, unknown_name
+from ares.errors import InvalidInput, NotAuthorized, Rejected, unknown_name
 from ares.events import Command, Event, OrderUpdate, VenueSnapshot
 from ares.exchange.account_reads import AccountReads
 from ares.exchange.account_stream import AccountStream, Past
@@ -19,11 +19,13 @@ from ares.exchange.book_stream import BookStream
 from ares.exchange.conditionals import Conditionals
 from ares.exchange.config import BinanceConfig
 from ares.exchange.contracts import Contracts
+from ares.exchange.filled import until_filled
 from ares.exchange.http import HttpxWire, LeanWire, Wire
 from ares.exchange.link import Connect, open_socket
 from ares.exchange.reads import MarketReads
 from ares.exchange.rest import RestClient
 from ares.exchange.streams import MarketStream
+from ares.exchange.sweep import Sweep
 from ares.exchange.wire import requests
 from ares.exchange.wire.account import AccountConfig, KeyRights, LeverageAnswer, Reply
 from ares.exchange.wire.market import Depth
@@ -33,7 +35,7 @@ from ares.exchange.wire.trade import AlgoAck, AlgoReport, OrderReport, algo_id_o
 from ares.exchange.wishes import Number, check, wish
 from ares.instruments import Instrument, Interval, Side
 from ares.market import AggTrade, FuturesData, OrderBook, Ticker
-from ares.orders import Order, OrderRequest, OrderStatus, OrderType, TimeInForce
+from ares.orders import Order, OrderRequest, OrderType, TimeInForce
 from ares.protocols import Capabilities
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ class BinanceExchange:
         self._reads = MarketReads(self._rest, self.clock)
         self.modes = AccountReads(self._rest, self.clock, self.config.quote_asset)
         self._connect: Connect = connect or open_socket
+        self._sweep = Sweep(self._rest, self.clock)
         self._conditionals = Conditionals()
         self._past = Past()
         self._ours: set[str] = set()  # client ids we have sent
@@ -125,6 +128,7 @@ class BinanceExchange:
             stop_orders=self._rest.has_keys,
             streams=frozenset({*self.config.streams, *(("account", "funding") if self._rest.has_keys else ())}),
             real_money=self.config.real_money and self._rest.has_keys,
+            verbs=frozenset({"cancel_all_orders", "cancel_all_after"} if self._rest.has_keys else ()),
         )
 
     def get_exchange_status(self) -> Mapping[str, object]:
@@ -141,6 +145,7 @@ class BinanceExchange:
             "errors": dict(self._rest.errors),
             "throttled": self._rest.throttled,
             "gate": self._rest.gate.status(),
+            "countdowns": self._sweep.countdowns(now),
             "unknown_fields": dict(self._rest.unknown.counts),
             "contracts": len(self._contracts.symbols),
             "streams": [{"kind": type(s).__name__, **s.status()} for s in self._streams],
@@ -269,28 +274,19 @@ class BinanceExchange:
 
         Raises: Rejected when it ends unfilled; Retryable when `timeout` seconds pass before.
         """
-        loop = asyncio.get_running_loop()
-        deadline = None if timeout is None else loop.time() + timeout
-        pause = 0.05
-        while True:
-            try:
-                now = await self.get_order(order.symbol, order.order_id)
-            except Rejected as error:  # so soon after sending, "no such order" is no proof
-                if error.code not in NO_SUCH_ORDER:
-                    raise
-                now = order
-            if now.status is OrderStatus.FILLED:
-                return await self.modes.position(order.symbol)
-            if now.status.terminal:
-                raise Rejected(
-                    f"order {now.order_id} ended {now.status.value}: {now.reason}",
-                    order_id=now.order_id,
-                    status=now.status.value,
-                )
-            if deadline is not None and loop.time() + pause > deadline:
-                raise Retryable(f"order {now.order_id} has not filled in {timeout:g} s", order_id=now.order_id)
-            await asyncio.sleep(pause)
-            pause = min(1.0, pause * 1.6)
+        await until_filled(order, timeout, lambda o: self.get_order(o.symbol, o.order_id))
+        return await self.modes.position(order.symbol)
+
+    async def cancel_all_orders(self, symbol: str, *, conditional: bool = False) -> None:
+        """Cancel every normal order of the symbol in one request; with `conditional` its stops too."""
+        await self._sweep.cancel_all(symbol, conditional=conditional)
+
+    async def cancel_all_after(self, symbol: str, seconds: float) -> None:
+        """A dead man's switch: the venue cancels the symbol's orders in `seconds` unless this is called again before.
+
+        0 ends it. It is not confirmed whether the venue would cancel stops too: arm it only while the symbol is flat.
+        """
+        await self._sweep.after(symbol, seconds)
 
     async def get_open_orders(self, symbol: str | None = None) -> tuple[Order, ...]:
         """Normal and conditional orders, oldest first."""

@@ -17,6 +17,7 @@ __all__ = [
     "AssetBalance",
     "Income",
     "KeyRights",
+    "Countdown",
     "LeverageAnswer",
     "ListenKey",
     "PositionV3",
@@ -138,6 +139,13 @@ class Reply(_Payload, frozen=True, kw_only=True):
 
     code: int
     msg: str = ""
+
+
+class Countdown(_Payload, frozen=True, kw_only=True):
+    """POST /fapi/v1/countdownCancelAll, which echoes the time as text."""
+
+    symbol: str
+    countdown_time: Number  # ms
 
 
 class ListenKey(_Payload, frozen=True, kw_only=True):

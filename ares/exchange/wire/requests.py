@@ -18,7 +18,9 @@ __all__ = [
     "agg_trades",
     "algo_order",
     "cancel_algo",
+    "cancel_all",
     "cancel_order",
+    "countdown",
     "depth",
     "encode_params",
     "klines",
@@ -219,6 +221,31 @@ def cancel_algo(algo_id: int | None, client_id: str | None) -> Request:
         path="/fapi/v1/algoOrder",
         params=params,
         security=Security.SIGNED,
+        protective=True,
+        places=True,
+    )
+
+
+def cancel_all(symbol: str, *, conditional: bool) -> Request:
+    """Cancel every open order of a symbol: those of the matching engine, or the conditional ones."""
+    return Request(
+        method="DELETE",
+        path="/fapi/v1/algoOpenOrders" if conditional else "/fapi/v1/allOpenOrders",
+        params=_given(symbol=symbol),
+        security=Security.SIGNED,
+        protective=True,
+        places=True,
+    )
+
+
+def countdown(symbol: str, milliseconds: int) -> Request:
+    """Have the venue cancel a symbol's open orders when nothing is heard for so long; 0 ends that."""
+    return Request(
+        method="POST",
+        path="/fapi/v1/countdownCancelAll",
+        params=_given(symbol=symbol, countdownTime=milliseconds),
+        security=Security.SIGNED,
+        weight=10,
         protective=True,
         places=True,
     )

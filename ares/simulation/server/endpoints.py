@@ -37,6 +37,7 @@ _SIGNED: dict[tuple[str, str], _Handler] = {
     ("DELETE", "/fapi/v1/order"): orders.cancel_order,
     ("POST", "/fapi/v1/batchOrders"): orders.batch_orders,
     ("DELETE", "/fapi/v1/allOpenOrders"): orders.cancel_all,
+    ("POST", "/fapi/v1/countdownCancelAll"): orders.countdown_cancel_all,
     ("GET", "/fapi/v1/openOrders"): orders.open_orders,
     ("GET", "/fapi/v1/allOrders"): orders.all_orders,
     ("POST", "/fapi/v1/algoOrder"): orders.algo_order,

@@ -15,6 +15,7 @@ _WEIGHTS = {
     "/fapi/v1/aggTrades": 20,
     "/fapi/v1/trades": 5,
     "/fapi/v1/ticker/bookTicker": 2,
+    "/fapi/v1/countdownCancelAll": 10,
     "/fapi/v1/income": 30,
     "/fapi/v1/commissionRate": 20,
     "/fapi/v1/positionSide/dual": 30,

@@ -100,6 +100,8 @@ class LocalVenue:
             self._busy = True
             try:
                 self.market.play(self.clock.now_ns())
+                for trader in self.traders.values():
+                    trader.count_down(self.clock.now_ns())
                 self._beat()
             finally:
                 self._busy = False

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from ares.errors import Rejected
-from ares.exchange.wire.account import Reply
+from ares.exchange.wire.account import Countdown, Reply
+from ares.exchange.wire.numbers import MS
 from ares.exchange.wire.trade import AlgoAck
 from ares.instruments import Side
 from ares.orders import Order, OrderRequest, OrderType, TimeInForce
@@ -146,6 +147,14 @@ def cancel_all(venue: LocalVenue, call: Call) -> Reply:
     for order in call.account.open_orders(symbol_of(venue, call), algo=False):
         call.account.cancel(order)
     return Reply(code=200, msg="The operation of cancel all open order is done.")
+
+
+def countdown_cancel_all(venue: LocalVenue, call: Call) -> Countdown:
+    symbol, wait = symbol_of(venue, call), call.number("countdownTime")
+    if wait is None or wait < 0:
+        raise Rejected("Mandatory parameter 'countdownTime' was not sent, was empty/null, or malformed.", code=-1102)
+    call.account.countdown(symbol, venue.clock.now_ns() + wait * MS if wait else None)
+    return Countdown(symbol=symbol, countdown_time=str(wait))
 
 
 def get_algo(venue: LocalVenue, call: Call) -> Any:

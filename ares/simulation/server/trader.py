@@ -61,6 +61,7 @@ class Trader:
     _placed: list[tuple[str, str]] = field(factory=list)  # symbol and id of every order
     _by_engine: dict[str, str] = field(factory=dict)
     _engine_count: int = 0
+    _countdowns: dict[str, int] = field(factory=dict)  # when a symbol's orders are cancelled, ns of the clock
     _realised_by: dict[str, Decimal] = field(factory=dict)  # as reported so far, by symbol
 
     @classmethod
@@ -103,6 +104,19 @@ class Trader:
         done = self.venue.cancel(order.symbol, order.order_id)
         self.report()
         return done
+
+    def countdown(self, symbol: str, until_ns: int | None) -> None:
+        """Cancel the symbol's normal orders at this time unless told again before; None: do not."""
+        self._countdowns.pop(symbol, None)
+        if until_ns is not None:
+            self._countdowns[symbol] = until_ns
+
+    def count_down(self, now_ns: int) -> None:
+        """Cancel what nobody has kept alive."""
+        for symbol in [s for s, until in self._countdowns.items() if now_ns >= until]:
+            del self._countdowns[symbol]
+            for order in self.open_orders(symbol, algo=False):
+                self.cancel(order)
 
     def open_orders(self, symbol: str | None, *, algo: bool) -> list[Order]:
         """Open orders of one kind."""
