@@ -20,6 +20,9 @@ def backtest(
     tape: options.TapeFile = None,
     interval: options.IntervalName = None,
     funding: options.FundingFile = None,
+    agg_trades: options.AggTradesFile = None,
+    quotes: options.QuotesFile = None,
+    futures: options.FuturesFile = None,
     bars: options.Bars = None,
     seed: options.Seed = 0,
     balance: options.Balance = None,
@@ -35,13 +38,17 @@ def backtest(
     from ares.assembly import build_backtester, trading_starts
     from ares.cli.market import check_exchange_name, open_tape
     from ares.cli.outcome import describe, show
+    from ares.cli.recorded import Recorded
     from ares.cli.screen import note, progress_bar
     from ares.cli.settings import settings
     from ares.training.trials import TrialLedger
 
     check_exchange_name(exchange)
-    chosen = settings(config, balance=balance, model=model, log=log)
-    market = open_tape(symbol, tape=tape, interval=interval, funding=funding, seed=seed, bars=bars)
+    recorded = Recorded(agg_trades=agg_trades, quotes=quotes, futures=futures)
+    chosen = recorded.read_by(settings(config, balance=balance, model=model, log=log))
+    market = open_tape(
+        symbol, tape=tape, interval=interval, funding=funding, recorded=recorded, seed=seed, bars=bars
+    )
     with (
         TrialLedger(trials) as ledger,
         progress_bar(f"{symbol} {market.interval}", len(market), progress) as advance,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ares.cli.recorded import Recorded
 from ares.cli.screen import note
 from ares.errors import DataError, InvalidInput, unknown_name
 from ares.instrument_tables import DEFAULT_SYMBOLS
@@ -49,23 +50,28 @@ def open_tape(
     tape: Path | None,
     interval: str | None,
     funding: Path | None = None,
+    recorded: Recorded | None = None,
     seed: int = 0,
     bars: int | None = None,
 ) -> Tape:
     """The recorded market in the file `tape`, or the synthetic one.
 
-    interval: None takes the file's own, or 1h. funding: recorded rates to go with the file. bars: only so many from
-    the beginning.
+    interval: None takes the file's own, or 1h. funding: recorded rates to go with the file. recorded: other recordings
+    to go with it. bars: only so many from the beginning.
     Raises: InvalidInput for an unknown symbol, interval or file; DataError for data that cannot be played honestly.
     """
     from ares.simulation.tape import Tape
 
     _check_symbol(symbol, tape)
     length = Interval.parse(interval) if interval is not None else None
+    beside = recorded or Recorded()
     if tape is None:
+        if beside.given:
+            names = " and ".join(f"--{name.replace('_', '-')}" for name in beside.given)
+            raise InvalidInput(f"{names} goes with --tape: of the synthetic market there is no such recording")
         played = _synthetic(symbol, length, funding, seed, bars)
     else:
-        played = _recorded(symbol, tape, length, funding)
+        played = _recorded(symbol, tape, length, funding, beside)
     if bars is not None and bars < len(played):
         track = played.track(symbol)
         played = Tape((track.slice(track.start_ns, int(track.close_ns[bars - 1])),))
@@ -85,14 +91,26 @@ def _synthetic(symbol: str, length: Interval | None, funding: Path | None, seed:
     return Tape.synthetic(symbol, length or DEFAULT_INTERVAL, bars=longest, seed=seed)
 
 
-def _recorded(symbol: str, path: Path, length: Interval | None, funding: Path | None) -> Tape:
+def _recorded(
+    symbol: str, path: Path, length: Interval | None, funding: Path | None, recorded: Recorded
+) -> Tape:
     """The tape in a file; what was found in it, and how much of it the funding covers, goes to standard error."""
+    from ares.data.stamps import format_ns
     from ares.simulation.tape import Tape
 
-    tape = Tape.from_file(path, symbol=symbol, interval=length, funding=funding)
+    tape = Tape.from_file(
+        path, symbol=symbol, interval=length, funding=funding, agg_trades=recorded.agg_trades, quotes=recorded.quotes,
+        futures=recorded.futures,
+    )  # fmt: skip
     for line in tape.reports[symbol].summary()[1:]:
         note(f"{path.name}: {line}")
     track = tape.track(symbol)
+    for name, file in recorded.given.items():
+        recording = track.recordings[{"quotes": "book_top"}.get(name, name)]
+        if not len(recording):
+            raise DataError(f"{file.name}: nothing of it lies within the bars of {path.name}", path=str(file))
+        span = " to ".join(format_ns(int(recording.time_ns[i])) for i in (0, -1))
+        note(f"{file.name}: {len(recording):,} rows of {name} within the bars, {span} UTC")
     if funding is not None:
         settled = int(track.funding_ns.size)
         days = (track.end_ns - track.start_ns) / _DAY_NS

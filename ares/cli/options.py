@@ -9,17 +9,20 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "AggTradesFile",
     "Balance",
     "Bars",
     "ConfigFile",
     "ExchangeName",
     "FundingFile",
+    "FuturesFile",
     "IntervalName",
     "JsonOut",
     "LogLevel",
     "LogLevelName",
     "ModelFolder",
     "Progress",
+    "QuotesFile",
     "Seed",
     "Symbol",
     "TapeFile",
@@ -54,6 +57,17 @@ Balance = Annotated[
 ]
 FundingFile = Annotated[
     Path | None, typer.Option("--funding", help="Recorded funding rates, Parquet or CSV, to go with --tape.")
+]
+AggTradesFile = Annotated[
+    Path | None,
+    typer.Option("--agg-trades", help="Recorded aggregated trades to go with --tape; the features then read them."),
+]
+QuotesFile = Annotated[
+    Path | None, typer.Option("--quotes", help="Recorded best quotes to go with --tape; the features then read them.")
+]
+FuturesFile = Annotated[
+    Path | None,
+    typer.Option("--futures", help="Recorded futures statistics to go with --tape; the features then read them."),
 ]
 ModelFolder = Annotated[
     Path | None,

@@ -17,6 +17,7 @@ from ares.cli.exits import INTERRUPTED, ends_with_exit_code
 
 if TYPE_CHECKING:
     from ares.backtesting.result import BacktestResult
+    from ares.cli.recorded import Recorded
     from ares.config import AresConfig
     from ares.events import Command, Event
     from ares.pipeline.journal import SqliteJournal
@@ -33,6 +34,9 @@ def paper(
     tape: options.TapeFile = None,
     interval: options.IntervalName = None,
     funding: options.FundingFile = None,
+    agg_trades: options.AggTradesFile = None,
+    quotes: options.QuotesFile = None,
+    futures: options.FuturesFile = None,
     bars: options.Bars = None,
     seed: options.Seed = 0,
     balance: options.Balance = None,
@@ -58,15 +62,18 @@ def paper(
     from ares.cli.journals import default_path, facts_of, open_journal
     from ares.cli.market import known_exchange
     from ares.cli.outcome import describe, show
+    from ares.cli.recorded import Recorded
     from ares.cli.screen import note
     from ares.cli.settings import settings
 
     venue = known_exchange(exchange, "SIM", "BINANCE")
-    chosen = settings(config, balance=balance, model=model, log=log)
+    recorded = Recorded(agg_trades=agg_trades, quotes=quotes, futures=futures)
+    chosen = recorded.read_by(settings(config, balance=balance, model=model, log=log))
     if venue == "SIM":
-        place = _simulated(chosen, symbol, tape, interval, funding, seed, bars, speed if realtime else None)
+        place = _simulated(chosen, symbol, tape, interval, funding, recorded, seed, bars, speed if realtime else None)
     else:
-        place = _binance(chosen, symbol, interval, bars, refused={"--tape": tape, "--funding": funding})
+        files = {f"--{name.replace('_', '-')}": file for name, file in recorded.given.items()}
+        place = _binance(chosen, symbol, interval, bars, refused={"--tape": tape, "--funding": funding, **files})
     path = journal or default_path(symbol, place.interval)
     facts = facts_of(chosen, exchange=venue, symbol=symbol, interval=place.interval, bars=bars, **place.origin)
     book, what = open_journal(path, facts, restart=restart)
@@ -99,6 +106,7 @@ def _simulated(
     tape: Path | None,
     interval: str | None,
     funding: Path | None,
+    recorded: Recorded,
     seed: int,
     bars: int | None,
     speed: float | None,
@@ -109,7 +117,9 @@ def _simulated(
     from ares.cli.realtime import RealTimeExchange
     from ares.simulation.simulated_exchange import SimulatedExchange
 
-    market = open_tape(symbol, tape=tape, interval=interval, funding=funding, seed=seed, bars=bars)
+    market = open_tape(
+        symbol, tape=tape, interval=interval, funding=funding, recorded=recorded, seed=seed, bars=bars
+    )
     venue, start = config.backtest.venue, trading_starts(config, market)
     return _Place(
         exchange=SimulatedExchange(market, start=start, config=venue)

@@ -30,6 +30,9 @@ def train(
     tape: options.TapeFile = None,
     interval: options.IntervalName = None,
     funding: options.FundingFile = None,
+    agg_trades: options.AggTradesFile = None,
+    quotes: options.QuotesFile = None,
+    futures: options.FuturesFile = None,
     bars: options.Bars = None,
     seed: options.Seed = 0,
     config: options.ConfigFile = None,
@@ -52,14 +55,18 @@ def train(
     from attrs import evolve
 
     from ares.cli.market import open_tape
+    from ares.cli.recorded import Recorded
     from ares.cli.screen import note, print_json, progress_bar
     from ares.cli.settings import settings
     from ares.models.registry import Registry
     from ares.training.card import model_card
     from ares.training.trials import TrialLedger, family_of
 
-    chosen = settings(config, log=log)
-    market = open_tape(symbol, tape=tape, interval=interval, funding=funding, seed=seed, bars=bars)
+    recorded = Recorded(agg_trades=agg_trades, quotes=quotes, futures=futures)
+    chosen = recorded.read_by(settings(config, log=log))
+    market = open_tape(
+        symbol, tape=tape, interval=interval, funding=funding, recorded=recorded, seed=seed, bars=bars
+    )
     plan = evolve(_plan(chosen), folds=folds, side_timeframe=side_timeframe, time_to_live=time_to_live)
     family = family_of([symbol], market.interval.name)
     with TrialLedger(trials) as ledger, progress_bar(f"{family} training", 100, progress) as advance:

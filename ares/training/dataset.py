@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -15,6 +16,7 @@ from ares.analyst.active import bars_since_close
 from ares.errors import InvalidInput, TooShort, unknown_name
 from ares.features.config import timeframe_ratio
 from ares.features.orchestrator import FeatureOrchestrator
+from ares.features.sources import kinds_of
 from ares.instruments import Interval
 from ares.kernels import barriers
 from ares.models.autoencoder import Autoencoder
@@ -164,6 +166,15 @@ def klines_of(source: Any, symbol: str | None = None) -> pd.DataFrame:
     return frame
 
 
+def recorded_of(source: Any, symbol: str | None, features: FeatureOrchestrator) -> dict[str, pd.DataFrame]:
+    """What a tape holds of the sources that the features read, as they take it; nothing from a frame."""
+    kinds, ask = kinds_of(features.config.sources), getattr(source, "recorded", None)
+    if not kinds or ask is None:
+        return {}
+    found: dict[str, pd.DataFrame] = ask(symbol, kinds)
+    return found
+
+
 def make_dataset(
     klines: pd.DataFrame,
     config: TrainConfig,
@@ -173,17 +184,19 @@ def make_dataset(
     funding: pd.Series | None = None,
     table: pd.DataFrame | None = None,
     head: int | None = None,
+    recorded: Mapping[str, pd.DataFrame] | None = None,
 ) -> Dataset:
     """Features and outcomes of every decision in `klines` whose outcome the data hold.
 
     funding: rates by settlement time; None: the assumed rate, charged to both sides. table: features computed before,
     of the same klines and orchestrator. head: klines of the first training window, which alone decide what columns
-    there are and which of them are required; None: the warm-up and `first_share` of the rest.
+    there are and which of them are required; None: the warm-up and `first_share` of the rest. recorded: other frames of
+    `features.compute`, such as `agg_trades_df`.
     When the features enable an autoencoder and bring none that is fitted, one is fitted on that window, its columns
     join the features' from the first row to the last, and it belongs to every model trained on these rows.
     Raises: InvalidInput, TooShort, DataError.
     """
-    made = features.compute(klines, interval=interval) if table is None else table
+    made = _features(klines, features, interval, recorded or {}) if table is None else table
     step = Interval.parse(interval) if interval is not None else Interval.of_ns(interval_ns(klines))
     if not made.index.equals(klines.index):
         raise InvalidInput("features and klines must have the same open times", rows=len(made))
@@ -271,6 +284,16 @@ def _higher(kept: tuple[str, ...], step: Interval, config: TrainConfig) -> tuple
             interval=step.name,
         )
     return side
+
+
+def _features(
+    klines: pd.DataFrame,
+    features: FeatureOrchestrator,
+    interval: Interval | str | None,
+    recorded: Mapping[str, pd.DataFrame],
+) -> pd.DataFrame:
+    trades, quotes, futures = (recorded.get(name) for name in ("agg_trades_df", "book_df", "futures_df"))
+    return features.compute(klines, trades, futures, book_df=quotes, interval=interval)
 
 
 def _autoencoder(made: pd.DataFrame, features: FeatureOrchestrator, config: TrainConfig) -> Autoencoder | None:

@@ -34,7 +34,7 @@ from ares.instruments import Interval
 from ares.models import registry
 from ares.models.bundle import Bundle
 from ares.models.regime import RegimeModel
-from ares.training.dataset import Dataset, TrainConfig, klines_of, limited, make_dataset
+from ares.training.dataset import Dataset, TrainConfig, klines_of, limited, make_dataset, recorded_of
 from ares.training.drift import reference_of
 from ares.training.folds import Estimators, OutOfSample, Progress, bases, calibrators, horizon_cost
 from ares.training.out_of_fold import OutOfFold, fit_weighted
@@ -140,7 +140,10 @@ def schedule_models(
     plan, chosen = schedule or ScheduleConfig(), config or TrainConfig()
     frame = klines_of(klines, symbol)
     orchestrator = features if features is not None else FeatureOrchestrator()
-    data = make_dataset(frame, chosen, orchestrator, interval=interval, funding=funding, head=plan.first)
+    recorded = recorded_of(klines, symbol, orchestrator)
+    data = make_dataset(
+        frame, chosen, orchestrator, interval=interval, funding=funding, head=plan.first, recorded=recorded
+    )
     usual = estimators if estimators is not None else Estimators.default(chosen.seed)
     parts = evolve(
         usual, timing=usual.timing if chosen.timing else None, meta=usual.meta if chosen.meta else None

@@ -20,7 +20,7 @@ from ares.models.adapters import adapt, storable
 from ares.models.bundle import Bundle
 from ares.models.regime import RegimeModel
 from ares.storage import sha256_bytes
-from ares.training.dataset import Dataset, TrainConfig, klines_of, limited, make_dataset
+from ares.training.dataset import Dataset, TrainConfig, klines_of, limited, make_dataset, recorded_of
 from ares.training.drift import reference_of
 from ares.training.folds import (
     Estimators,
@@ -106,7 +106,10 @@ def train(
     frame = klines_of(klines, symbol)
     step = progress if progress is not None else _silent
     step("features", 0, 1)
-    data = make_dataset(frame, chosen, orchestrator, interval=interval, funding=funding)
+    recorded = recorded_of(klines, symbol, orchestrator)
+    data = make_dataset(
+        frame, chosen, orchestrator, interval=interval, funding=funding, recorded=recorded
+    )
     step("features", 1, 1)
     return train_on(data, chosen, side=side, timing=timing, meta=meta, trials=trials, progress=progress)
 
