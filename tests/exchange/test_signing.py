@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import traceback
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ares.errors import InvalidInput
 from ares.exchange.signing import HmacSigner, signer_for
@@ -44,6 +46,15 @@ def test_every_recorded_vector(real_data: Path) -> None:
 def test_symbols_beyond_ascii_are_encoded_before_they_are_signed() -> None:
     encoded = encode_params((("symbol", "币安USDT"), ("id", "a/b+c d")))
     assert encoded == "symbol=%E5%B8%81%E5%AE%89USDT&id=a%2Fb%2Bc%20d"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["symbol", "id"]), st.text()), max_size=4))
+def test_every_value_is_encoded_as_the_standard_library_does(params: list[tuple[str, str]]) -> None:
+    try:
+        want = urlencode(params, safe="-_.~", quote_via=quote)
+    except UnicodeEncodeError:
+        return  # half a surrogate pair is no text
+    assert encode_params(tuple(params)) == want
 
 
 def test_a_secret_shows_nowhere() -> None:
