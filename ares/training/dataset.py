@@ -20,6 +20,7 @@ from ares.features.sources import kinds_of
 from ares.instruments import Interval
 from ares.kernels import barriers
 from ares.models.autoencoder import Autoencoder
+from ares.training.bootstrap import sequential_weights
 from ares.training.labels import BarrierConfig, Labels, cusum, interval_ns, triple_barrier
 
 __all__ = ["Bets", "Dataset", "TrainConfig", "limited", "make_dataset"]
@@ -49,6 +50,7 @@ class TrainConfig:
     max_missing: float = field(default=0.01, validator=[ge(0.0), lt(1.0)])  # share of the first window; else optional
     lifetime: int | None = None  # bars after the last label for which the model may decide; None: no end
     resamples: int = field(default=200, validator=ge(20))  # of bootstrap intervals
+    weighting: str = field(default="uniqueness", validator=in_(("uniqueness", "sequential")))  # of rows in fits
     seed: int = field(default=7, validator=ge(0))
     threads: int | None = field(default=1)  # of the fits; more help on idle cores only. None: the library's choice
 
@@ -100,6 +102,8 @@ class Dataset:
     interval: Interval
     bars: int  # of the klines
     dropped: dict[str, int]  # rows left out, by reason
+    weighting: str = "uniqueness"  # of rows in fits; "sequential": draws of the sequential bootstrap
+    seed: int = 0  # of those draws
 
     def __len__(self) -> int:
         return int(self.event.size)
@@ -134,8 +138,15 @@ class Dataset:
         )
 
     def weights(self, rows: Ints | None = None) -> Floats:
-        """Share of its life that each label of `rows` has to itself among them, scaled to mean 1; None: all rows."""
-        unique = self.uniqueness_of(np.arange(len(self)) if rows is None else rows)
+        """Weights of `rows` in a fit, mean 1; None: all rows.
+
+        "uniqueness": the share of its life that each label has to itself among them. "sequential": how often it is
+        drawn when each draw avoids the lives of those before; rows that are never drawn weigh nothing.
+        """
+        chosen = np.arange(len(self)) if rows is None else rows
+        unique = self.uniqueness_of(chosen)
+        if self.weighting == "sequential":
+            return sequential_weights(self.first[chosen], self.last[chosen], float(unique.mean()), seed=self.seed)
         return np.asarray(unique / unique.mean())
 
     def uniqueness_of(self, rows: Ints) -> Floats:
@@ -256,6 +267,8 @@ def make_dataset(
         interval=step,
         bars=len(klines),
         dropped=dropped,
+        weighting=config.weighting,
+        seed=config.seed,
     )
 
 
