@@ -18,6 +18,7 @@ def warm(json: options.JsonOut = False, progress: options.Progress = None) -> No
     from ares.backtesting.backtester import Backtester
     from ares.cli.screen import note, print_json, progress_bar
     from ares.clock import SystemClock
+    from ares.exchange.book_stream import warm as warm_books
     from ares.features.warm import warm as warm_features
     from ares.simulation.tape import Tape
 
@@ -25,6 +26,7 @@ def warm(json: options.JsonOut = False, progress: options.Progress = None) -> No
     began = clock.now_ns()
     with progress_bar("compiling", 2, progress) as advance:
         warm_features()
+        warm_books()
         advance(1)
         eager = AnalystConfig(rules=RuleConfig(min_matured=0, prior_win=0.9))  # trades, so that every rule is called
         analyst = RuleAnalyst(lambda row: 1.0 if row["returns.log_1"] < 0 else -1.0, config=eager)

@@ -16,11 +16,20 @@ from ares.exchange.wire.market import Depth
 from ares.log import get_logger
 from ares.market import OrderBook
 
-__all__ = ["BookStream"]
+__all__ = ["BookStream", "warm"]
 
 _log = get_logger("ares.exchange")
 _STALL = 5.0  # seconds without a change: the link counts as down
 _AGAIN = 0.5  # seconds between two tries for a snapshot
+
+
+def warm() -> None:
+    """Compile what a book stream needs, or load it from the compile cache, so that no frame waits for a compiler."""
+    book = LocalBook("X")
+    book.load(Depth(last_update_id=1, time_ms=1, bids=[("1", "1")], asks=[("3", "1")]))
+    change = b'{"e":"depthUpdate","T":1,"s":"X","U":1,"u":2,"pu":1,"b":[["2","1"]],"a":[]}'
+    book.update(decode_depth(b'{"stream":"x@depth","data":%s}' % change))
+    book.top(1)
 
 
 class BookStream(AsyncIterator[OrderBook]):

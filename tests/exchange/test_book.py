@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +80,22 @@ def test_a_level_that_cannot_be_unsettles_the_book(level: tuple[float, float]) -
     with pytest.raises(DataError):
         book.update(frame(4, 8, 3, [level], []))
     assert not book.synced
+
+
+def test_warming_leaves_nothing_to_compile_for_a_stream(tmp_path: Path) -> None:
+    """In a fresh process with an empty compile cache."""
+    code = (
+        "from ares.exchange.book_stream import warm\n"
+        "from ares.kernels.book import apply_levels, best_levels\n"
+        "from ares.kernels.depth import scan_depth\n"
+        "kernels = (scan_depth, apply_levels, best_levels)\n"
+        "before = [len(k.signatures) for k in kernels]\n"
+        "warm()\n"
+        "print(before, [len(k.signatures) for k in kernels])\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.stdout.strip() == "[0, 0, 0] [1, 1, 1]", done.stderr
 
 
 def test_the_book_grows() -> None:
