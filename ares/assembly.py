@@ -6,26 +6,48 @@ A person who wires stages by hand needs nothing from here; the command line and 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from ares.analyst.analyst import Analyst
 from ares.analyst.rules import RuleAnalyst
 from ares.backtesting.backtester import Backtester
+from ares.clock import Clock, SystemClock
 from ares.config import AresConfig
-from ares.errors import InvalidInput, unknown_name
+from ares.errors import InvalidInput, TooShort, unknown_name
 from ares.features.orchestrator import FeatureOrchestrator
-from ares.models.registry import inspect
+from ares.instruments import Interval
+from ares.models.registry import Registry, inspect
 from ares.monitor.position_monitor import PositionMonitor
 from ares.pipeline.journal import Journal
 from ares.pipeline.live import LiveTradingPipeline, PipelineConfig
 from ares.pipeline.retraining import ModelSource
-from ares.protocols import AnalysisStage, Exchange, FeatureStage, MonitoringStage, TacticsStage
+from ares.protocols import AnalysisStage, Exchange, FeatureStage, MarketData, MonitoringStage, TacticsStage
 from ares.simulation.tape import Tape
 from ares.tactician.tactician import Tactician
+from ares.training.cuts import FIRST_TRADING, RetrainingConfig, ScheduleConfig
 from ares.training.trials import TrialLedger
 
-__all__ = ["Stages", "analyst_of", "build", "build_backtester", "live_gaps", "stages", "trading_starts"]
+if TYPE_CHECKING:
+    from ares.training.dataset import TrainConfig
+    from ares.training.folds import Progress
+    from ares.training.retrainer import Retrainer
+    from ares.training.schedule import ModelSchedule
+
+__all__ = [
+    "Stages",
+    "analyst_of",
+    "build",
+    "build_backtester",
+    "learning_starts",
+    "live_gaps",
+    "retrainer_of",
+    "schedule_of",
+    "stages",
+    "trading_starts",
+    "training_plan",
+]
 
 
 @frozen(kw_only=True)
@@ -50,7 +72,12 @@ def stages(config: AresConfig | None = None) -> Stages:
 
 
 def analyst_of(config: AresConfig) -> AnalysisStage:
-    """The trained analyst when the settings name a model, else the reference rules. Raises ModelError."""
+    """The trained analyst when the settings name a model or have models retrained, else the reference rules.
+
+    Raises ModelError.
+    """
+    if config.retraining is not None:
+        return Analyst(config.analyst, model=config.analyst.model, library=Registry(config.retraining.models))
     if config.analyst.model is None:
         return RuleAnalyst(config=config.analyst)
     return Analyst(config.analyst, model=config.analyst.model)
@@ -59,9 +86,13 @@ def analyst_of(config: AresConfig) -> AnalysisStage:
 def trading_starts(config: AresConfig, market: Tape) -> int:
     """When a session on recorded data may begin to trade, ns UTC: a model never trades the bars it was trained on.
 
-    Without a model, or on a market that lies elsewhere in time, that is the market's start; what comes before only
-    warms the features. Raises: InvalidInput when the training window covers the whole market; ModelError.
+    Retraining without a model to begin with starts where its first model does. Without a model, or on a market that
+    lies elsewhere in time, that is the market's start; what comes before only warms the features.
+    Raises: InvalidInput when the training window covers the whole market; TooShort when no model would begin in it;
+    ModelError.
     """
+    if config.analyst.model is None and config.retraining is not None:
+        return _first_model(config.retraining.schedule(market.interval), market)
     if config.analyst.model is None:
         return market.start_ns
     record = inspect(config.analyst.model).record
@@ -71,6 +102,94 @@ def trading_starts(config: AresConfig, market: Tape) -> int:
     if last >= market.end_ns:
         raise InvalidInput("the model was trained on all of this market: nothing is left that it has not seen")
     return last
+
+
+def _first_model(plan: ScheduleConfig, market: Tape) -> int:
+    """When the first model of a schedule begins, ns UTC. Raises TooShort when it would not on this market."""
+    opened, cut = market.tracks[0].open_ns, plan.bars_at(FIRST_TRADING)
+    if plan.needed >= opened.size:
+        raise TooShort(
+            f"{opened.size} bars are too few to retrain on: the first model begins after {plan.needed} (first "
+            f"{plan.first}, every {plan.every}, delay {plan.delay}); give more bars, or `retraining` shorter lengths",
+            rows=int(opened.size),
+        )
+    return int(opened[cut - 1]) + (1 + plan.delay) * market.interval.ns
+
+
+def training_plan(config: AresConfig) -> TrainConfig:
+    """How models are trained: for the bet that the settings of the analyst describe."""
+    from ares.training.dataset import TrainConfig
+    from ares.training.labels import BarrierConfig
+
+    bet = config.analyst
+    return TrainConfig(
+        barriers=BarrierConfig(horizon=bet.horizon, target=bet.target_multiple, stop=bet.stop_multiple)
+    )
+
+
+def schedule_of(config: AresConfig, market: Tape, progress: Progress | None = None) -> ModelSchedule:
+    """The models that retraining makes of a recorded market; those already in its folder are read instead.
+
+    A `Retrainer` that follows the same market makes the same ones. progress: called with (stage, done, in all).
+    Raises: InvalidInput without retraining, or on several symbols; TooShort, DataError, ModelError.
+    """
+    from ares.training.schedule import schedule_models
+
+    wanted, symbol = _retraining(config), _one_symbol(market.symbols)
+    return schedule_models(
+        market,
+        schedule=wanted.schedule(market.interval),
+        config=training_plan(config),
+        features=FeatureOrchestrator(config.features),
+        symbol=symbol,
+        interval=market.interval,
+        progress=progress,
+        store=Registry(wanted.models),
+    )
+
+
+def retrainer_of(
+    config: AresConfig, *, market: MarketData, clock: Clock, symbols: Sequence[str], interval: str, since_ns: int
+) -> Retrainer:
+    """What trains models while a bot runs; see `ares.training.retrainer`.
+
+    since_ns: open time of the first bar to learn from; the same after a restart. Raises: InvalidInput as `schedule_of`.
+    """
+    from ares.training.job import TrainingJob
+    from ares.training.retrainer import Retrainer
+
+    wanted, symbol = _retraining(config), _one_symbol(symbols)
+    job = TrainingJob(
+        symbol=symbol,
+        interval=interval,
+        number=FIRST_TRADING,
+        schedule=wanted.schedule(interval),
+        models=wanted.models,
+        features=config.features,
+        training=training_plan(config),
+    )
+    return Retrainer(market=market, clock=clock, job=job, since_ns=since_ns)
+
+
+def learning_starts(config: AresConfig, interval: str, now_ns: int) -> int:
+    """From where a bot that begins now learns, ns UTC: so that its first model can be trained at once."""
+    step, plan = Interval.parse(interval).ns, _retraining(config).schedule(interval)
+    return (now_ns // step - plan.needed) * step
+
+
+def _retraining(config: AresConfig) -> RetrainingConfig:
+    if config.retraining is None:
+        raise InvalidInput("retraining is off: give the settings a section `retraining`, or --retrain")
+    if config.features.sources:
+        named = ", ".join(config.features.sources)
+        raise InvalidInput(f"retraining learns from klines alone: leave {named} out of the features' `sources`")
+    return config.retraining
+
+
+def _one_symbol(symbols: Sequence[str]) -> str:
+    if len(symbols) != 1:
+        raise InvalidInput(f"models are retrained for one symbol, not {len(symbols)}", symbols=tuple(symbols))
+    return symbols[0]
 
 
 def build_backtester(
@@ -99,12 +218,15 @@ def build(
     journal: Journal | None = None,
     parts: Stages | None = None,
     models: ModelSource | None = None,
+    learn_from: int | None = None,
 ) -> LiveTradingPipeline:
     """A pipeline on this exchange. The stages never learn the mode; it only decides what must be switched on.
 
-    mode: "paper" or "live". models: which model decides when, such as `ares.models.Succession`; None: the analyst keeps
-    its own. Raises: InvalidInput when a venue with real money meets mode "paper", or when live lacks sizing, risk
-    management or predictions, or a model that was saved as data.
+    mode: "paper" or "live". models: which model decides when, such as `ares.models.Succession`; None: what the
+    settings' `retraining` trains as time goes by, and without it the analyst keeps its own. learn_from: open time of
+    the first bar that retraining learns from (ns UTC), the same after a restart; None: so that it can begin at once.
+    Raises: InvalidInput when a venue with real money meets mode "paper", or when live lacks sizing, risk management or
+    predictions, or a model that was saved as data.
     """
     chosen = config or AresConfig()
     if mode not in ("paper", "live"):
@@ -115,6 +237,12 @@ def build(
     if mode == "live":
         _check_live(chosen)
     bot = parts or stages(chosen)
+    if models is None and chosen.retraining is not None:
+        clock: Clock = getattr(exchange, "clock", None) or SystemClock()
+        since = learn_from if learn_from is not None else learning_starts(chosen, interval, clock.now_ns())
+        models = retrainer_of(
+            chosen, market=exchange, clock=clock, symbols=symbols, interval=interval, since_ns=since
+        )
     if mode == "live":
         _check_model(bot.analyst, changes=models is not None)
     return LiveTradingPipeline(

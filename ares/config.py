@@ -27,6 +27,7 @@ from ares.pipeline.config import DeskConfig
 from ares.secret import read_private_file, readable_by_others
 from ares.strict_yaml import Section, plain, read_yaml, section_of, structure
 from ares.tactician.config import TacticianConfig
+from ares.training.cuts import RetrainingConfig
 
 __all__ = ["AresConfig", "load_config", "settings_from_store", "settings_to_store"]
 
@@ -58,6 +59,7 @@ class AresConfig:
     monitor: MonitorConfig = field(factory=MonitorConfig)
     desk: DeskConfig = field(default=Factory(_looking_as_often_as_the_monitor, takes_self=True))
     backtest: BacktestConfig = field(default=Factory(_with_the_same_desk, takes_self=True))
+    retraining: RetrainingConfig | None = None  # None: the model that the analyst has goes on
 
 
 # Section of the file -> attribute of the tree and its class.
@@ -69,6 +71,7 @@ SECTIONS: dict[str, tuple[str, type]] = {
     "position_monitor": ("monitor", MonitorConfig),
     "desk": ("desk", DeskConfig),
     "backtest": ("backtest", BacktestConfig),
+    "retraining": ("retraining", RetrainingConfig),
 }
 
 # Keys that may stand at the top of the file: they mean the same key of `position_monitor`.
@@ -124,6 +127,8 @@ def _tree(top: Section) -> AresConfig:
     parts: dict[str, Any] = {
         attribute: structure(_section(top, name), cls) for name, (attribute, cls) in SECTIONS.items()
     }
+    if top.values.get("retraining") is None:
+        parts["retraining"] = None  # off until its section stands there
     if "look_every_ns" not in _section(top, "desk").values:
         every = _nanoseconds(parts["monitor"].position_monitoring_interval)
         parts["desk"] = evolve(parts["desk"], look_every_ns=every)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from ares.events import CandleClosed, Command, Event, Funding, VenueSnapshot
+from ares.events import CandleClosed, Command, Event, Funding, ModelActivated, VenueSnapshot
 from ares.pipeline.desk import Desk
 
 __all__ = ["MarketMemory", "Recorder"]
@@ -50,6 +50,7 @@ class Recorder:
     equity_units: list[int] = field(factory=list)
     in_position: list[bool] = field(factory=list)
     markets: dict[str, MarketMemory] = field(factory=dict)
+    models: list[tuple[int, str]] = field(factory=list)  # when each began, and its id
 
     def __call__(self, event: Event, commands: list[Command]) -> None:
         """Note what the event changed."""
@@ -61,6 +62,9 @@ class Recorder:
         elif kind is Funding:
             assert isinstance(event, Funding)
             self._market(event.symbol).fund(event)
+        elif kind is ModelActivated:
+            assert isinstance(event, ModelActivated)
+            self.models.append((event.ts_event, event.sha256))
         elif kind is VenueSnapshot and self.start_units is None:
             self.start_units = self._units()
 

@@ -42,13 +42,15 @@ class BacktestResult:
     fees: float  # quote, paid
     funding: float | None  # quote, received; None: funding is not in the data
     orders_sent: int
+    models: tuple[tuple[int, str], ...] = ()  # (from when, id) of models that took over during the session
     discount: Discount | None = None  # among all that was tried; None: not a trial, such as a replay
     records: DeskRecords = field(repr=False)
 
     @cached_property
     def stats(self) -> pd.Series[Any]:
         """Every figure by name, the baselines among them."""
-        return pd.Series({**self.statistics.to_dict(), **{k: v for k, v in self.summary().items() if k != "baselines"}})
+        figures = {k: v for k, v in self.summary().items() if k not in ("baselines", "models")}
+        return pd.Series({**self.statistics.to_dict(), **figures})
 
     @cached_property
     def trades(self) -> pd.DataFrame:
@@ -89,6 +91,7 @@ class BacktestResult:
             "max_drawdown": stats["max_drawdown"],
             "sharpe": stats["sharpe"],
             **(self.discount.to_dict() if self.discount is not None else {}),
+            "models": [{"begins": _time(ns).isoformat(), "model_id": model_id} for ns, model_id in self.models],
             "baselines": _mean(list(per_symbol.values())),
         }
 
@@ -174,6 +177,7 @@ def result_of(mode: str, recorder: Recorder, *, slippage: Decimal | None = None,
         fees=float(account.fees),
         funding=float(account.funding) if any(m.settled for m in recorder.markets.values()) else None,
         orders_sent=records.orders_sent,
+        models=tuple(recorder.models),
         records=records,
     )
 

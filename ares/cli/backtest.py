@@ -28,6 +28,8 @@ def backtest(
     balance: options.Balance = None,
     config: options.ConfigFile = None,
     model: options.ModelFolder = None,
+    retrain: options.Retrain = None,
+    models: options.ModelsFolder = None,
     report: Annotated[Path | None, typer.Option(help="Also write an HTML page with curves and trades.")] = None,
     trials: options.TrialsFile = Path("data/trials.sqlite"),
     json: options.JsonOut = False,
@@ -35,7 +37,7 @@ def backtest(
     log: options.LogLevel = None,
 ) -> None:
     """Play recorded klines through the whole bot and print what came of it, after all costs, beside the baselines."""
-    from ares.assembly import build_backtester, trading_starts
+    from ares.assembly import build_backtester, schedule_of, trading_starts
     from ares.cli.market import check_exchange_name, open_tape
     from ares.cli.outcome import describe, show
     from ares.cli.recorded import Recorded
@@ -45,17 +47,22 @@ def backtest(
 
     check_exchange_name(exchange)
     recorded = Recorded(agg_trades=agg_trades, quotes=quotes, futures=futures)
-    chosen = recorded.read_by(settings(config, balance=balance, model=model, log=log))
+    given = settings(config, balance=balance, model=model, retrain=retrain, models=models, log=log)
+    chosen = recorded.read_by(given)
     market = open_tape(
         symbol, tape=tape, interval=interval, funding=funding, recorded=recorded, seed=seed, bars=bars
     )
+    start = trading_starts(chosen, market)
+    schedule = None
+    if chosen.retraining is not None:
+        with progress_bar(f"{symbol} {market.interval} training", None, progress) as advance:
+            schedule = schedule_of(chosen, market, lambda stage, done, total: advance(done))
     with (
         TrialLedger(trials) as ledger,
         progress_bar(f"{symbol} {market.interval}", len(market), progress) as advance,
     ):
         backtester = build_backtester(chosen, trials=ledger)
-        start = trading_starts(chosen, market)
-        result = backtester.run(market, start=start, progress=lambda done, total: advance(done))
+        result = backtester.run(market, start=start, models=schedule, progress=lambda done, total: advance(done))
     if report is not None:
         note(f"report: {result.report(report)}")
     show(describe(result, seed=seed, tape=str(tape) if tape is not None else "synthetic"), as_json=json)

@@ -21,8 +21,10 @@ __all__ = [
     "LogLevel",
     "LogLevelName",
     "ModelFolder",
+    "ModelsFolder",
     "Progress",
     "QuotesFile",
+    "Retrain",
     "Seed",
     "Symbol",
     "TapeFile",
@@ -72,6 +74,13 @@ FuturesFile = Annotated[
 ModelFolder = Annotated[
     Path | None,
     typer.Option("--model", help="A trained model, or a folder of them: the latest. None: the settings', or rules."),
+]
+Retrain = Annotated[
+    bool | None,
+    typer.Option("--retrain/--no-retrain", help="Train models anew on a schedule. None: if the settings say so."),
+]
+ModelsFolder = Annotated[
+    Path | None, typer.Option("--models", help="With --retrain: folder of its models. None: the settings'.")
 ]
 TrialsFile = Annotated[
     Path, typer.Option("--trials", help="Where every run is written down, so that results can be judged among all.")

@@ -42,6 +42,8 @@ def paper(
     balance: options.Balance = None,
     config: options.ConfigFile = None,
     model: options.ModelFolder = None,
+    retrain: options.Retrain = None,
+    models: options.ModelsFolder = None,
     journal: Annotated[
         Path | None, typer.Option(help="Where the run is written down. None: data/paper-SYMBOL-INTERVAL.sqlite.")
     ] = None,
@@ -68,7 +70,8 @@ def paper(
 
     venue = known_exchange(exchange, "SIM", "BINANCE")
     recorded = Recorded(agg_trades=agg_trades, quotes=quotes, futures=futures)
-    chosen = recorded.read_by(settings(config, balance=balance, model=model, log=log))
+    given = settings(config, balance=balance, model=model, retrain=retrain, models=models, log=log)
+    chosen = recorded.read_by(given)
     if venue == "SIM":
         place = _simulated(chosen, symbol, tape, interval, funding, recorded, seed, bars, speed if realtime else None)
     else:
@@ -87,6 +90,9 @@ def paper(
         raise typer.Exit(INTERRUPTED)
 
 
+_LEARN_FROM = "learn_from_ns"  # the fact that says where retraining's history begins
+
+
 @frozen(kw_only=True)
 class _Place:
     """Where a session trades: the exchange, and what must be known to find the same market again."""
@@ -96,6 +102,7 @@ class _Place:
     interval: str
     bars: int | None  # after which the session ends; None: when the market does, or never
     origin: dict[str, Any]  # what identifies the market: tape and its digest, seed
+    begins_ns: int | None  # open time of the market's first bar; None: it has always been there
     market: str  # what tells this market from others in the ledger of trials
     closed_by: Callable[[int], int] | None = None  # bars of the tape closed at a time (ns UTC); None: no tape
 
@@ -133,6 +140,7 @@ def _simulated(
             "tape_sha256": market.tracks[0].sha256,
             "seed": seed,
         },
+        begins_ns=market.start_ns,
         market=market.sha256,
         closed_by=market.tracks[0].closed_by,
     )
@@ -161,6 +169,7 @@ def _binance(
         interval=length,
         bars=bars,
         origin={"tape": config.exchange.rest, "tape_sha256": None, "seed": None},
+        begins_ns=None,
         market=config.exchange.rest,
     )
 
@@ -183,8 +192,22 @@ class _Session:
             symbols=[place.symbol],
             interval=place.interval,
             journal=journal,
+            learn_from=self._learn_from(),
         )
         self.recorder = Recorder(self.pipeline.desk)
+
+    def _learn_from(self) -> int | None:
+        """From where retraining learns: the tape's first bar, or what the journal says since its first start."""
+        from ares.assembly import learning_starts
+        from ares.clock import SystemClock
+
+        if self.config.retraining is None or self.place.begins_ns is not None:
+            return self.place.begins_ns
+        known = self.journal.about().get(_LEARN_FROM)
+        if known is None:
+            known = learning_starts(self.config, self.place.interval, SystemClock().now_ns())
+            self.journal.note(_LEARN_FROM, known)
+        return int(known)
 
     async def trade(self, progress: bool | None) -> None:
         """Run to the market's end, to `bars` or to a signal, and note in the journal which it was."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from attrs import evolve
 
 from ares.cli import options
 from ares.cli.exits import EXIT_CODES, ends_with_exit_code
@@ -31,6 +32,9 @@ def replay(
         Path | None, typer.Option("--config", help="Settings, YAML. None: those the journal was written with.")
     ] = None,
     journal: Annotated[Path | None, typer.Option(help="None: data/paper-SYMBOL-INTERVAL.sqlite.")] = None,
+    models: Annotated[
+        Path | None, typer.Option("--models", help="Folder of a retrained session's models. None: the journal's.")
+    ] = None,
     json: options.JsonOut = False,
     progress: options.Progress = None,
     log: options.LogLevel = None,
@@ -56,6 +60,8 @@ def replay(
         about = book.about()
         _check_origin(about, path, symbol=symbol, interval=interval, tape=tape, seed=seed)
         chosen = given if config is not None else stored_settings(about, path)
+        if models is not None and chosen.retraining is not None:
+            chosen = evolve(chosen, retraining=evolve(chosen.retraining, models=models))
         recorder, report = replayed(book, chosen, progress)
     finally:
         book.close()

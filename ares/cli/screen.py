@@ -110,6 +110,8 @@ def print_summary(result: Mapping[str, Any]) -> None:
         lines.add_row("funding received", f"{_number(result['funding'])} {asset}")
     else:
         lines.add_row("funding", "not in the data")
+    for each in result.get("models", ()):
+        lines.add_row(f"model {each['model_id'][:12]}", f"from {each['begins'][:16]}")
     for name in ("flat", "buy_and_hold", "random_entries"):
         lines.add_row(f"instead: {name.replace('_', ' ')}", _percent(result["baselines"][name]))
     screen.print(lines)

@@ -14,6 +14,7 @@ from ares.errors import InvalidInput
 
 if TYPE_CHECKING:
     from ares.config import AresConfig
+    from ares.training.cuts import RetrainingConfig
 
 __all__ = ["settings"]
 
@@ -23,9 +24,13 @@ def settings(
     *,
     balance: float | None = None,
     model: Path | None = None,
+    retrain: bool | None = None,
+    models: Path | None = None,
     log: LogLevelName | None = None,
 ) -> AresConfig:
     """The settings of the file, with another starting balance or model if one is given; turns logging on when asked.
+
+    retrain: whether models are trained anew; None: if the file says so. models: the folder they are kept in.
 
     Raises: InvalidInput, NotAuthorized as `load_config`.
     """
@@ -37,12 +42,26 @@ def settings(
     chosen = load_config(path)
     if model is not None:
         chosen = evolve(chosen, analyst=evolve(chosen.analyst, model=_one_model(model)))
+    chosen = evolve(chosen, retraining=_retraining(chosen, retrain, models))
     if balance is None:
         return chosen
     if not math.isfinite(balance):
         raise InvalidInput(f"--balance is an amount of money, not {balance}", balance=balance)
     venue = evolve(chosen.backtest.venue, start_balance=Decimal(repr(balance)))
     return evolve(chosen, backtest=evolve(chosen.backtest, venue=venue))
+
+
+def _retraining(config: AresConfig, retrain: bool | None, models: Path | None) -> RetrainingConfig | None:
+    """The settings of retraining, or None: off."""
+    from ares.training.cuts import RetrainingConfig
+
+    wanted = config.retraining is not None if retrain is None else retrain
+    if not wanted:
+        if models is not None:
+            raise InvalidInput("--models is the folder of retrained models: it goes with --retrain")
+        return None
+    found = config.retraining or RetrainingConfig()
+    return found if models is None else evolve(found, models=models)
 
 
 def _one_model(folder: Path) -> Path:

@@ -54,6 +54,7 @@ def train(
     """Train the analyst's model walk-forward and write it with a card that says how good it was out of sample."""
     from attrs import evolve
 
+    from ares.assembly import training_plan
     from ares.cli.market import open_tape
     from ares.cli.recorded import Recorded
     from ares.cli.screen import note, print_json, progress_bar
@@ -67,7 +68,7 @@ def train(
     market = open_tape(
         symbol, tape=tape, interval=interval, funding=funding, recorded=recorded, seed=seed, bars=bars
     )
-    plan = evolve(_plan(chosen), folds=folds, side_timeframe=side_timeframe, time_to_live=time_to_live)
+    plan = evolve(training_plan(chosen), folds=folds, side_timeframe=side_timeframe, time_to_live=time_to_live)
     family = family_of([symbol], market.interval.name)
     with TrialLedger(trials) as ledger, progress_bar(f"{family} training", 100, progress) as advance:
         number = ledger.summary(family).count + 1
@@ -100,17 +101,6 @@ def train(
         return
     _show(values)
     note("probabilities and bets above are out of sample; the card has all figures with their intervals")
-
-
-def _plan(config: AresConfig) -> TrainConfig:
-    """The bet that the settings of the analyst describe."""
-    from ares.training.dataset import TrainConfig
-    from ares.training.labels import BarrierConfig
-
-    bet = config.analyst
-    return TrainConfig(
-        barriers=BarrierConfig(horizon=bet.horizon, target=bet.target_multiple, stop=bet.stop_multiple)
-    )
 
 
 def _train(
@@ -196,7 +186,8 @@ def _deflated(ledger: TrialLedger, model: TrainedModel, family: str) -> float | 
     count = max(1, summary.effective)
     variance = summary.variance_per(_DAY_NS) if count > 1 else math.nan
     ratio = float(daily.mean()) / spread
-    found = deflated_sharpe_ratio(ratio, len(daily), *moments(daily.to_numpy()), variance=0.0 if math.isnan(variance) else variance, trials=count)
+    apart = 0.0 if math.isnan(variance) else variance
+    found = deflated_sharpe_ratio(ratio, len(daily), *moments(daily.to_numpy()), variance=apart, trials=count)
     return None if math.isnan(found) else found
 
 

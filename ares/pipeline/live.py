@@ -38,7 +38,7 @@ from ares.pipeline.merge import Merger
 from ares.pipeline.outcome import failed
 from ares.pipeline.outside import stage_answer
 from ares.pipeline.recovery import incarnation_at, reconcile, recover
-from ares.pipeline.retraining import ModelSource, activation
+from ares.pipeline.retraining import LiveModelSource, ModelSource, activation
 from ares.pipeline.seat import statistics_since
 from ares.protocols import AnalysisStage, Exchange, FeatureStage, MonitoringStage, TacticsStage
 
@@ -116,6 +116,8 @@ class LiveTradingPipeline:
 
     async def __aexit__(self, *exc: object) -> None:
         await self._merger.close()
+        if isinstance(self._models, LiveModelSource):
+            await self._models.close()
         self.journal.close()
         await self.exchange.__aexit__(*exc)
 
@@ -142,6 +144,9 @@ class LiveTradingPipeline:
 
         The event gets its number here. What the venue refuses comes back to the desk as an event of its own.
         """
+        if isinstance(event, CandleClosed) and isinstance(self._models, LiveModelSource):
+            for alert in await self._models.follow(event.candle):
+                self._alert(alert)
         change = activation(self._models, self._stages["analyst"], event)
         if change is not None:
             await self.execute_trading(change)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
-from ares.events import CandleClosed, Event, ModelActivated
+from ares.events import Alert, CandleClosed, Event, ModelActivated
+from ares.market import Candle
 from ares.protocols import AnalysisStage
 
-__all__ = ["ModelSource", "activation"]
+__all__ = ["LiveModelSource", "ModelSource", "activation"]
 
 
 class ModelSource(Protocol):
@@ -18,6 +20,22 @@ class ModelSource(Protocol):
 
         The answer depends on its arguments and on the models there are, so a restart asks again without harm.
         """
+        ...
+
+
+@runtime_checkable
+class LiveModelSource(ModelSource, Protocol):
+    """A source that trains as time goes by: `ares.training.retrainer.Retrainer`."""
+
+    async def follow(self, candle: Candle) -> Sequence[Alert]:
+        """Take each closed bar before `due` is asked about it; what a person should know.
+
+        Where time is virtual it may wait for a training; in real time it must return at once.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Stop what is under way."""
         ...
 
 

@@ -11,12 +11,12 @@ block 1 on. So the model of cut 2 is the first that trades, and every score is o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from attrs import define, evolve, field, frozen
-from attrs.validators import ge
 from numpy.typing import NDArray
 
 from ares.analyst.dual_model import (
@@ -34,33 +34,19 @@ from ares.instruments import Interval
 from ares.models import registry
 from ares.models.bundle import Bundle
 from ares.models.regime import RegimeModel
+from ares.training.cuts import FIRST_TRADING, ScheduleConfig
 from ares.training.dataset import Dataset, TrainConfig, klines_of, limited, make_dataset, recorded_of
 from ares.training.drift import reference_of
 from ares.training.folds import Estimators, OutOfSample, Progress, bases, calibrators, horizon_cost
+from ares.training.origin import Origin, find
 from ares.training.out_of_fold import OutOfFold, fit_weighted
 from ares.training.scores import Scores, score
 from ares.training.trainer import adapted, identified, record_of, regime_of, settings_for
 
-__all__ = ["ModelSchedule", "ScheduleConfig", "ScheduledModel", "schedule_models"]
+__all__ = ["ModelSchedule", "ScheduleConfig", "ScheduledModel", "schedule_models", "train_cut"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-FIRST_TRADING = 2  # cut from which a model has a meta model and calibration of its own
-
-
-@frozen(kw_only=True)
-class ScheduleConfig:
-    """When models are trained and begin. Lengths are in bars."""
-
-    first: int = field(default=4380, validator=ge(200))  # before the first cut
-    every: int = field(default=2190, validator=ge(50))  # between cuts
-    delay: int = field(default=24, validator=ge(1))  # from a cut to the first bar that its model decides on
-    window: int | None = None  # before a cut that a model learns from; None: everything
-    lifetime: int | None = None  # after its start for which a model may decide; None: twice `every`
-
-    def __attrs_post_init__(self) -> None:
-        if self.delay >= self.every:
-            raise InvalidInput(f"delay {self.delay} must be shorter than every {self.every}")
 
 
 @frozen(kw_only=True, eq=False)
@@ -131,16 +117,93 @@ def schedule_models(
     funding: pd.Series | None = None,
     trials: int = 1,
     progress: Progress | None = None,
+    store: registry.Registry | None = None,
 ) -> ModelSchedule:
     """Train a model at every cut of `klines`; arguments as for `train`.
 
+    store: a registry that models are written to as they are made; one that was made before from the same bars and
+    settings is read from it instead of being trained again. None: models live in memory.
     `first_share`, `folds` and `window` of the training settings do not apply: the schedule says when.
     Raises: TooShort when there is no room for three blocks; InvalidInput, DataError.
     """
-    plan, chosen = schedule or ScheduleConfig(), config or TrainConfig()
     frame = klines_of(klines, symbol)
     orchestrator = features if features is not None else FeatureOrchestrator()
     recorded = recorded_of(klines, symbol, orchestrator)
+    if recorded and store is not None:
+        raise InvalidInput(f"models that learn from {', '.join(recorded)} are kept in memory, in no store")
+    pass_ = _begin(frame, schedule, config, orchestrator, estimators, interval, funding, trials, store, recorded)
+    plan = pass_.plan
+    count = max(0, -(-(len(frame) - plan.delay - plan.first) // plan.every))
+    if count <= FIRST_TRADING:
+        raise TooShort(
+            f"{len(frame)} bars leave {count} cuts, {FIRST_TRADING + 1} are needed: the first model would begin after "
+            f"{plan.needed} bars (first {plan.first}, every {plan.every}, delay {plan.delay})",
+            rows=len(frame),
+        )
+    models: list[ScheduledModel] = []
+    with limited(pass_.config.threads):
+        for number in range(count):
+            if progress is not None:
+                progress("models", number, count)
+            made = pass_.cut(number, last=number + 1 == count)
+            if made is not None:
+                models.append(made)
+    if progress is not None:
+        progress("models", count, count)
+    found = pass_.found()
+    return ModelSchedule(
+        models=tuple(models), data=pass_.data, out_of_sample=found, scores=score(pass_.data, found, pass_.config)
+    )
+
+
+def train_cut(
+    klines: Any,
+    number: int,
+    *,
+    schedule: ScheduleConfig,
+    config: TrainConfig | None = None,
+    features: FeatureOrchestrator | None = None,
+    estimators: Estimators | None = None,
+    symbol: str | None = None,
+    interval: Interval | str | None = None,
+    funding: pd.Series | None = None,
+    trials: int = 1,
+    store: registry.Registry | None = None,
+) -> ScheduledModel:
+    """The model of one cut, the very one that `schedule_models` makes there from a longer history.
+
+    klines: from the history's beginning; what lies after the cut is not looked at. The cuts before it are walked as
+    well, because their models' opinions on later bars are what this one's calibration learns from.
+    Raises: TooShort when the cut has not been reached; InvalidInput, DataError, ModelError.
+    """
+    frame = klines_of(klines, symbol)
+    bars = schedule.bars_at(number)
+    if number < FIRST_TRADING or len(frame) < bars:
+        least = max(bars, schedule.bars_at(FIRST_TRADING))
+        raise TooShort(f"cut {number} of {len(frame)} bars has no model: it needs {least}", rows=len(frame))
+    pass_ = _begin(frame.iloc[:bars], schedule, config, features, estimators, interval, funding, trials, store)
+    made: ScheduledModel | None = None
+    with limited(pass_.config.threads):
+        for each in range(number + 1):
+            made = pass_.cut(each, last=each == number)
+    assert made is not None, "every cut from FIRST_TRADING on makes a model"
+    return made
+
+
+def _begin(
+    frame: pd.DataFrame,
+    schedule: ScheduleConfig | None,
+    config: TrainConfig | None,
+    features: FeatureOrchestrator | None,
+    estimators: Estimators | None,
+    interval: Interval | str | None,
+    funding: pd.Series | None,
+    trials: int,
+    store: registry.Registry | None,
+    recorded: Mapping[str, pd.DataFrame] | None = None,
+) -> _Pass:
+    plan, chosen = schedule or ScheduleConfig(), config or TrainConfig()
+    orchestrator = features if features is not None else FeatureOrchestrator()
     data = make_dataset(
         frame, chosen, orchestrator, interval=interval, funding=funding, head=plan.first, recorded=recorded
     )
@@ -148,27 +211,9 @@ def schedule_models(
     parts = evolve(
         usual, timing=usual.timing if chosen.timing else None, meta=usual.meta if chosen.meta else None
     )
-    opened = pd.DatetimeIndex(frame.index).as_unit("ns").asi8
-    cuts = np.arange(plan.first, opened.size - plan.delay, plan.every)
-    if cuts.size <= FIRST_TRADING:
-        raise TooShort(f"{opened.size} bars leave {cuts.size} cuts, {FIRST_TRADING + 1} are needed", rows=opened.size)
-    pass_ = _Pass(data=data, plan=plan, config=chosen, estimators=parts, trials=trials)
-    models: list[ScheduledModel] = []
-    with limited(chosen.threads):
-        for number, cut in enumerate(cuts.tolist()):
-            if progress is not None:
-                progress("models", number, cuts.size)
-            ends = int(cuts[number + 1]) + plan.delay if number + 1 < cuts.size else None
-            start_ns = int(opened[cut + plan.delay - 1]) + data.interval.ns
-            end_ns = None if ends is None else int(opened[ends - 1]) + data.interval.ns
-            made = pass_.cut(number, int(opened[cut]), start_ns, end_ns)
-            if made is not None:
-                models.append(made)
-    if progress is not None:
-        progress("models", cuts.size, cuts.size)
-    found = pass_.found()
-    return ModelSchedule(
-        models=tuple(models), data=data, out_of_sample=found, scores=score(data, found, chosen)
+    origin = Origin(frame=frame, funding=funding, plan=plan, record=record_of(data, chosen, parts, {}, trials))
+    return _Pass(
+        data=data, plan=plan, config=chosen, estimators=parts, trials=trials, store=store, origin=origin
     )
 
 
@@ -181,6 +226,8 @@ class _Pass:
     config: TrainConfig
     estimators: Estimators
     trials: int
+    origin: Origin
+    store: registry.Registry | None = None
     _sides: Floats = field(init=False)
     _columns: dict[str, Floats] = field(init=False)
     _side: Ints = field(init=False)
@@ -196,22 +243,19 @@ class _Pass:
         self._side, self._fold = np.zeros(n, np.int64), np.full(n, -1, np.int64)
         self._taken = np.zeros(n, np.bool_)
 
-    def cut(self, number: int, cut_ns: int, start_ns: int, end_ns: int | None) -> ScheduledModel | None:
-        """Fit what is known at `cut_ns`, and let it speak on the decisions from `start_ns` to before `end_ns`.
+    def cut(self, number: int, *, last: bool) -> ScheduledModel | None:
+        """Fit what is known at a cut, and let it speak on the decisions from its start to before the next one's.
 
-        None while there is nothing yet to calibrate on.
+        last: there is no next one. None while there is nothing yet to calibrate on.
         """
         data, columns = self.data, self._columns
-        known = data.t1 <= cut_ns
-        if self.plan.window is not None:
-            known &= data.t0 > cut_ns - self.plan.window * data.interval.ns
-        rows = np.flatnonzero(known)
-        if rows.size < 100:
-            raise TooShort(f"{rows.size} decisions are known at cut {number}, too few to train on", rows=rows.size)
-        test = np.flatnonzero((data.t0 >= start_ns) & (data.t0 < (end_ns if end_ns is not None else 1 << 62)))
-        parts = self._fit(rows)
+        cut_ns, start_ns = self._times(number)
+        test = np.flatnonzero((data.t0 >= start_ns) & (last | (data.t0 < self._times(number + 1, last=last)[1])))
+        rows = self._known(number, cut_ns)
         seen = np.flatnonzero((self._fold >= 0) & (self._side != 0) & (data.t1 <= cut_ns))
-        meta = self._fit_meta(seen) if number >= 1 else None
+        made = self._made_before(number)
+        parts = self._fit(rows) if made is None else dict(made.model.parts)
+        meta = parts.get("meta") if made is not None else self._fit_meta(seen) if number >= 1 else None
         if meta is not None:
             parts["meta"] = meta
         self._speak(number, parts, test)
@@ -221,24 +265,62 @@ class _Pass:
             columns["score"][test] = pool(voices, base, np.ones(3), prior, self.config.aggregator)
         if number < FIRST_TRADING:
             return None
-        scored = seen[np.isfinite(columns["score"][seen])]
-        first, second, bound = calibrators(data, self.config, scored, self._sides, self._side, columns["score"])
+        if made is None:
+            made = self._finished(number, parts, rows, seen, base, prior, start_ns)
+        self._regime = made.model.get("regime")
+        self._trade(DualModel(bundle=made.model), test)
+        return ScheduledModel(cut_ns=cut_ns, activate_ns=start_ns, loaded=made)
+
+    def _times(self, number: int, *, last: bool = False) -> tuple[int, int]:
+        """When a cut's last bar closes, and when its model begins, ns. last: there is no such cut."""
+        if last:
+            return (1 << 62), (1 << 62)
+        step = self.data.interval.ns
+        cut_ns = int(self.origin.opened[self.plan.bars_at(number) - 1]) + step
+        return cut_ns, cut_ns + self.plan.delay * step
+
+    def _known(self, number: int, cut_ns: int) -> Ints:
+        """Rows to learn from at a cut: their outcomes are known, and they lie in its window."""
+        data = self.data
+        known = data.t1 <= cut_ns
+        if self.plan.window is not None:
+            known &= data.t0 > cut_ns - self.plan.window * data.interval.ns
+        rows = np.flatnonzero(known)
+        if rows.size < 100:
+            raise TooShort(f"{rows.size} decisions are known at cut {number}, too few to train on", rows=rows.size)
+        return rows
+
+    def _made_before(self, number: int) -> registry.Loaded | None:
+        """The finished model of a cut out of the store; None: it has to be made."""
+        if self.store is None or number < FIRST_TRADING:
+            return None
+        return find(self.store, self.origin.key(number))
+
+    def _finished(
+        self, number: int, parts: dict[str, Any], rows: Ints, seen: Ints, base: Floats, prior: float, start_ns: int
+    ) -> registry.Loaded:
+        """The calibrated model of these parts, as it comes back from disk."""
+        data, plan = self.data, self.plan
+        scored = seen[np.isfinite(self._columns["score"][seen])]
+        first, second, bound = calibrators(data, self.config, scored, self._sides, self._side, self._columns["score"])
         if first is not None:
             parts["side_calibrator"] = first
         own = data.take(rows)
         parts |= {"confidence_calibrator": second, "bound": bound, "reference": reference_of(own.X)}
-        self._regime = regime_of(own, self.config, self._regime)
-        if self._regime is not None:
-            parts["regime"] = self._regime
+        regime = regime_of(own, self.config, self._regime)
+        if regime is not None:
+            parts["regime"] = regime
         if data.autoencoder is not None:
             parts["autoencoder"] = data.autoencoder
-        lifetime = self.plan.lifetime if self.plan.lifetime is not None else 2 * self.plan.every
+        lifetime = plan.lifetime if plan.lifetime is not None else 2 * plan.every
         settings = settings_for(own, self.config, base, prior)
         settings["expires_ns"] = start_ns + lifetime * data.interval.ns
         bundle = Bundle(parts=parts, settings=settings)
-        self._trade(DualModel(bundle=bundle), test)
-        record = record_of(own, self.config, self.estimators, {}, self.trials)
-        return ScheduledModel(cut_ns=cut_ns, activate_ns=start_ns, loaded=identified(bundle, record))
+        record = self.origin.signed(record_of(own, self.config, self.estimators, {}, self.trials), number)
+        made = identified(bundle, record)
+        if self.store is not None:
+            self.store.add(made.model, record)
+        return made
 
     def found(self) -> OutOfSample:
         """All opinions, each of the model whose block the row lies in."""

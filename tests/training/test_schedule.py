@@ -20,7 +20,8 @@ from ares.simulation.simulated_exchange import SimulatedExchange
 from ares.simulation.tape import Tape
 from ares.tactician.tactician import Tactician
 from ares.training.folds import Estimators
-from ares.training.schedule import ModelSchedule, ScheduleConfig, schedule_models
+from ares.training import schedule as scheduling
+from ares.training.schedule import ModelSchedule, ScheduleConfig, schedule_models, train_cut
 from tests.training.markets import QUICK, market, orchestrator, small_trees
 
 PLAN = ScheduleConfig(first=1500, every=700, delay=12)
@@ -120,6 +121,46 @@ def test_a_schedule_is_a_library_and_goes_to_disk(schedule: ModelSchedule, tmp_p
     assert schedule.due(schedule.models[0].activate_ns - 1, "none") is None
     assert schedule.due(schedule.models[1].activate_ns, ids[0]) == ids[1]
     assert schedule.due(schedule.models[1].activate_ns, ids[1]) is None
+
+
+def test_a_model_made_at_its_cut_is_the_one_made_afterwards(schedule: ModelSchedule) -> None:
+    """Whoever stands at the cut and knows no later bar makes the very same bytes."""
+    parts = Estimators(side=small_trees(), timing=small_trees(), meta=small_trees())
+    for number, model in enumerate(schedule.models, start=2):
+        known = market().klines.iloc[: PLAN.bars_at(number)]
+        made = train_cut(
+            known, number, schedule=PLAN, config=QUICK, features=orchestrator(), estimators=parts, interval="1h"
+        )
+        assert made.model_id == model.model_id
+        assert (made.cut_ns, made.activate_ns) == (model.cut_ns, model.activate_ns)
+    with pytest.raises(TooShort):
+        train_cut(market().klines.iloc[:2899], 2, schedule=PLAN, config=QUICK, features=orchestrator())
+
+
+def test_what_lies_in_the_store_is_not_trained_again(
+    schedule: ModelSchedule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits: list[int] = []
+    fit = scheduling._Pass._fit
+
+    def counted(self: scheduling._Pass, rows: np.ndarray) -> dict[str, object]:  # type: ignore[type-arg]
+        fits.append(rows.size)
+        return fit(self, rows)
+
+    monkeypatch.setattr(scheduling._Pass, "_fit", counted)
+    parts = Estimators(side=small_trees(), timing=small_trees(), meta=small_trees())
+    store, klines = Registry(tmp_path), market().klines.iloc[:BARS]
+    given = {"schedule": PLAN, "config": QUICK, "features": orchestrator(), "estimators": parts, "store": store}
+    first = schedule_models(klines, **given)  # type: ignore[arg-type]
+    assert len(fits) == 5 and first.activations == schedule.activations
+    again = schedule_models(klines, **given)  # type: ignore[arg-type]
+    assert len(fits) == 7, "only the two cuts without a model of their own"
+    assert again.activations == first.activations
+    assert np.array_equal(again.out_of_sample.confidence, first.out_of_sample.confidence, equal_nan=True)
+    changed = klines.copy()
+    changed.iloc[100, changed.columns.get_loc("close")] *= 1.0001
+    schedule_models(changed, **given)  # type: ignore[arg-type]
+    assert len(fits) == 12, "other bars are another model"
 
 
 def test_a_schedule_needs_three_cuts() -> None:
