@@ -63,13 +63,13 @@ class Retrainer:
         return chosen if chosen != current else None
 
     async def follow(self, candle: Candle) -> tuple[Alert, ...]:
-        """Take a closed bar, before the desk does: start a training when it is time. What a person should know.
-
-        Raises: whatever the market raises when the first klines cannot be read.
-        """
+        """Take a closed bar, before the desk does: start a training when it is time. What a person should know."""
         if candle.symbol != self.job.symbol or candle.open_ns < self.since_ns:
             return ()
-        await self._hear(candle)
+        try:
+            await self._hear(candle)
+        except AresError as error:  # the next bar tries again
+            return (self._failure(-1, type(error).__name__, str(error)),)
         bars = bisect_right(self._opened, candle.open_ns)
         reached = self.job.schedule.reached(bars)
         if reached < FIRST_TRADING:
@@ -93,8 +93,9 @@ class Retrainer:
     # ------------------------------------------------------------ bars
 
     async def _hear(self, candle: Candle) -> None:
-        """Know the open times of all bars up to this one."""
-        if not self._opened:
+        """Know the open times of all bars up to this one; after a gap, by what the market has of it."""
+        step = candle.close_ns - candle.open_ns
+        if not self._opened or candle.open_ns > self._opened[-1] + step:
             self._opened = _opens(await self._klines(None))
         if not self._opened or candle.open_ns > self._opened[-1]:
             self._opened.append(candle.open_ns)
@@ -170,6 +171,7 @@ class Retrainer:
         return []
 
     def _failure(self, number: int, error: str, message: str) -> Alert:
+        """number: the cut; -1: the klines could not be read."""
         facts: dict[str, str | float | int] = {"cut": number, "error": error, "message": message}
         return Alert(code="training.failed", symbol=self.job.symbol, facts=facts)
 

@@ -19,8 +19,8 @@ from ares.pipeline.live import LiveTradingPipeline
 from ares.simulation.simulated_exchange import SimulatedExchange
 from ares.simulation.tape import Tape
 from ares.tactician.tactician import Tactician
-from ares.training.folds import Estimators
 from ares.training import schedule as scheduling
+from ares.training.folds import Estimators
 from ares.training.schedule import ModelSchedule, ScheduleConfig, schedule_models, train_cut
 from tests.training.markets import QUICK, market, orchestrator, small_trees
 
@@ -143,7 +143,7 @@ def test_what_lies_in_the_store_is_not_trained_again(
     fits: list[int] = []
     fit = scheduling._Pass._fit
 
-    def counted(self: scheduling._Pass, rows: np.ndarray) -> dict[str, object]:  # type: ignore[type-arg]
+    def counted(self: scheduling._Pass, rows: np.ndarray) -> dict[str, object]:
         fits.append(rows.size)
         return fit(self, rows)
 
@@ -157,8 +157,9 @@ def test_what_lies_in_the_store_is_not_trained_again(
     assert len(fits) == 7, "only the two cuts without a model of their own"
     assert again.activations == first.activations
     assert np.array_equal(again.out_of_sample.confidence, first.out_of_sample.confidence, equal_nan=True)
-    changed = klines.copy()
-    changed.iloc[100, changed.columns.get_loc("close")] *= 1.0001
+    close = klines["close"].to_numpy(dtype=np.float64, copy=True)
+    close[100] *= 1.0001
+    changed = klines.assign(close=close)
     schedule_models(changed, **given)  # type: ignore[arg-type]
     assert len(fits) == 12, "other bars are another model"
 

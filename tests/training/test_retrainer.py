@@ -1,0 +1,278 @@
+"""Training beside a running bot: the backtest's models, at their bars; what is late, failed or overtaken is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from attrs import evolve
+
+from ares.analyst.analyst import Analyst
+from ares.clock import SystemClock
+from ares.errors import ModelError, Retryable
+from ares.events import Alert, ModelActivated
+from ares.features.config import FeatureConfig
+from ares.market import Candle, candles_of
+from ares.models.registry import Registry
+from ares.monitor.position_monitor import PositionMonitor
+from ares.pipeline.live import LiveTradingPipeline
+from ares.pipeline.retraining import LiveModelSource
+from ares.simulation.simulated_exchange import SimulatedExchange
+from ares.simulation.tape import Tape
+from ares.tactician.tactician import Tactician
+from ares.training import retrainer as retraining
+from ares.training.cuts import ScheduleConfig
+from ares.training.dataset import TrainConfig
+from ares.training.job import TrainingJob, run_apart
+from ares.training.labels import BarrierConfig
+from ares.training.retrainer import Retrainer
+from ares.training.schedule import ModelSchedule, schedule_models
+from tests.training.markets import market
+
+PLAN = ScheduleConfig(first=800, every=250, delay=12)
+FEATURES = FeatureConfig(groups=("returns", "volatility"))
+TRAINING = TrainConfig(barriers=BarrierConfig(horizon=12))
+BARS = 1700
+HOUR = 3_600_000_000_000
+
+
+@pytest.fixture(scope="module")
+def tape() -> Tape:
+    return Tape.from_frame(market().klines.iloc[:BARS], symbol="ETHUSDT")
+
+
+@pytest.fixture(scope="module")
+def schedule(tape: Tape) -> ModelSchedule:
+    from ares.features.orchestrator import FeatureOrchestrator
+
+    return schedule_models(tape, schedule=PLAN, config=TRAINING, features=FeatureOrchestrator(FEATURES), interval="1h")
+
+
+def job(models: Path) -> TrainingJob:
+    return TrainingJob(
+        symbol="ETHUSDT", interval="1h", number=2, schedule=PLAN, models=models, features=FEATURES, training=TRAINING
+    )
+
+
+def test_a_running_bot_makes_the_models_of_the_schedule_at_its_bars(
+    tape: Tape, schedule: ModelSchedule, tmp_path: Path
+) -> None:
+    from ares.features.orchestrator import FeatureOrchestrator
+
+    assert len(schedule.models) == 2
+    seen: list[tuple[int, str]] = []
+
+    def watch(event: Any, commands: Any) -> None:
+        if isinstance(event, ModelActivated):
+            seen.append((event.ts_seen, event.sha256))
+
+    async def play() -> list[Alert]:
+        start = schedule.models[0].activate_ns - 30 * HOUR
+        async with SimulatedExchange(tape, start) as exchange:
+            trainer = Retrainer(
+                market=exchange, clock=exchange.clock, job=job(tmp_path), since_ns=tape.start_ns
+            )
+            assert isinstance(trainer, LiveModelSource)
+            pipeline = LiveTradingPipeline(
+                exchange=exchange,
+                features=FeatureOrchestrator(FEATURES),
+                analyst=Analyst(library=Registry(tmp_path)),
+                tactician=Tactician(),
+                monitor=PositionMonitor(),
+                symbols=["ETHUSDT"],
+                interval="1h",
+                models=trainer,
+            )
+            pipeline.observers.append(watch)
+            async with pipeline:
+                await pipeline.run()
+            return pipeline.alerts
+
+    alerts = asyncio.run(play())
+    assert tuple(seen) == schedule.activations
+    assert not [a for a in alerts if a.code.startswith(("training", "model.began"))]
+    for model in schedule.models:
+        assert Registry(tmp_path).load(model.model_id).manifest == model.loaded.manifest
+
+
+class _Works:
+    """Stands in for the other process: each training ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.killed: list[int] = []
+        self.ends: dict[int, asyncio.Future[str]] = {}
+
+    async def __call__(self, given: TrainingJob, klines: pd.DataFrame) -> str:
+        assert len(klines) == PLAN.bars_at(given.number)
+        self.asked.append(given.number)
+        self.ends[given.number] = asyncio.get_running_loop().create_future()
+        try:
+            return await self.ends[given.number]
+        except asyncio.CancelledError:
+            self.killed.append(given.number)
+            raise
+
+
+async def _settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def in_real_time(
+    tape: Tape,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scene: Callable[[Retrainer, _Works, Any], Awaitable[None]],
+) -> None:
+    """Plays a scene: `bar(n)` tells the trainer of the n-th bar and settles, and gives its alerts."""
+    works = _Works()
+    monkeypatch.setattr(retraining, "run_apart", works)
+    candles = list(candles_of(tape.frame("ETHUSDT"), "ETHUSDT", tape.interval))
+
+    async def play() -> None:
+        async with SimulatedExchange(tape, tape.end_ns - HOUR) as market:
+            trainer = Retrainer(market=market, clock=SystemClock(), job=job(tmp_path), since_ns=tape.start_ns)
+
+            async def bar(number: int) -> list[Alert]:
+                alerts = await trainer.follow(candles[number - 1])
+                await _settle()
+                return list(alerts)
+
+            await scene(trainer, works, bar)
+            await trainer.close()
+
+    asyncio.run(play())
+
+
+FIRST = PLAN.bars_at(2)
+
+
+def close_of(tape: Tape, bars: int) -> int:
+    return int(tape.track("ETHUSDT").close_ns[bars - 1])
+
+
+def test_in_real_time_nothing_waits_and_a_late_model_begins_at_the_next_bar(
+    tape: Tape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(trainer: Retrainer, works: _Works, bar: Any) -> None:
+        assert await bar(FIRST - 1) == [] and works.asked == []
+        assert await bar(FIRST) == [] and works.asked == [2]
+        assert await bar(FIRST + PLAN.delay) == []
+        assert trainer.due(close_of(tape, FIRST + PLAN.delay), "old") is None, "the old model goes on"
+        works.ends[2].set_result("a" * 64)
+        await _settle()
+        (alert,) = await bar(FIRST + PLAN.delay + 3)
+        assert (alert.code, alert.facts) == ("model.began_late", {"cut": 2, "model": "a" * 64, "bars": 3})
+        assert trainer.due(close_of(tape, FIRST + PLAN.delay + 3), "old") == "a" * 64
+        assert trainer.due(close_of(tape, FIRST + PLAN.delay + 3), "a" * 64) is None
+        assert await bar(FIRST + PLAN.delay + 4) == [], "said once"
+
+    in_real_time(tape, tmp_path, monkeypatch, scene)
+
+
+def test_a_model_that_is_ready_early_waits_for_its_bar(
+    tape: Tape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(trainer: Retrainer, works: _Works, bar: Any) -> None:
+        await bar(FIRST)
+        works.ends[2].set_result("a" * 64)
+        for n in range(FIRST + 1, FIRST + PLAN.delay):
+            assert await bar(n) == []
+            assert trainer.due(close_of(tape, n), "old") is None
+        assert await bar(FIRST + PLAN.delay) == []
+        assert trainer.due(close_of(tape, FIRST + PLAN.delay), "old") == "a" * 64
+
+    in_real_time(tape, tmp_path, monkeypatch, scene)
+
+
+def test_a_failure_is_told_and_the_next_cut_tries_again(
+    tape: Tape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(trainer: Retrainer, works: _Works, bar: Any) -> None:
+        await bar(FIRST)
+        works.ends[2].set_exception(ModelError("training of cut 2 failed: TooShort: few", cut=2, error="TooShort"))
+        await _settle()
+        (alert,) = await bar(FIRST + 1)
+        assert alert.code == "training.failed" and alert.facts["cut"] == 2 and "TooShort" in str(alert.facts["message"])
+        assert await bar(FIRST + PLAN.delay) == [] and works.asked == [2]
+        assert trainer.due(close_of(tape, FIRST + PLAN.delay), "old") is None
+        await bar(FIRST + PLAN.every)
+        assert works.asked == [2, 3]
+
+    in_real_time(tape, tmp_path, monkeypatch, scene)
+
+
+def test_a_training_that_the_next_cut_overtakes_is_killed(
+    tape: Tape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(trainer: Retrainer, works: _Works, bar: Any) -> None:
+        await bar(FIRST)
+        (alert,) = await bar(FIRST + PLAN.every)
+        assert (alert.code, alert.facts["error"]) == ("training.failed", "Overtaken")
+        assert works.asked == [2, 3] and works.killed == [2]
+        await trainer.close()
+        assert works.killed == [2, 3]
+
+    in_real_time(tape, tmp_path, monkeypatch, scene)
+
+
+def test_a_market_that_cannot_be_read_is_told_and_asked_again(
+    tape: Tape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(trainer: Retrainer, works: _Works, bar: Any) -> None:
+        read = trainer.market.get_klines
+
+        async def silent(*_: object, **__: object) -> pd.DataFrame:
+            raise Retryable("the venue is busy")
+
+        monkeypatch.setattr(trainer.market, "get_klines", silent)
+        (alert,) = await bar(FIRST)
+        assert (alert.code, alert.facts["error"]) == ("training.failed", "Retryable") and works.asked == []
+        monkeypatch.setattr(trainer.market, "get_klines", read)
+        assert await bar(FIRST + 1) == [] and works.asked == [2]
+
+    in_real_time(tape, tmp_path, monkeypatch, scene)
+
+
+def test_after_a_restart_the_model_is_found_and_not_made_again(
+    tape: Tape, schedule: ModelSchedule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule.save(Registry(tmp_path))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+    async def restarted() -> str | None:
+        async with SimulatedExchange(tape, tape.end_ns - HOUR) as market:
+            trainer = Retrainer(market=market, clock=market.clock, job=job(tmp_path), since_ns=tape.start_ns)
+            last = list(candles_of(tape.frame("ETHUSDT"), "ETHUSDT", tape.interval))[FIRST + PLAN.delay]
+            assert await trainer.follow(last) == ()
+            return trainer.due(last.close_ns, "none")
+
+    assert asyncio.run(restarted()) == schedule.models[0].model_id
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_another_processs_refusal_comes_back_typed(tape: Tape, tmp_path: Path) -> None:
+    given = evolve(job(tmp_path), number=5)
+    with pytest.raises(ModelError, match="cut 5 failed: TooShort"):
+        asyncio.run(run_apart(given, tape.frame("ETHUSDT").iloc[:900]))
+    (tmp_path / ("e" * 64)).mkdir()  # somebody's damaged model
+    with pytest.raises(ModelError, match="is not a model"):
+        asyncio.run(run_apart(job(tmp_path), tape.frame("ETHUSDT").iloc[:FIRST]))
+
+
+def test_other_symbols_and_older_bars_are_not_its_business(tape: Tape, tmp_path: Path) -> None:
+    async def told() -> None:
+        async with SimulatedExchange(tape, tape.end_ns - HOUR) as market:
+            trainer = Retrainer(market=market, clock=market.clock, job=job(tmp_path), since_ns=tape.start_ns)
+            first = next(iter(candles_of(tape.frame("ETHUSDT"), "ETHUSDT", tape.interval)))
+            assert await trainer.follow(evolve(first, symbol="BTCUSDT")) == ()
+            older: Candle = evolve(first, open_ns=first.open_ns - HOUR, close_ns=first.open_ns)
+            assert await trainer.follow(older) == ()
+            assert trainer.due(first.close_ns, "none") is None
+
+    asyncio.run(told())
