@@ -3,6 +3,8 @@
 Log price moves on sub-steps of a bar: `-s^2/2 + s z` plus rare jumps, with `s` from a Markov chain of regimes, an AR(1)
 log volatility, and the time of day and week. All sub-steps are compensated, so with `predictability=0` the price is a
 martingale: no rule earns anything before funding, and none can lose more than its costs in expectation.
+A martingale of this volatility is worth nothing after some decades, so above `reach` times and below one `reach`th of
+its first price it is drawn back. A market of a year hardly ever comes there; `truth["edge"]` says where one did.
 
 The planted edge is one slow AR(1) state, the tide. It is fed in part by past return shocks and leans on the taker flow,
 so a trend of past returns and an average of past flow both show it, in any setting. Only `predictability` decides
@@ -37,6 +39,7 @@ _YEAR_HOURS = 8760.0
 _HOUR_NS = 3_600_000_000_000
 _DAY_NS = 24 * _HOUR_NS
 _FUNDING_NS = 8 * _HOUR_NS
+_LAST_NS = 2**63 - 1 - _CHUNK * 7 * _DAY_NS  # a chunk before the end of int64
 _WEEK_START_NS = 4 * _DAY_NS  # 1970-01-05, a Monday
 
 _PRICES = {"BTCUSDT": 60_000.0, "ETHUSDT": 2_500.0, "BNBUSDT": 500.0, "SOLUSDT": 150.0, "XRPUSDT": 0.5, "LTCUSDT": 70.0}
@@ -50,6 +53,7 @@ class SyntheticConfig:
     name: str = ""  # markets of different names are independent, also under one seed
     start: str = "2024-01-01"  # ISO, UTC; floored to the interval's grid
     price: float = field(default=2500.0, validator=_positive)  # quote per base, the first open
+    reach: float = field(default=10.0, validator=gt(1.0))  # the price is drawn back beyond this factor of the first
     tick_size: float = field(default=0.01, validator=_positive)  # quote per base
     lot_step: float = field(default=0.001, validator=_positive)  # base
     volatility: float = field(default=0.6, validator=_positive)  # a year, of the normal regime; 0.6 is 60 %
@@ -109,15 +113,17 @@ def synthetic_market(
     """A market of `bars` bars; the same seed, interval and config give the same bits, and a longer market begins
     with the shorter one.
 
-    `truth` has for each bar: `edge`, its log return expected at its open beyond that of a martingale (0 everywhere if
-    `predictability` is 0); `tide`, the planted state at its close, of variance 1; `volatility` while it lasted, a year;
-    and `regime`, the number in `regime_volatility`.
-    Raises: InvalidInput unless bars >= 1 and seed >= 0.
+    `truth` has for each bar: `edge`, its log return expected at its open beyond that of a martingale (if
+    `predictability` is 0, then 0 except where the price is beyond its `reach`); `tide`, the planted state at its close,
+    of variance 1; `volatility` while it lasted, a year; and `regime`, the number in `regime_volatility`.
+    Raises: InvalidInput unless bars >= 1 and seed >= 0, and for a market that would last beyond the year 2261.
     """
     settings, step = config or SyntheticConfig(), Interval.parse(interval)
     if bars < 1 or seed < 0:
         raise InvalidInput(f"bars must be at least 1 and the seed at least 0, not {bars} and {seed}")
     start = _start_ns(settings.start, step)
+    if bars > (most := (_LAST_NS - start) // step.ns):
+        raise InvalidInput(f"{bars:,} bars of {step} from {settings.start} end after the year 2261: {most:,} fit")
     columns: dict[str, list[NDArray[Any]]] = {}
     state = _State.initial(settings)
     for number in range(-(-bars // _CHUNK)):
@@ -267,6 +273,9 @@ def _simulate(
     jump = np.where(jump_draw < chance, config.jump_size * jump_normal, 0.0)
     compensation = math.log1p(chance * math.expm1(config.jump_size**2 / 2))
     diffusion = sigma * z - 0.5 * sigma * sigma + (edge / k)[:, None] - compensation
+    pull = _pull(state.log_price, (diffusion + jump).sum(axis=1), bar_sigma**2, config)
+    edge += pull
+    diffusion += (pull / k)[:, None]
     path = state.log_price + np.cumsum(diffusion + jump).reshape(n, k)
     first = np.concatenate(([state.log_price], path.ravel()[:-1])).reshape(n, k)
     last = first + diffusion  # a jump comes at the end of its sub-step
@@ -301,6 +310,24 @@ def _simulate(
         mark_error=float(error[-1]),
     )
     return {**prices, **trading, **mark, **truth}, end
+
+
+def _pull(start: float, moves: FloatArray, variance: FloatArray, config: SyntheticConfig) -> FloatArray:
+    """(n,) drift that draws each bar's log price back: nothing within `reach`, twice its variance of what is beyond.
+
+    So the price stays beyond by a quarter of a logarithm on average, with a standard deviation of a half, whatever the
+    volatility. start: the log price before the first bar. moves: (n,) what the bars add to it without the pull.
+    """
+    at, free = start - math.log(config.price), math.log(config.reach)
+    ahead = at + np.cumsum(moves)
+    if max(abs(at), float(np.abs(ahead).max())) <= free:
+        return np.zeros(moves.size)
+    pulls = []
+    for move, strength in zip(moves.tolist(), np.minimum(2.0 * variance, 1.0).tolist(), strict=True):
+        pull = -strength * (at - min(max(at, -free), free))
+        at += move + pull
+        pulls.append(pull)
+    return np.array(pulls)
 
 
 def _on_grid(count: FloatArray, step: float) -> FloatArray:

@@ -70,6 +70,35 @@ def test_klines_are_lawful_at_every_interval(interval: str) -> None:
     assert np.abs(opens - closes).max() < 0.0101  # a tick
 
 
+@pytest.mark.parametrize("interval", ["1m", "1h"])
+def test_a_million_bars_stay_a_market(interval: str) -> None:
+    config = SyntheticConfig(predictability=0.0)
+    market = synthetic_market(1, 1_000_000, interval, config)
+    prices = market.klines[["open", "high", "low", "close"]].to_numpy()
+    assert np.isfinite(prices).all()
+    ticks = np.rint(prices * 100)
+    np.testing.assert_array_equal(prices, ticks / 100)
+    closes = prices[:, 3]
+    assert prices.min() > config.price / config.reach / 12  # e^2.5: five standard deviations beyond the reach
+    assert prices.max() < config.price * config.reach * 12
+    assert 0.5 < returns(market)[-100_000:].std() / returns(market)[:100_000].std() < 2  # still moving at the end
+    within = np.abs(np.log(np.concatenate(([config.price], closes[:-1])) / config.price)) < np.log(config.reach) - 0.01
+    edge = market.truth["edge"].to_numpy()
+    assert (edge[within] == 0).all()
+    if interval == "1h":  # a century: without the pull the price would be worth a few ticks
+        low = np.log(closes / config.price) < -np.log(config.reach)
+        assert (edge[1:][low[:-1]] >= 0).all()
+        assert low.any()
+        slope = np.sum(edge[1:] * (returns(market) + market.truth["volatility"].to_numpy()[1:] ** 2 / 8760 / 2))
+        error = np.sqrt(np.sum((edge[1:] * market.truth["volatility"].to_numpy()[1:]) ** 2) / 8760)
+        assert abs(slope - np.sum(edge[1:] ** 2)) < 4 * error  # the truth says what the pull adds to the returns
+
+
+def test_a_market_that_outlasts_the_calendar_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="after the year 2261"):
+        synthetic_market(1, 1_000_000, "1d")
+
+
 def test_without_predictability_the_price_is_a_martingale(blank: SyntheticMarket) -> None:
     change = returns(blank)
     assert (blank.truth["edge"] == 0).all()
