@@ -32,9 +32,9 @@ class OrderType(str, Enum):
     def of(cls, value: OrderType | str) -> OrderType:
         """An OrderType from itself or its name. Raises InvalidInput."""
         try:
-            return value if isinstance(value, OrderType) else cls(value.upper())
+            return value if isinstance(value, OrderType) else cls(str(value).upper())
         except ValueError:
-            raise unknown_name("order type", value, [t.value for t in cls]) from None
+            raise unknown_name("order type", str(value), [t.value for t in cls]) from None
 
 
 class TimeInForce(str, Enum):
@@ -49,9 +49,13 @@ class TimeInForce(str, Enum):
     def of(cls, value: TimeInForce | str) -> TimeInForce:
         """A TimeInForce from itself or its name. Raises InvalidInput."""
         try:
-            return value if isinstance(value, TimeInForce) else cls(value.upper())
+            return value if isinstance(value, TimeInForce) else cls(str(value).upper())
         except ValueError:
-            raise unknown_name("time in force", value, [t.value for t in cls]) from None
+            raise unknown_name("time in force", str(value), [t.value for t in cls]) from None
+
+
+def _time_in_force(value: TimeInForce | str | None) -> TimeInForce | None:
+    return None if value is None else TimeInForce.of(value)
 
 
 def _side(value: Side | str) -> Side:
@@ -118,7 +122,7 @@ class OrderRequest:
     price: Decimal | None = field(default=None, validator=_positive_or_none)  # quote per base; limit orders only
     stop_price: Decimal | None = field(default=None, validator=_positive_or_none)  # trigger; conditional orders only
     reduce_only: bool = False
-    time_in_force: TimeInForce | None = None  # None: GTC for limit orders
+    time_in_force: TimeInForce | None = field(default=None, converter=_time_in_force)  # None: GTC for limit orders
     client_order_id: str | None = None  # None: the exchange makes one
 
     def __attrs_post_init__(self) -> None:
