@@ -1,18 +1,19 @@
-"""Files that are whole or absent: atomic write, checksum, file lock."""
+"""Files that are whole or absent: atomic write, checksum, file lock; and whose an SQLite file is."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ares.errors import InvalidInput, Retryable
 
-__all__ = ["FileLock", "atomic_path", "atomic_write", "sha256_bytes", "sha256_file"]
+__all__ = ["FileLock", "atomic_path", "atomic_write", "sha256_bytes", "sha256_file", "sqlite_tables", "sync_folder"]
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -44,12 +45,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename durable. Windows has no such call and needs none."""
     if sys.platform == "win32":
         return
@@ -58,6 +59,22 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sqlite_tables(path: Path) -> dict[str, tuple[str, ...]]:
+    """Columns of each table and view in an SQLite file, by its name; the file is only read. Empty when there is none.
+
+    Raises: sqlite3.DatabaseError when it is no SQLite file.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return {}
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30.0)) as db:
+        names = [name for name, kind in db.execute("SELECT name, type FROM sqlite_master") if kind in ("table", "view")]
+        return {
+            name: tuple(column for (column,) in db.execute("SELECT name FROM pragma_table_info(?)", (name,)))
+            for name in names
+            if not name.startswith("sqlite_")
+        }
 
 
 class FileLock:

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from ares.config import AresConfig
     from ares.pipeline.journal import SqliteJournal
 
-__all__ = ["FINISHED", "default_path", "facts_of", "open_journal"]
+__all__ = ["default_path", "facts_of", "open_journal"]
 
-FINISHED = "finished"  # the fact that says whether the session came to its end
 _SAME = ("mode", "exchange", "symbol", "interval", "tape_sha256", "settings")  # must agree to go on
 
 
@@ -52,7 +51,7 @@ def open_journal(path: Path, facts: Mapping[str, Any], *, restart: bool = False)
     if not existed or (len(journal) == 0 and not _differences(journal.about(), facts)):
         return journal, "begun"
     about = journal.about()
-    if restart or about.get(FINISHED):
+    if restart or journal.finished:
         journal.close()
         aside = _set_aside(path)
         return SqliteJournal(path, dict(facts)), f"begun; the earlier one is {aside}"

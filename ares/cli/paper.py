@@ -211,7 +211,6 @@ class _Session:
 
     async def trade(self, progress: bool | None) -> None:
         """Run to the market's end, to `bars` or to a signal, and note in the journal which it was."""
-        from ares.cli.journals import FINISHED
         from ares.cli.screen import progress_bar
 
         place = self.place
@@ -222,7 +221,7 @@ class _Session:
                     await self.pipeline.run()
                 if self.stopped_by is None:
                     self.finished = True
-                    self.journal.note(FINISHED, True)
+                    self.journal.finish()
 
     async def _stop(self, by: signal.Signals) -> None:
         from ares.cli.screen import note

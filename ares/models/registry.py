@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -26,7 +24,7 @@ from numpy.typing import NDArray
 from ares.errors import InvalidInput, ModelError
 from ares.models.model import ModelSpec, Storable, Stored
 from ares.models.parts import restore
-from ares.storage import atomic_write, sha256_bytes
+from ares.storage import atomic_write, sha256_bytes, sync_folder
 
 __all__ = ["Loaded", "Manifest", "Registry", "TrainingRecord", "inspect", "load", "load_as", "save"]
 
@@ -113,7 +111,7 @@ def save(model: Storable, directory: Path | str, record: TrainingRecord | None =
             atomic_write(temporary / name, data)
         atomic_write(temporary / MANIFEST, manifest)
         temporary.replace(target)
-        _sync(target.parent)
+        sync_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return model_id
@@ -180,7 +178,7 @@ class Registry:
             model_id = save(model, Path(waiting) / "model", record)
             if not (self.root / model_id).exists():
                 (Path(waiting) / "model").replace(self.root / model_id)
-                _sync(self.root)
+                sync_folder(self.root)
         return model_id
 
     def load(self, model_id: str, *, fingerprint: str | None = None) -> Loaded:
@@ -213,15 +211,6 @@ def _code_version() -> str:
         return version("ares-trading")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _sync(folder: Path) -> None:
-    if sys.platform != "win32":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _npy(array: NDArray[Any]) -> bytes:

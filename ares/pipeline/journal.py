@@ -31,18 +31,18 @@ from ares.events import (
     decode_event,
     encode,
 )
-from ares.storage import FileLock
+from ares.storage import FileLock, sqlite_tables
 
 __all__ = ["Journal", "MemoryJournal", "NoJournal", "SqliteJournal"]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS starts (incarnation INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, body BLOB NOT NULL, chain INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS commands (
-    seq INTEGER NOT NULL, ordinal INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (seq, ordinal)
-) WITHOUT ROWID;
-"""
+_TABLES = {
+    "about": "key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "starts": "incarnation INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL)",
+    "events": "seq INTEGER PRIMARY KEY, body BLOB NOT NULL, chain INTEGER NOT NULL)",
+    "commands": "seq INTEGER NOT NULL, ordinal INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (seq, ordinal)) "
+    "WITHOUT ROWID",
+}
+_FINISHED = "finished"  # the fact that seals a journal: how many events it has, and their checksum
 _DURABLE_EVENTS = (OrderUpdate, FillBooked, VenueSnapshot, OperatorOrder)
 _UNSENT_COMMANDS = (WakeAt, Alert)
 _BATCH = 512  # market events that may ride along before they are committed
@@ -150,6 +150,8 @@ class SqliteJournal:
         if not read_only:
             self._exit.enter_context(FileLock(self.path.with_name(self.path.name + ".lock")))
         try:
+            if not read_only:
+                self._refuse_foreign()
             self._db = self._open(read_only)
             self._exit.callback(self._db.close)
             if not read_only:
@@ -164,14 +166,17 @@ class SqliteJournal:
             raise
         self._next: int = row[0] + 1 if row is not None else 0
         self._chain: int = row[1] if row is not None else 0
+        self._finished = _FINISHED in self.about()
         self._riding = 0
         self._in_transaction = False
 
     def append(self, event: Event, commands: Sequence[Command]) -> None:
         """Store one event and its commands; durable on return if either concerns money.
 
-        Raises: DataError when the event's seq does not follow, or the disk refuses.
+        Raises: DataError when the event's seq does not follow, the journal is finished, or the disk refuses.
         """
+        if self._finished:
+            raise DataError(f"journal {self.path} is finished: begin another", path=str(self.path))
         if event.seq != self._next:
             raise DataError(f"journal expects seq {self._next}, not {event.seq}", seq=event.seq)
         body = encode(event)
@@ -199,8 +204,25 @@ class SqliteJournal:
             self._db.execute("COMMIT")
             self._in_transaction, self._riding = False, 0
 
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end, so that nothing may follow."""
+        return self._finished
+
+    def finish(self) -> None:
+        """Seal the journal, durably: its run came to its end, and a record that is cut off later will be missed."""
+        self.note(_FINISHED, self._seal(self._next, self._chain))
+        self._finished = True
+
+    @staticmethod
+    def _seal(events: int, chain: int) -> dict[str, int]:
+        return {"events": events, "checksum": chain}
+
     def records(self) -> Iterator[Record]:
-        """Everything stored, in order. Raises DataError at the first record whose checksum does not fit."""
+        """Everything stored, in order.
+
+        Raises: DataError at the first record whose checksum does not fit, and when a finished journal lacks its end.
+        """
         good = 0
         try:
             for event, commands in self._checked():
@@ -211,7 +233,8 @@ class SqliteJournal:
 
     def _checked(self) -> Iterator[tuple[bytes, list[bytes]]]:
         """Stored bytes, each record checked against the chain of checksums."""
-        chain = 0
+        chain, count = 0, 0
+        sealed = self.about().get(_FINISHED)  # before the events, which another process may be writing
         commands = self._db.execute("SELECT seq, body FROM commands ORDER BY seq, ordinal")
         pending: tuple[int, bytes] | None = commands.fetchone()
         stored_events = self._db.execute("SELECT seq, body, chain FROM events ORDER BY seq")
@@ -224,6 +247,15 @@ class SqliteJournal:
             if chain != stored or seq != expected:
                 raise DataError(f"journal {self.path} is damaged at seq {expected}", row=expected, path=str(self.path))
             yield body, bodies
+            count += 1
+        if pending is not None:
+            raise DataError(f"journal {self.path} is damaged at seq {count}: its event is missing", row=count)
+        if sealed is not None and sealed != self._seal(count, chain):
+            raise DataError(
+                f"journal {self.path} is damaged at its end: it was finished with {sealed}, "
+                f"now it holds {self._seal(count, chain)}",
+                row=count,
+            )
 
     def start(self) -> int:
         """Note a start, durably; its incarnation, counted from 1."""
@@ -265,15 +297,20 @@ class SqliteJournal:
         db.execute("PRAGMA synchronous=FULL")
         return db
 
+    def _refuse_foreign(self) -> None:
+        """Raises: DataError for a file that is somebody else's, before a byte of it is written."""
+        found = sqlite_tables(self.path)
+        if found and not _TABLES.keys() <= found.keys():
+            raise DataError(f"{self.path} is not a journal of ares: it holds {', '.join(found)}", path=str(self.path))
+
     def _prepare(self, about: dict[str, Any]) -> None:
-        if self._db.execute("SELECT COUNT(*) FROM sqlite_master WHERE name = 'about'").fetchone() == (0,):
-            foreign = self._db.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
-            if foreign is not None:
-                raise DataError(f"{self.path} is not a journal of ares: it holds {foreign[0]}", path=str(self.path))
-        self._db.executescript(_SCHEMA)
         facts = {"alphabet": ALPHABET_VERSION, **about}
+        self._db.execute("BEGIN IMMEDIATE")
+        for name, columns in _TABLES.items():
+            self._db.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns}")
         rows = [(key, json.dumps(value)) for key, value in facts.items()]
         self._db.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", rows)
+        self._db.execute("COMMIT")
 
     def _check_version(self) -> None:
         stored = self.about().get("alphabet")

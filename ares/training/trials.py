@@ -19,7 +19,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from ares.errors import DataError, InvalidInput
-from ares.storage import sha256_bytes
+from ares.storage import sha256_bytes, sqlite_tables
 
 __all__ = ["TrialLedger", "TrialSummary", "effective_trials", "family_of", "session_ledger"]
 
@@ -78,6 +78,7 @@ class TrialLedger:
     def __init__(self, path: Path | str | None = None) -> None:
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
+            _refuse_foreign(Path(path))
         self._connection = sqlite3.connect(":memory:" if path is None else path, timeout=30.0, isolation_level=None)
         try:
             if path is not None:
@@ -217,6 +218,16 @@ class TrialLedger:
         where, given = ("", ()) if family is None else ("WHERE family = ?", (family,))
         statement = f"SELECT number, {names} FROM trials {where} ORDER BY number"  # noqa: S608
         return self._connection.execute(statement, given).fetchall()
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raises: DataError for a file that is no ledger, before a byte of it is written."""
+    try:
+        found = sqlite_tables(path)
+    except sqlite3.DatabaseError as error:
+        raise DataError(f"{path} is no trial ledger: {error}", path=str(path)) from error
+    if found and found.get("trials") != ("number", *_COLUMNS, "digest"):
+        raise DataError(f"{path} is no trial ledger: it holds {', '.join(found)}", path=str(path))
 
 
 @cache

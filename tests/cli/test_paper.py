@@ -150,6 +150,22 @@ def unfinished(book: Path) -> None:
     db.close()
 
 
+def test_a_finished_journal_that_was_cut_does_not_replay(ares: Run, book: Path) -> None:
+    assert ares("paper", "--bars", "400", "--journal", book).returncode == 0
+    last = recorded(book) - 1
+    assert ares("replay", "--json", "--journal", book).answer["events"] == last + 1
+    db = sqlite3.connect(book)
+    with db:
+        db.execute("DELETE FROM events WHERE seq = ?", (last,))
+        db.execute("DELETE FROM commands WHERE seq = ?", (last,))
+    db.close()
+    cut = ares("replay", "--json", "--journal", book)
+    assert (cut.returncode, cut.stdout) == (3, "")
+    assert "damaged at its end" in cut.stderr
+    unfinished(book)  # one that a crash left so is whole as far as it goes
+    assert ares("replay", "--json", "--journal", book).answer["identical"] is True
+
+
 def test_another_run_is_not_gone_on_with(ares: Run, book: Path, tmp_path: Path) -> None:
     assert ares("paper", "--bars", "400", "--journal", book).returncode == 0
     unfinished(book)

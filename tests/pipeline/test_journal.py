@@ -203,12 +203,62 @@ def test_a_missing_journal_cannot_be_read(tmp_path: Path) -> None:
         SqliteJournal(tmp_path / "none.sqlite", read_only=True)
 
 
-def test_a_database_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+@pytest.mark.parametrize("table", ["books (title TEXT)", "events (seq INTEGER, body TEXT)"])
+def test_a_database_of_somebody_else_is_left_alone(tmp_path: Path, table: str, mode: str) -> None:
     path = tmp_path / "books.sqlite"
     with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute("CREATE TABLE books (title TEXT)")
+        database.execute(f"PRAGMA journal_mode={mode}")
+        database.execute(f"CREATE TABLE {table}")
         database.commit()
-    with pytest.raises(DataError, match="it holds books"):
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=f"it holds {table.split()[0]}"):
         SqliteJournal(path)
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("books",)]
+    assert path.read_bytes() == before
+
+
+CUTS = {
+    "the last event": "DELETE FROM events WHERE seq = 4",
+    "the last event and its commands": "DELETE FROM events WHERE seq >= 2; DELETE FROM commands WHERE seq >= 2",
+    "all": "DELETE FROM events; DELETE FROM commands",
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_finished_journal_misses_its_end(tmp_path: Path, cut: str) -> None:
+    path = tmp_path / "j.sqlite"
+    journal = SqliteJournal(path)
+    for event, commands in story():
+        journal.append(event, commands)
+    assert not journal.finished
+    journal.finish()
+    with pytest.raises(DataError, match="finished"):
+        journal.append(candle(5), [])
+    journal.close()
+    whole = SqliteJournal(path, read_only=True)
+    assert whole.finished
+    assert len(list(whole.records())) == 5
+    whole.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(CUTS[cut])
+    short = SqliteJournal(path, read_only=True)
+    with pytest.raises(DataError, match=r"damaged at its end: it was finished with \{'events': 5"):
+        list(short.records())
+    short.close()
+
+
+def test_an_unfinished_journal_may_end_anywhere_but_not_inside_a_record(tmp_path: Path) -> None:
+    path = tmp_path / "j.sqlite"
+    journal = SqliteJournal(path)
+    for event, commands in story():
+        journal.append(event, commands)
+    journal.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript("DELETE FROM events WHERE seq >= 3")  # as a crash would leave it: seq 3 and 4 have no commands
+    shorter = SqliteJournal(path, read_only=True)
+    assert len(list(shorter.records())) == 3
+    shorter.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript("DELETE FROM events WHERE seq >= 2")
+    with contextlib.closing(SqliteJournal(path, read_only=True)) as torn, pytest.raises(DataError, match="missing"):
+        list(torn.records())

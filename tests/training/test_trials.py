@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -160,3 +161,15 @@ def test_what_is_no_trial_is_refused(tmp_path: Path, ledger: TrialLedger) -> Non
     with pytest.raises(DataError, match="no trial ledger"):
         TrialLedger(tmp_path / "text")
     assert session_ledger() is session_ledger()
+
+
+@pytest.mark.parametrize("table", ["books (title TEXT)", "trials (number INTEGER PRIMARY KEY, verdict TEXT)"])
+def test_a_database_of_somebody_else_is_left_alone(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "books.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute(f"CREATE TABLE {table}")
+        database.commit()
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=f"it holds {table.split()[0]}"):
+        TrialLedger(path)
+    assert path.read_bytes() == before
