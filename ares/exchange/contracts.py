@@ -91,11 +91,13 @@ class Contracts:
         if not self._rest.has_keys:
             tiers = default_instrument(symbol).tiers if symbol in DEFAULT_SYMBOLS else DEFAULT_TIERS
             return tiers, None
-        table = await self._rest.read_bytes(read("/fapi/v1/leverageBracket", signed=True, symbol=symbol))
+        table = await self._rest.read_as(
+            read("/fapi/v1/leverageBracket", signed=True, symbol=symbol), lambda body: _brackets(body, symbol)
+        )
         commission = await self._rest.read(
             read("/fapi/v1/commissionRate", signed=True, symbol=symbol), CommissionRate
         )
-        return tiers_of(_brackets(table, symbol).brackets), commission
+        return tiers_of(table.brackets), commission
 
 
 def _brackets(body: bytes, symbol: str) -> LeverageBrackets:

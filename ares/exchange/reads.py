@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ares.clock import Clock
@@ -66,7 +67,7 @@ class MarketReads:
         while len(rows) < wanted:
             size = min(_PAGE, wanted - len(rows))
             request = requests.klines(symbol, interval.name, size, first, last)
-            page = decode_klines(await self._rest.read_bytes(request), request.what)
+            page = await self._rest.read_as(request, partial(decode_klines, what=request.what))
             rows = [*rows, *page] if start is not None else [*page, *rows]
             if len(page) < size:
                 break

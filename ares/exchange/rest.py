@@ -86,14 +86,19 @@ class RestClient:
         return value
 
     async def read(self, request: Request, kind: type[T]) -> T:
-        """The same for an idempotent read: tried again after `Retryable`, up to `max_retries` times."""
+        """The same for an idempotent read: tried again, up to `max_retries` times, after `Retryable` and after an
+        answer that cannot be read, for that may be cut."""
         value: T = await self._retrying(lambda: self.call(request, kind))
         return value
 
-    async def read_bytes(self, request: Request) -> bytes:
-        """The body of an idempotent read, undecoded."""
-        body: bytes = await self._retrying(lambda: self.send(request))
-        return body
+    async def read_as(self, request: Request, made: Callable[[bytes], T]) -> T:
+        """What `made` makes of the body of an idempotent read; its DataError is tried again like `read`'s."""
+
+        async def once() -> T:
+            return made(await self.send(request))
+
+        value: T = await self._retrying(once)
+        return value
 
     async def send(self, request: Request) -> bytes:
         """Send once; the body of a success. A refusal for the clock alone is signed anew and sent a second time."""
@@ -222,6 +227,8 @@ class RestClient:
 
 
 def _worth_waiting(error: BaseException) -> bool:
+    if isinstance(error, DataError):
+        return True
     return isinstance(error, Retryable) and (error.after or 0.0) <= _LONGEST_WAIT and not error.facts.get("banned")
 
 

@@ -91,7 +91,7 @@ class IntentBook:
         state = self._of(order.client_order_id)
         if state is None:
             return None
-        known = state.order
+        known = state.order if state.status is not OrderStatus.UNKNOWN else None  # UNKNOWN is our word, at our time
         if known is not None and order.updated_ns < known.updated_ns and order.filled <= known.filled:
             return None
         if order.status is not state.status:

@@ -8,10 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ares.events import CandleClosed, LinkChanged
+from ares.pipeline.journal import SqliteJournal
 
 Run = Callable[..., Any]
 KEY, SECRET = "canary-key-4Tz8", "canary-secret-4Tz8"
@@ -19,19 +23,38 @@ KEY, SECRET = "canary-key-4Tz8", "canary-secret-4Tz8"
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
 
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+# What goes wrong at the second venue: while the bot reads its history, and then on its market stream.
+FAULTS = (
+    "unavailable_503 at GET /fapi/v1/klines",
+    "truncated at GET /fapi/v1/klines nth 2",
+    "dropped at ethusdt@kline_1m nth 9",
+    "truncated at ethusdt@markPrice* nth 12 count 3",
+    "reordered at ethusdt@kline_1m nth 20 count 2",
+    "duplicated at ethusdt@kline_1m nth 26 count 3",
+)
+
+
+@contextmanager
+def local_venue(folder: Path, *faults: str) -> Iterator[Path]:
     """A settings file that points at a local venue, which plays a minute a second."""
     command = [sys.executable, "-m", "ares", "simulate", "--port", "0", "--interval", "1m", "--bars", "3000"]
     command += ["--api-key", KEY, "--api-secret", SECRET, "--pace", "60"]
+    for fault in faults:
+        command += ["--fault", fault]
     venue = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert venue.stdout is not None
     where = json.loads(venue.stdout.readline())
-    path = tmp_path_factory.mktemp("binance") / "bot.yaml"
+    path = folder / "bot.yaml"
     path.write_text(f"binance_exchange: {{rest_url: '{where['rest']}', stream_url: '{where['streams']}'}}\n")
     yield path
     venue.terminate()
     venue.communicate(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with local_venue(tmp_path_factory.mktemp("binance")) as path:
+        yield path
 
 
 def arguments(settings: Path, book: Path, *more: str) -> list[str]:
@@ -47,6 +70,20 @@ def test_it_follows_the_venues_market_and_replays(ares: Run, settings: Path, tmp
     assert "http://127.0.0.1" in done.stderr
     assert ares("replay", "--journal", book, "--json").answer["identical"] is True
     assert KEY.encode() not in book.read_bytes()
+
+
+def test_faults_on_the_way_end_nothing_and_lose_no_bar(ares: Run, tmp_path: Path) -> None:
+    book = tmp_path / "bot.sqlite"
+    with local_venue(tmp_path, *FAULTS) as settings:
+        assert ares(*arguments(settings, book, "--bars", "10")).answer["finished"] is True
+    assert ares("replay", "--journal", book, "--json").answer["identical"] is True
+    journal = SqliteJournal(book, read_only=True)
+    events = [event for event, _ in journal.records()]
+    journal.close()
+    opens = [e.candle.open_ns for e in events if isinstance(e, CandleClosed)]
+    assert all(after - before == 60 * 10**9 for before, after in zip(opens, opens[1:], strict=False))
+    links = [e.up for e in events if isinstance(e, LinkChanged)]
+    assert links == [False, True]  # it was told that the market was lost, and that it is back
 
 
 def test_ctrl_c_ends_it_in_order(ares: Run, settings: Path, tmp_path: Path) -> None:

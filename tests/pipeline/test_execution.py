@@ -109,3 +109,13 @@ def test_an_unknown_outcome_stays_open_until_resolved() -> None:
     assert state.open and book.unresolved() == [state]
     book.reported(order(OrderStatus.FILLED, 2, filled="2"))
     assert not state.open and book.unresolved() == []
+
+
+@pytest.mark.parametrize("status", [OrderStatus.NEW, OrderStatus.FILLED, OrderStatus.CANCELED])
+def test_the_venues_word_counts_though_ours_is_younger(status: OrderStatus) -> None:
+    """A lost answer is noticed after the venue has executed the order: its report bears the earlier time."""
+    book = IntentBook()
+    book.register(intent(), 0)
+    book.reported(order(OrderStatus.UNKNOWN, updated_ns=30))
+    state = book.reported(order(status, updated_ns=1))
+    assert state is not None and state.status is status
