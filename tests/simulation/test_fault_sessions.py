@@ -18,6 +18,7 @@ from attrs import define, evolve, field
 pytest.importorskip("starlette")
 
 from ares.assembly import stages
+from ares.backtesting.rehearsal import rehearse
 from ares.clock import SystemClock
 from ares.errors import Retryable
 from ares.events import Command, Event, FillBooked, Submit
@@ -199,6 +200,7 @@ def on_paper(exchange: BinanceExchange) -> PaperExchange:
 
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, Outcome]:
+    rehearse()
     tape = Tape.synthetic(S, "1m", bars=600, seed=3)
     return asyncio.run(all_sessions(tape))
 
