@@ -150,6 +150,7 @@ def _binance(
     config: AresConfig, symbol: str, interval: str | None, bars: int | None, refused: dict[str, object]
 ) -> _Place:
     """Binance's market, public side only, in front of our own venue."""
+    from ares.backtesting.rehearsal import rehearse
     from ares.cli.market import DEFAULT_INTERVAL
     from ares.cli.reach import remembering
     from ares.cli.screen import note

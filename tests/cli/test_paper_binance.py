@@ -46,9 +46,11 @@ def local_venue(folder: Path, *faults: str) -> Iterator[Path]:
     where = json.loads(venue.stdout.readline())
     path = folder / "bot.yaml"
     path.write_text(f"binance_exchange: {{rest_url: '{where['rest']}', stream_url: '{where['streams']}'}}\n")
-    yield path
-    venue.terminate()
-    venue.communicate(timeout=20)
+    try:
+        yield path
+    finally:
+        venue.terminate()
+        venue.communicate(timeout=20)
 
 
 @pytest.fixture(scope="module")
