@@ -228,12 +228,16 @@ class SetLeverage(_Command, frozen=True, kw_only=True, tag=True):
 
 
 class RunStage(_Command, frozen=True, kw_only=True, tag=True):
-    """Run a stage that has no plain twin; the answer comes back as `StageDone` with the same `request`."""
+    """Run a stage that has no plain twin; the answer comes back as `StageDone` with the same `request`.
+
+    history: it only warms the stage; the answer decides nothing.
+    """
 
     symbol: str
     request: str
     analysis: AnalysisInput | None = None
     tactics: TacticsInput | None = None
+    history: bool = False
 
 
 class WakeAt(_Command, frozen=True, kw_only=True, tag=True):

@@ -131,7 +131,11 @@ class FeatureStage(Protocol):
 
 
 class AnalysisStage(Protocol):
-    """Turns a feature row into an opinion."""
+    """Turns a feature row into an opinion.
+
+    With the plain twin `analyze` it hears of every bar, of history too. With only this verb it hears of history when
+    it has an attribute `needs_history` that is true: a stage that learns from what it sees must say so.
+    """
 
     async def execute_analysis(self, given: AnalysisInput) -> AnalysisResult: ...
 

@@ -22,6 +22,7 @@ from ares.events import CandleClosed, Command, Event
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.instruments import Instrument
 from ares.monitor.position_monitor import PositionMonitor
+from ares.pipeline.calls import check_verbs
 from ares.pipeline.desk import Desk
 from ares.pipeline.retraining import ModelSource
 from ares.protocols import AnalysisStage, FeatureStage, MonitoringStage, TacticsStage
@@ -59,12 +60,14 @@ class Backtester:
         """trials: where each run is written down; None: the ledger in memory that this process shares."""
         self._trials = trials
         self.config = config or BacktestConfig()
-        self._stages: dict[str, Any] = {
+        chosen: dict[str, Any] = {
             "features": features if features is not None else FeatureOrchestrator(),
             "analyst": analyst if analyst is not None else RuleAnalyst(),
             "tactician": tactician if tactician is not None else Tactician(),
             "monitor": monitor if monitor is not None else PositionMonitor(),
         }
+        check_verbs(**chosen)
+        self._stages = chosen
 
     def run(
         self,
@@ -88,7 +91,8 @@ class Backtester:
         models: which model decides when, such as a schedule of retrained ones, which is also the analyst's library;
         None: the analyst keeps the one it has.
         progress: called with (bars done, bars in all). observer: called with each event and its commands.
-        Raises: DataError for data that cannot be played honestly; InvalidInput for arguments that cannot work.
+        Raises: DataError for data that cannot be played honestly; InvalidInput for arguments that cannot work and,
+        caused by the stage's own exception, for a stage that fails while `stop_on_failure` is set.
         """
         tape = _tape(klines, symbol, interval, funding)
         stages = self._copies()
@@ -111,7 +115,17 @@ class Backtester:
             for watcher in watchers:
                 watcher(event, commands)
 
-        Driver(session, desk, stages["analyst"], stages["tactician"], tell, self.config.history, models).run()
+        driver = Driver(
+            session=session,
+            desk=desk,
+            analyst=stages["analyst"],
+            tactician=stages["tactician"],
+            observer=tell,
+            history=self.config.history,
+            models=models,
+            stop_on_failure=self.config.stop_on_failure,
+        )
+        driver.run()
         result = result_of("backtest", recorder, slippage=self.config.venue.slippage, draws=self.config.random_draws)
         return self.judged(result, tape.sha256)
 

@@ -18,3 +18,4 @@ class BacktestConfig:
     desk: DeskConfig = field(factory=DeskConfig)
     history: int | None = None  # bars before `start` that warm the features; None: what they need
     random_draws: int = 1000  # of the random-entry baseline
+    stop_on_failure: bool = True  # a stage that raises ends the run; False: it is an alert, as it would be live

@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 from attrs import define, field
 
-from ares.errors import AresError, Rejected
+from ares.errors import AresError, InvalidInput, Rejected
 from ares.events import (
+    Alert,
     Cancel,
     CandleClosed,
     Command,
@@ -45,7 +46,7 @@ Observer = Callable[[Event, list[Command]], None]
 _INCARNATION = 1  # a backtest is never resumed
 
 
-@define
+@define(kw_only=True)
 class Driver:
     """Feeds a session's events to a desk and its commands back, until the tape ends."""
 
@@ -56,6 +57,7 @@ class Driver:
     observer: Observer
     history: int | None = None  # bars before the start, per symbol; None: what the features need
     models: ModelSource | None = None  # says which model decides when; None: the analyst keeps its own
+    stop_on_failure: bool = True
     _local: deque[Event] = field(factory=deque, init=False)
     _loop: _OwnLoop = field(factory=lambda: _OwnLoop(), init=False)
 
@@ -92,6 +94,22 @@ class Driver:
         if commands:
             self._send(commands)
         self.observer(numbered, commands)
+        if self.stop_on_failure:
+            self._stop_at_failure(commands)
+
+    def _stop_at_failure(self, commands: list[Command]) -> None:
+        """A stage that fails in a backtest is somebody's bug: show it, with its traceback, instead of no trades."""
+        for command in commands:
+            if isinstance(command, Alert) and command.code == "stage.failed":
+                cause = self.desk.calls.error
+                if isinstance(cause, AresError):
+                    raise cause
+                facts = dict(command.facts)
+                raise InvalidInput(
+                    f"{command.symbol}: the {facts['stage']} failed: {facts['error']} (`stop_on_failure: false` goes"
+                    " on without its answer, as a live session would)",
+                    **facts,
+                ) from cause
 
     def _send(self, commands: list[Command]) -> None:
         """Carry out the commands in order. An entry whose leverage could not be set is not sent."""

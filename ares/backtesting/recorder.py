@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from ares.events import CandleClosed, Command, Event, Funding, ModelActivated, VenueSnapshot
+from ares.events import Alert, CandleClosed, Command, Event, Funding, ModelActivated, VenueSnapshot
 from ares.pipeline.desk import Desk
 
 __all__ = ["MarketMemory", "Recorder"]
@@ -51,9 +51,13 @@ class Recorder:
     in_position: list[bool] = field(factory=list)
     markets: dict[str, MarketMemory] = field(factory=dict)
     models: list[tuple[int, str]] = field(factory=list)  # when each began, and its id
+    alerts: dict[str, int] = field(factory=dict)  # by code, how often
 
     def __call__(self, event: Event, commands: list[Command]) -> None:
         """Note what the event changed."""
+        for command in commands:
+            if isinstance(command, Alert):
+                self.alerts[command.code] = self.alerts.get(command.code, 0) + 1
         kind = type(event)
         if kind is CandleClosed:
             assert isinstance(event, CandleClosed)

@@ -42,6 +42,7 @@ class BacktestResult:
     fees: float  # quote, paid
     funding: float | None  # quote, received; None: funding is not in the data
     orders_sent: int
+    alerts: dict[str, int]  # by code, how often; the same that a live session would have told a person
     models: tuple[tuple[int, str], ...] = ()  # (from when, id) of models that took over during the session
     discount: Discount | None = None  # among all that was tried; None: not a trial, such as a replay
     records: DeskRecords = field(repr=False)
@@ -49,7 +50,7 @@ class BacktestResult:
     @cached_property
     def stats(self) -> pd.Series[Any]:
         """Every figure by name, the baselines among them."""
-        figures = {k: v for k, v in self.summary().items() if k not in ("baselines", "models")}
+        figures = {k: v for k, v in self.summary().items() if k not in ("alerts", "baselines", "models")}
         return pd.Series({**self.statistics.to_dict(), **figures})
 
     @cached_property
@@ -85,6 +86,7 @@ class BacktestResult:
             "asset": self.asset,
             "orders": self.orders_sent,
             "closed_trades": self.records.closed_trades,
+            "alerts": dict(self.alerts),
             "net_return": stats["total_return"],
             "fees": self.fees,
             "funding": self.funding,
@@ -178,6 +180,7 @@ def result_of(mode: str, recorder: Recorder, *, slippage: Decimal | None = None,
         funding=float(account.funding) if any(m.settled for m in recorder.markets.values()) else None,
         orders_sent=records.orders_sent,
         models=tuple(recorder.models),
+        alerts=dict(recorder.alerts),
         records=records,
     )
 

@@ -35,6 +35,7 @@ from ares.events import (
 )
 from ares.instruments import Instrument, Interval
 from ares.orders import OrderStatus
+from ares.pipeline.calls import Calls, check_verbs
 from ares.pipeline.config import DeskConfig
 from ares.pipeline.custody import Custody
 from ares.pipeline.decide import Decider
@@ -47,6 +48,7 @@ from ares.pipeline.seat import Seat
 from ares.protocols import (
     AnalysisResult,
     AnalysisStage,
+    FeatureRow,
     FeatureStage,
     MonitoringStage,
     TacticsStage,
@@ -75,14 +77,16 @@ class Desk:
         self.interval = Interval.parse(interval)
         if not self.symbols or len(set(self.symbols)) != len(self.symbols):
             raise InvalidInput("a desk needs at least one symbol, each named once", symbols=self.symbols)
+        check_verbs(features=features, analyst=analyst, tactician=tactician, monitor=monitor)
         self.records = DeskRecords(records_limit)
         self.intents = IntentBook()
         self.guard = Guard(self.config.guard)
         self.custody = Custody(self.intents, self.config.protect_within_ns, self._trade_closed)
         self.ledger: Ledger | None = None  # None until the first snapshot of the venue
         self._seats = {s: Seat(s, features.stream(s, self.interval.name)) for s in self.symbols}
-        self._looks = Looks(monitor, self.custody, self.records, self.config.look_every_ns)
-        self._decider = Decider(analyst, tactician, self.config.stage_timeout_ns)
+        self.calls = Calls(self.guard)
+        self._looks = Looks(monitor, self.calls, self.custody, self.records, self.config.look_every_ns)
+        self._decider = Decider(analyst, tactician, self.calls, self.config.stage_timeout_ns)
         self._seq = -1
         self._now_ns = 0
         self._handlers: dict[type, Callable[[Outbox, Any], None]] = {
@@ -172,12 +176,14 @@ class Desk:
     def _on_candle(self, out: Outbox, event: CandleClosed) -> None:
         seat = self._seat(event.candle.symbol)
         seat.candle = event.candle
-        seat.row = seat.stream.update(event.candle)
+        seat.row = self.calls.answer(out, "features", seat.symbol, FeatureRow, seat.stream.update, event.candle)
         seat.dirty = True
         if event.history:
             seat.was_away()
-        given = self._decider.analysis_input(seat.row, seat.market(out.now_ns), self._position(seat))
-        analysis = self._decider.analyze(out, given, history=event.history)
+        analysis = None
+        if seat.row is not None:
+            given = self._decider.analysis_input(seat.row, seat.market(out.now_ns), self._position(seat))
+            analysis = self._decider.analyze(out, given, history=event.history)
         if analysis is not None:
             seat.analysis = analysis
         if event.history:
@@ -304,9 +310,11 @@ class Desk:
 
     def _on_stage_done(self, out: Outbox, event: StageDone) -> None:
         seat = self._seat(event.symbol)
-        analysis, result = self._decider.done(out, event)
+        analysis, result, history = self._decider.done(out, event)
         if analysis is not None:
             seat.analysis = analysis
+            if history:
+                return
             self._watch_model(out, analysis)
             if seat.symbol not in self.custody.trades:
                 self._decide(out, seat, analysis)

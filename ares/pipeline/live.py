@@ -363,9 +363,9 @@ class LiveTradingPipeline:
             self._merger.set_alarm(command.ts_ns, command.key)
 
     async def _run_stage(self, command: RunStage) -> None:
-        """Run an outside stage: beside everything else, or on the spot where time stands still meanwhile."""
+        """Run an outside stage: beside everything else; on the spot for history, or where time stands still."""
         work = stage_answer(command, self._stages["analyst"], self._stages["tactician"], self.clock)
-        if getattr(self.exchange, "wake_at", None) is not None:
+        if command.history or getattr(self.exchange, "wake_at", None) is not None:
             self._merger.put(await work)
         else:
             self._merger.run_outside(work)

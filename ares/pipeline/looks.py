@@ -8,6 +8,7 @@ from attrs import define
 
 from ares.account import Ledger
 from ares.events import Purpose
+from ares.pipeline.calls import Calls
 from ares.pipeline.custody import Custody
 from ares.pipeline.outbox import Outbox
 from ares.pipeline.records import DeskRecords
@@ -26,6 +27,7 @@ class Looks:
     """
 
     monitor: MonitoringStage
+    calls: Calls
     custody: Custody
     records: DeskRecords
     every_ns: int
@@ -50,7 +52,9 @@ class Looks:
             market=seat.market(out.now_ns),
             analysis=seat.analysis,
         )
-        verdict = self.monitor.assess_position(given)
+        verdict = self.calls.answer(out, "monitor", seat.symbol, Assessment, self.monitor.assess_position, given)
+        if verdict is None:
+            return  # the stop rests at the venue; the next news asks again
         self.records.assessments.append(verdict)
         self._act(out, trade, verdict)
         if verdict.action is Action.HOLD:

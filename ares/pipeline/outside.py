@@ -6,7 +6,8 @@ import asyncio
 
 from ares.clock import Clock
 from ares.events import RunStage, StageDone
-from ares.protocols import AnalysisStage, TacticsStage
+from ares.pipeline.calls import expected
+from ares.protocols import AnalysisResult, AnalysisStage, TacticsResult, TacticsStage
 
 __all__ = ["stage_answer"]
 
@@ -19,9 +20,9 @@ async def stage_answer(
     error = ""
     try:
         if command.analysis is not None:
-            analysis = await analyst.execute_analysis(command.analysis)
+            analysis = expected(AnalysisResult, await analyst.execute_analysis(command.analysis))
         elif command.tactics is not None:
-            tactics = await tactician.execute_tactics(command.tactics)
+            tactics = expected(TacticsResult, await tactician.execute_tactics(command.tactics))
     except asyncio.CancelledError:
         raise
     except Exception as failure:

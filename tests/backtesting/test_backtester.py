@@ -141,6 +141,19 @@ def test_an_async_stage_decides_as_its_plain_twin(backtester: Backtester, tape: 
     assert list(remote.trades["net"]) == list(result.trades["net"])
 
 
+def test_an_async_stage_that_needs_history_hears_of_it(backtester: Backtester, tape: Tape) -> None:
+    start = int(tape.track("ETHUSDT").close_ns[999])
+    plain = backtester.run(tape, start=start)
+
+    class Learns(Remote):
+        needs_history = True
+
+    remote = Backtester(analyst=Learns(backtester._copies()["analyst"])).run(tape, start=start)
+    assert list(remote.trades["net"]) == list(plain.trades["net"])
+    deaf = Backtester(analyst=Remote(backtester._copies()["analyst"])).run(tape, start=start)
+    assert list(deaf.trades["net"]) != list(plain.trades["net"])
+
+
 def test_it_runs_inside_a_running_event_loop(
     backtester: Backtester, tape: Tape, result: BacktestResult
 ) -> None:
@@ -158,9 +171,45 @@ def test_a_failing_stage_means_no_trade_and_is_said(tape: Tape) -> None:
         alerts.extend(c for c in commands if getattr(c, "code", "") == "stage.failed")
 
     short = tape.slice(None, int(tape.track("ETHUSDT").open_ns[50]))
-    failed = Backtester(analyst=Remote(RuleAnalyst(), fails=True)).run(short, observer=note)
+    going_on = BacktestConfig(stop_on_failure=False)
+    failed = Backtester(going_on, analyst=Remote(RuleAnalyst(), fails=True)).run(short, observer=note)
     assert failed.orders_sent == 0
     assert len(alerts) == 50 and "no model today" in str(alerts[0].facts)
+    assert failed.alerts["stage.failed"] == 50
+
+
+class Breaks:
+    """An analyst that is well until bar `at`, then answers what it was told to, or raises it."""
+
+    def __init__(self, answer: object, at: int = 700) -> None:
+        self.inner, self.answer, self.at, self.bars = RuleAnalyst(), answer, at, 0
+
+    def analyze(self, given: AnalysisInput) -> Any:
+        self.bars += 1
+        if self.bars < self.at:
+            return self.inner.analyze(given)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", [ZeroDivisionError("a bug"), None, {"side": "BUY"}])
+def test_a_broken_stage_ends_a_backtest_and_not_a_session(tape: Tape, answer: object) -> None:
+    short = tape.slice(None, int(tape.track("ETHUSDT").open_ns[1000]))
+    with pytest.raises(InvalidInput, match="the analyst failed") as caught:
+        Backtester(analyst=Breaks(answer)).run(short)
+    assert caught.value.__cause__ is not None if isinstance(answer, Exception) else True
+    result = Backtester(BacktestConfig(stop_on_failure=False), analyst=Breaks(answer)).run(short)
+    assert result.alerts["stage.failed"] == 301
+    assert len(result.equity) == 1000
+    assert all(d.now_ns <= tape.track("ETHUSDT").close_ns[698] for d in result.records.decisions)
+
+
+def test_something_that_is_no_stage_is_refused_by_its_verb() -> None:
+    with pytest.raises(InvalidInput, match="cannot be the analyst: it has no `analyze`"):
+        Backtester(analyst=object())  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="cannot be the features"):
+        Backtester(features=RuleAnalyst())  # type: ignore[arg-type]
 
 
 def test_history_warms_the_features_before_the_start(tape: Tape) -> None:
@@ -238,7 +287,7 @@ def test_every_run_is_a_trial_and_repeating_one_is_none(tape: Tape) -> None:
     ledger.verify()
 
 
-def test_trainings_on_the_same_market_count_against_a_backtest(tape: Tape) -> None:
+def test_trainings_on_the_same_market_count_against_a_backtest(backtester: Backtester, tape: Tape) -> None:
     rng = np.random.default_rng(3)
     days = pd.date_range("2021-01-01", periods=300, tz="UTC")
     found = []
@@ -248,7 +297,7 @@ def test_trainings_on_the_same_market_count_against_a_backtest(tape: Tape) -> No
                 daily = pd.Series(rng.normal(0.0, 0.01, 300), index=days)
                 ledger.record(kind="train", name=str(number), family="ETHUSDT 1h", recorded_ns=number, returns=daily)
             ledger.record(kind="train", name="x", family="BTCUSDT 1h", recorded_ns=9)  # another market
-            result = Backtester(analyst=RuleAnalyst(swing), trials=ledger).run(tape)
+            result = Backtester(analyst=backtester._copies()["analyst"], trials=ledger).run(tape)
             assert result.discount is not None and len(result.trades) > 0
             found.append(result.discount)
     alone, among = found

@@ -1,0 +1,81 @@
+"""Asking a stage something: its answer, or no answer and an alert that says why. A stage is anybody's code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from attrs import define, field
+
+from ares.errors import InvalidInput
+from ares.pipeline.guard import Guard, Mode
+from ares.pipeline.outbox import Outbox
+
+__all__ = ["Calls", "check_verbs", "expected"]
+
+T = TypeVar("T")
+_VERBS = {
+    "features": ("stream",),
+    "analyst": ("analyze", "execute_analysis"),
+    "tactician": ("decide", "execute_tactics"),
+    "monitor": ("assess_position",),
+}
+_TOO_MANY = 3  # failures of one stage in a row, after which new risk waits until it answers again
+
+
+def check_verbs(**stages: object) -> None:
+    """Refuse something that is no stage at all. Raises InvalidInput, which names the verb it lacks."""
+    for name, stage in stages.items():
+        if not any(callable(getattr(stage, verb, None)) for verb in _VERBS[name]):
+            kind, verbs = type(stage).__name__, " or ".join(f"`{verb}`" for verb in _VERBS[name])
+            raise InvalidInput(f"{kind} cannot be the {name}: it has no {verbs}", stage=name, given=kind)
+
+
+def expected(kind: type[T], said: Any) -> T:
+    """`said`, when it is a `kind`. Raises InvalidInput."""
+    if not isinstance(said, kind):
+        raise InvalidInput(f"the stage answered {type(said).__name__}, not {kind.__name__}", answered=str(type(said)))
+    return said
+
+
+@define
+class Calls:
+    """Keeps a stage that raises, or answers something else than it should, from ending the session.
+
+    No answer means no new risk from that stage now; what protects an open position goes on without it. A stage that
+    fails three times in a row holds all new risk until it answers again.
+    """
+
+    guard: Guard
+    error: Exception | None = None  # what the last failure raised; None when the answer was of a wrong kind
+    _in_a_row: dict[str, int] = field(factory=dict)
+
+    def answer(
+        self, out: Outbox, stage: str, symbol: str, kind: type[T], verb: Callable[..., Any], *given: Any
+    ) -> T | None:
+        """What `verb(*given)` says; None after an alert when it raises or says something that is no `kind`."""
+        try:
+            said = verb(*given)
+        except Exception as error:
+            self.failed(out, stage, symbol, f"{type(error).__name__}: {error}", error)
+            return None
+        return self.checked(out, stage, symbol, kind, said)
+
+    def checked(self, out: Outbox, stage: str, symbol: str, kind: type[T], said: Any) -> T | None:
+        """The answer, when it is a `kind`; None after an alert otherwise."""
+        try:
+            found = expected(kind, said)
+        except InvalidInput as wrong:
+            self.failed(out, stage, symbol, str(wrong))
+            return None
+        if self._in_a_row.pop(stage, 0) >= _TOO_MANY:
+            self.guard.release(f"stage:{stage}")
+        return found
+
+    def failed(self, out: Outbox, stage: str, symbol: str, error: str, raised: Exception | None = None) -> None:
+        """Say that a stage gave no answer, and hold new risk when it does so again and again."""
+        self.error = raised
+        self._in_a_row[stage] = self._in_a_row.get(stage, 0) + 1
+        out.alert("stage.failed", symbol, stage=stage, error=error, in_a_row=self._in_a_row[stage])
+        if self._in_a_row[stage] == _TOO_MANY:
+            self.guard.hold(f"stage:{stage}", Mode.REDUCE)
