@@ -10,7 +10,7 @@ import msgspec
 from ares.clock import Clock
 from ares.errors import AresError, DataError
 from ares.exchange.book import LocalBook
-from ares.exchange.link import Connect, Link
+from ares.exchange.link import Connect, Link, all_speak
 from ares.exchange.wire.depth import decode_depth
 from ares.exchange.wire.market import Depth
 from ares.log import get_logger
@@ -55,7 +55,8 @@ class BookStream(AsyncIterator[OrderBook]):
         self._there = asyncio.Event()
         self._told = -1  # update id of the book told last
         self._loading: asyncio.Task[None] | None = None
-        self._closed = False
+        self._closed = self._spoken = False
+        self._base = base
 
         async def url() -> str:
             return f"{base}/public/stream?streams={symbol.lower()}@depth@100ms"
@@ -70,6 +71,9 @@ class BookStream(AsyncIterator[OrderBook]):
     async def __anext__(self) -> OrderBook:
         if not self._closed:
             self.link.start()
+        if not self._spoken:
+            await all_speak([self.link], self._base, lambda: self._closed)
+            self._spoken = True
         while not self._closed:
             if self.book.synced and self.book.last_update_id > self._told:
                 self._told = self.book.last_update_id

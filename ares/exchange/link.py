@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from ares.clock import Clock
-from ares.errors import AresError, Retryable
+from ares.errors import AresError, DataError, Retryable
 from ares.log import get_logger
 
-__all__ = ["Connect", "Link", "Socket", "open_socket"]
+__all__ = ["Connect", "Link", "Socket", "all_speak", "open_socket"]
 
 _log = get_logger("ares.exchange")
 _DAY_OF_A_LINK = 23 * 3600.0  # seconds; the venue cuts connections after 24 h
 _OVERLAP = 10.0  # seconds that an old connection waits for its successor's first frame
 _SLOWEST = 30.0
+_SPEAK = 10.0  # seconds after the start in which everything must have spoken
+_STEP = 0.02  # seconds between two looks at who has
 _STORM = (10, 300_000_000_000)  # so many connects in so many ns, then only one every 30 s
 
 
@@ -175,6 +177,36 @@ class Link:
         if isinstance(error, Retryable) and error.after is not None:
             most = max(most, min(error.after, 600.0))
         await asyncio.sleep(most * float(self._jitter.uniform(0.5, 1.0)))
+
+
+async def all_speak(
+    links: Sequence[Link], where: str, closed: Callable[[], bool], others: Callable[[], list[str]] = list
+) -> None:
+    """Wait until every link, and whatever else `others` names as silent, has been heard once, or all is `closed`.
+
+    Addresses that the venue has retired still connect and then say nothing, so a connection alone proves nothing.
+    where: the address, for the error. Raises: DataError when something stays mute, Retryable when no link opens.
+    """
+
+    def silent() -> list[str]:
+        return [f"the {link.name} connection" for link in links if link.last_frame_ns == 0] + others()
+
+    try:
+        async with asyncio.timeout(_SPEAK):
+            while silent() and not closed():
+                await asyncio.sleep(_STEP)
+    except TimeoutError:
+        mute = silent()
+        if not any(link.connects for link in links):
+            message = f"no stream at {where} opened in {_SPEAK:g} s: check the network and try again"
+            raise Retryable(message, after=_SPEAK, address=where) from None
+        raise DataError(
+            f"mute for {_SPEAK:g} s after the start: {', '.join(mute)}. Nothing is traded on silence: check"
+            f" `environment` and `stream_url` ({where} must take the paths /market and /public), and that the symbols"
+            " trade",
+            address=where,
+            silent=mute,
+        ) from None
 
 
 async def _end(reader: asyncio.Task[None], socket: Socket) -> None:

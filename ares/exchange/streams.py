@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ares.clock import Clock
-from ares.errors import AresError, DataError, Retryable
+from ares.errors import AresError, DataError
 from ares.events import AggTrades, CandleClosed, Event, LinkChanged, MarkPrice
-from ares.exchange.link import Connect, Link
+from ares.exchange.link import Connect, Link, all_speak
 from ares.exchange.wire.streams import AggTradeFrame, BookTickerFrame, decode_frame, event_of, stream_names
 from ares.instruments import Interval
 from ares.log import get_logger
@@ -28,8 +28,6 @@ _STALL = 5.0  # seconds without any frame: down; twice as long: a new connection
 _LATE_NS = 15_000_000_000  # a bar not told so long after its end is fetched
 _MUTE_NS = 10_000_000_000  # a symbol without a mark price for so long is mute
 _LOOK = 5.0  # seconds between two looks at what is overdue
-_STEP = 0.02  # seconds between two looks at who has spoken
-_SPEAK = 10.0  # seconds after the start in which every stream must have spoken
 
 Klines = Callable[[str, str, int], Awaitable["pd.DataFrame"]]
 
@@ -87,7 +85,8 @@ class MarketStream(AsyncIterator[Event]):
             for link in self.links:
                 link.start()
         if not self._spoken:
-            await self._all_speak()
+            await all_speak(self.links, self._base, lambda: self._closed, self._unmarked)
+            self._spoken = True
         while not self._pending:
             if self._closed:
                 raise StopAsyncIteration
@@ -115,34 +114,9 @@ class MarketStream(AsyncIterator[Event]):
 
     # ------------------------------------------------------------ inside
 
-    def _silent(self) -> list[str]:
-        """What must speak and has not yet, in words."""
-        links = [f"the {link.name} connection" for link in self.links if link.last_frame_ns == 0]
-        marks = [f"the mark price of {s}" for s in self._symbols if self._marks_wanted and s not in self._marked]
-        return links + marks
-
-    async def _all_speak(self) -> None:
-        """Wait until every stream has been heard once. Raises DataError when one stays mute, Retryable when none opens.
-
-        Addresses that the venue has retired still connect and then say nothing, so a connection alone proves nothing.
-        """
-        try:
-            async with asyncio.timeout(_SPEAK):
-                while self._silent() and not self._closed:
-                    await asyncio.sleep(_STEP)
-        except TimeoutError:
-            mute, where = ", ".join(self._silent()), self._base
-            if not any(link.connects for link in self.links):
-                message = f"no market stream at {where} opened in {_SPEAK:g} s: check the network and try again"
-                raise Retryable(message, after=_SPEAK, address=where) from None
-            raise DataError(
-                f"mute for {_SPEAK:g} s after the start: {mute}. Nothing is traded on silence: check `environment` and"
-                f" `stream_url` ({where} must take the path /market) and that the symbols trade",
-                address=where,
-                silent=self._silent(),
-                unusable_frames=dict(self.bad),
-            ) from None
-        self._spoken = True
+    def _unmarked(self) -> list[str]:
+        """Whose mark price must speak and has not yet, in words."""
+        return [f"the mark price of {s}" for s in self._symbols if self._marks_wanted and s not in self._marked]
 
     async def _begin_after(self, symbol: str) -> int:
         """Open of the bar after which candles are told."""

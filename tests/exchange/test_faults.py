@@ -289,7 +289,7 @@ async def test_w3_a_fresh_connection_takes_over_without_a_break(
 async def test_w10_nothing_is_told_before_every_stream_speaks_and_a_mute_one_ends_the_start(
     make_venue: Make, monkeypatch: pytest.MonkeyPatch, mute: str
 ) -> None:
-    monkeypatch.setattr(streams, "_SPEAK", 1.0)
+    monkeypatch.setattr(link, "_SPEAK", 1.0)
     venue = make_venue(f"{mute} for 60", speed=120.0)
     async with in_process(venue, streams=("candles", "mark_price")) as exchange:
         stream = exchange.stream_market([S], "1m")
@@ -303,7 +303,7 @@ async def test_w10_nothing_is_told_before_every_stream_speaks_and_a_mute_one_end
 async def test_w10_a_stream_that_never_opens_is_worth_another_try(
     make_venue: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "_SPEAK", 0.3)
+    monkeypatch.setattr(link, "_SPEAK", 0.3)
 
     async def refuse(url: str) -> link.Socket:
         raise ConnectionError("no")
@@ -314,6 +314,26 @@ async def test_w10_a_stream_that_never_opens_is_worth_another_try(
         with pytest.raises(Retryable, match="check the network"):
             await anext(stream)
         await stream.aclose()
+
+
+async def test_w10_a_mute_order_book_is_told_too(make_venue: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "_SPEAK", 0.5)
+    venue = make_venue("stalled at ethusdt@depth* for 60", speed=120.0)
+    async with in_process(venue) as exchange:
+        books = exchange.stream_order_book(S)
+        with pytest.raises(DataError, match="the book ETHUSDT connection"):
+            await anext(books)
+        await books.aclose()
+
+
+async def test_closing_a_mute_stream_ends_a_pending_read_at_once(make_venue: Make) -> None:
+    async with in_process(make_venue("stalled at * for 60")) as exchange:
+        for stream in (exchange.stream_market([S], "1m"), exchange.stream_order_book(S)):
+            pending = asyncio.ensure_future(anext(stream, None))
+            await asyncio.sleep(0.2)
+            async with asyncio.timeout(3):  # far below the ten seconds that it waits for a voice
+                await stream.aclose()
+                assert await pending is None
 
 
 async def test_w5_a_storm_of_reconnects_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:

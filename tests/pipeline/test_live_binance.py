@@ -16,7 +16,7 @@ pytest.importorskip("uvicorn")
 from ares.assembly import stages
 from ares.errors import DataError
 from ares.events import Submit
-from ares.exchange import streams
+from ares.exchange import link
 from ares.exchange.binance import BinanceExchange
 from ares.exchange.config import BinanceConfig
 from ares.instruments import Side
@@ -130,7 +130,7 @@ async def test_the_seven_steps_over_sockets(fault: str) -> None:
 
 async def test_w10_nothing_is_traded_on_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bars come, the mark price does not: the session does not begin, and no order is sent."""
-    monkeypatch.setattr(streams, "_SPEAK", 4.0)
+    monkeypatch.setattr(link, "_SPEAK", 2.0)
     tape = Tape.synthetic(S, "1m", bars=600, seed=3)
     plan = FaultPlan([Fault.parse("late at ethusdt@markPrice@1s count 99999 for 600")])
     venue = LocalVenue(
