@@ -139,6 +139,7 @@ class Analyst:
                 "fingerprint": record.fingerprint,
                 "trials": record.trials,
                 "storable": self._model.manifest.kind != "backtest_only",
+                "parts": sorted(self._model.dual.bundle.parts),
             }
         status["symbols"] = {
             name: {

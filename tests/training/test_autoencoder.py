@@ -14,9 +14,11 @@ from ares.analyst.analyst import Analyst
 from ares.analyst.dual_model import DualModel
 from ares.backtesting.backtester import Backtester
 from ares.errors import ModelError, TooShort
+from ares.events import Event, ModelActivated
 from ares.features.config import AutoencoderConfig, FeatureConfig
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.models import registry
+from ares.models.succession import Succession
 from ares.training.card import model_card
 from ares.training.dataset import Dataset, make_dataset
 from ares.training.schedule import ScheduleConfig, schedule_models
@@ -100,6 +102,7 @@ def test_a_session_computes_the_bits_that_the_model_was_trained_on(tmp_path: Pat
     batch = DualModel(bundle=loaded.model).judge(data.X)
     place = {int(ns): i for i, ns in enumerate(data.open_ns)}
     analyst = Analyst(model=tmp_path / "model")
+    assert "autoencoder" in analyst.get_analysis_status()["parts"]  # type: ignore[operator]
     run = Backtester(features=features(), analyst=analyst).run(klines, start=int(klines.index[BARS].value))
     judged = run.decisions.dropna(subset="p_up")
     compared = 0
@@ -109,6 +112,36 @@ def test_a_session_computes_the_bits_that_the_model_was_trained_on(tmp_path: Pat
             compared += 1
             assert p_up == batch.p_up[row]
     assert compared > 100
+
+
+def test_models_with_different_autoencoders_follow_each_other_on_one_stream(tmp_path: Path) -> None:
+    parts = {name: small_trees() for name in ("side", "timing", "meta")}
+    later = train(market().klines.iloc[: BARS + 200], features=features(), config=QUICK, **parts)
+    store = registry.Registry(tmp_path)
+    ids = [store.add(each.bundle, each.loaded.manifest.record) for each in (model(), later)]
+    assert model().bundle["autoencoder"].key != later.bundle["autoencoder"].key
+    klines = market().klines.iloc[: BARS + 400]
+    source = Succession(registry=store, delay_ns=24 * 3600 * 10**9)
+    begun: list[tuple[int, str]] = []
+
+    def watch(event: Event, commands: object) -> None:
+        if isinstance(event, ModelActivated):
+            begun.append((event.ts_seen, event.sha256))
+
+    bot = Backtester(features=features(), analyst=Analyst(library=store))
+    run = bot.run(klines, start=int(klines.index[BARS + 50].value), models=source, observer=watch)
+    assert [model_id for _, model_id in begun] == ids
+    judged = run.decisions.dropna(subset="p_up")
+    for number, each in enumerate((model(), later)):
+        data = make_dataset(klines, QUICK, features(), head=each.data.head)
+        batch = DualModel(bundle=each.bundle).judge(data.X)
+        place = {int(ns) + data.interval.ns: i for i, ns in enumerate(data.open_ns)}
+        ends = begun[1][0] if number == 0 else 1 << 62
+        own = judged[[begun[number][0] <= time.value < ends for time in judged["time"]]]
+        said = zip((time.value for time in own["time"]), own["p_up"], strict=True)
+        found = [(place[closed], p) for closed, p in said if closed in place]
+        assert len(found) > 50
+        assert all(p == batch.p_up[i] for i, p in found)
 
 
 def test_a_schedule_fits_it_before_the_first_cut_and_every_model_carries_it() -> None:
