@@ -72,11 +72,10 @@ def train(
     family = family_of([symbol], market.interval.name)
     with TrialLedger(trials) as ledger, progress_bar(f"{family} training", 100, progress) as advance:
         number = ledger.summary(family).count + 1
-        model = _train(market, symbol, chosen, plan, number, _Stages(advance))
+        model = _train(market, symbol, chosen, plan, number, ledger, _Stages(advance))
         tests = groups = None
         if placebos:
             tests, groups = _checked(model, plan)
-        _write_down(ledger, model, family)
         deflated = _deflated(ledger, model, family)
         kinds = dict(ledger.summary(family).kinds)
     model_id = Registry(out).add(model.bundle, model.loaded.manifest.record)
@@ -104,7 +103,13 @@ def train(
 
 
 def _train(
-    market: Tape, symbol: str, config: AresConfig, plan: TrainConfig, number: int, progress: Progress
+    market: Tape,
+    symbol: str,
+    config: AresConfig,
+    plan: TrainConfig,
+    number: int,
+    ledger: TrialLedger,
+    progress: Progress,
 ) -> TrainedModel:
     from ares.features.orchestrator import FeatureOrchestrator
     from ares.training.trainer import train as train_model
@@ -117,6 +122,7 @@ def _train(
         features=FeatureOrchestrator(config.features),
         funding=_rates(market, symbol),
         trials=number,
+        ledger=ledger,
         progress=progress,
     )
 
@@ -143,48 +149,18 @@ def _checked(model: TrainedModel, plan: TrainConfig) -> tuple[Any, Any]:
     return tests, importance(model.data, side, plan, seed=plan.seed)
 
 
-def _daily(model: TrainedModel) -> pd.Series[float]:
-    """Net returns of the bets by the day of their decision, from the first day that was scored; each bet of size 1."""
-    import numpy as np
-    import pandas as pd
-
-    bets, tested = model.scores.trading, model.data.t0[model.out_of_sample.tested]
-    first, last = (int(x) // _DAY_NS * _DAY_NS for x in (tested[0], tested[-1]))
-    days = np.arange(first, last + 1, _DAY_NS)
-    net = np.zeros(days.size)
-    np.add.at(net, (bets.t0 - first) // _DAY_NS, bets.net)
-    return pd.Series(net, index=pd.DatetimeIndex(days, tz="UTC"))
-
-
-_DAY_NS = 86_400 * 10**9
-
-
-def _write_down(ledger: TrialLedger, model: TrainedModel, family: str) -> None:
-    """Add this training to everything that was tried on the market."""
-    from ares.clock import SystemClock
-
-    ledger.record(
-        kind="train",
-        name="dual model",
-        family=family,
-        recorded_ns=SystemClock().now_ns(),
-        parameters={"model_id": model.model_id, **model.loaded.manifest.record.parameters},
-        metrics=model.scores.figures(),
-        returns=_daily(model),
-    )
-
-
 def _deflated(ledger: TrialLedger, model: TrainedModel, family: str) -> float | None:
     """Probability that the daily Sharpe ratio beats the best that luck gives in so many tries; None without bets."""
     from ares.report.significance import deflated_sharpe_ratio, moments
+    from ares.training.noting import DAY_NS, daily_returns
 
-    daily = _daily(model)
+    daily = daily_returns(model.data, model.out_of_sample, model.scores)
     spread = float(daily.std(ddof=1)) if len(daily) > 1 else 0.0
     if not model.scores.trading.bets or not spread > 0.0:
         return None
     summary = ledger.summary(family)
     count = max(1, summary.effective)
-    variance = summary.variance_per(_DAY_NS) if count > 1 else math.nan
+    variance = summary.variance_per(DAY_NS) if count > 1 else math.nan
     ratio = float(daily.mean()) / spread
     apart = 0.0 if math.isnan(variance) else variance
     found = deflated_sharpe_ratio(ratio, len(daily), *moments(daily.to_numpy()), variance=apart, trials=count)

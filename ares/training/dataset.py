@@ -192,7 +192,7 @@ def make_dataset(
     features: FeatureOrchestrator,
     *,
     interval: Interval | str | None = None,
-    funding: pd.Series | None = None,
+    funding: pd.Series | pd.DataFrame | None = None,
     table: pd.DataFrame | None = None,
     head: int | None = None,
     recorded: Mapping[str, pd.DataFrame] | None = None,
@@ -346,7 +346,7 @@ def _columns(values: Floats, names: tuple[str, ...], allowed: float) -> tuple[tu
 
 
 def _labels(
-    klines: pd.DataFrame, events: Ints, sigma: Floats, config: TrainConfig, funding: pd.Series | None
+    klines: pd.DataFrame, events: Ints, sigma: Floats, config: TrainConfig, funding: pd.Series | pd.DataFrame | None
 ) -> tuple[Labels, Labels, Labels, Labels]:
     """Which target comes first; a long and a short bet; and where the price goes within the time to live."""
     bet = config.barriers

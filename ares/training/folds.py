@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from attrs import frozen
+from attrs import field, frozen
 from numpy.typing import NDArray
 
 from ares.analyst.dual_model import lean_of, needed_confidence, pool, toward
-from ares.errors import TooShort
+from ares.errors import InvalidInput, TooShort
 from ares.models.abstention import LowerBound
 from ares.models.calibrators import Calibrator
 from ares.training.calibration import fit_calibrator, fit_lower_bound
@@ -37,11 +37,30 @@ _EIGHT_HOURS = 8 * 3600 * 10**9
 
 @frozen(kw_only=True)
 class Estimators:
-    """Unfitted classifiers, cloned for each fit. None: the part is absent."""
+    """Unfitted classifiers, cloned for each fit. None: the part is absent.
 
-    side: Any
-    timing: Any = None
-    meta: Any = None
+    Raises: InvalidInput for what is no classifier with probabilities.
+    """
+
+    side: Any = field()
+    timing: Any = field(default=None)
+    meta: Any = field(default=None)
+
+    @side.validator
+    @timing.validator
+    @meta.validator
+    def _classifier(self, attribute: Any, value: Any) -> None:
+        if value is None and attribute.name != "side":
+            return
+        kind = value.__name__ if isinstance(value, type) else type(value).__name__
+        lacking = [verb for verb in ("fit", "predict_proba", "get_params") if not hasattr(value, verb)]
+        if isinstance(value, type) or lacking:
+            wanted = "an instance, not a class" if isinstance(value, type) else f"it has no {', '.join(lacking)}"
+            raise InvalidInput(
+                f"{attribute.name}: {kind} is no unfitted classifier with probabilities ({wanted}); "
+                "SVC needs probability=True, for instance",
+                part=attribute.name,
+            )
 
     @classmethod
     def default(cls, seed: int) -> Estimators:

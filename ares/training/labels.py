@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ares.errors import DataError, InvalidInput, TooShort
 from ares.kernels import barriers
+from ares.training import given
 
 __all__ = ["BarrierConfig", "Costs", "Labels", "bar_volatility", "cusum", "interval_ns", "triple_barrier"]
 
@@ -25,6 +26,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 _EIGHT_HOURS = 8 * 3600 * 10**9
 _MINUTE = 60 * 10**9
+_PRICES = ("open", "high", "low", "close")
 
 
 @frozen(kw_only=True)
@@ -203,7 +205,7 @@ def bar_volatility(klines: pd.DataFrame, span: int = 100) -> Floats:
 
     Exponentially weighted root mean square with the usual `alpha = 2 / (span + 1)`; a gap counts as the bars it spans.
     """
-    close = np.array(klines["close"], dtype=np.float64)
+    close = np.array(given.with_columns(klines, "close")["close"], dtype=np.float64)
     out = np.empty(close.size)
     barriers.ewma_volatility(_open_ns(klines), close, interval_ns(klines), 2.0 / (span + 1.0), span, out)
     return out
@@ -216,8 +218,11 @@ def cusum(klines: pd.DataFrame, threshold: float = 1.0, volatility: ArrayLike | 
     """
     if threshold <= 0:
         raise InvalidInput(f"threshold must be > 0, not {threshold}", threshold=threshold)
-    sigma = bar_volatility(klines, span) if volatility is None else np.asarray(volatility, dtype=np.float64)
-    log_price = np.log(np.array(klines["close"], dtype=np.float64))
+    log_price = np.log(np.array(given.with_columns(klines, "close")["close"], dtype=np.float64))
+    if volatility is None:
+        sigma = bar_volatility(klines, span)
+    else:
+        sigma = given.numbers("volatility", volatility, log_price.size)
     event = np.empty(log_price.size, dtype=np.int64)
     count = barriers.cusum_events(log_price, threshold * sigma, event, np.empty_like(event))
     return event[:count].copy()
@@ -229,32 +234,29 @@ def triple_barrier(
     *,
     side: ArrayLike | int | None = None,
     volatility: ArrayLike | None = None,
-    funding: pd.Series | None = None,
+    funding: pd.Series | pd.DataFrame | None = None,
     config: BarrierConfig | None = None,
 ) -> Labels:
     """Label each event by the barrier that a position entered at the next bar's open touches first.
 
     klines: frame of bars, (n,). A bar with a missing price or no volume is one nobody can trade in.
-    events: increasing positions or open times of the deciding bars; None: every bar.
+    events: increasing positions, a mask of all bars, or open times of the deciding bars; None: every bar.
     side: +1 or -1 per event or for all; None: no bet, the label tells only which way the price went.
     volatility: (n,) deviation of a bar's log return known at its close; None: `bar_volatility`.
-    funding: rates indexed by settlement time, positive when longs pay; None: `costs.assumed_funding` charged to both
-    sides.
+    funding: rates indexed by settlement time, positive when longs pay, or the frame of `ares.data.load_funding`; None:
+    `costs.assumed_funding` charged to both sides.
     Returns: labels whose outcome the data hold; the rest are counted in `dropped`.
     Raises: InvalidInput, TooShort, DataError.
     """
     config = config or BarrierConfig()
-    opened = _open_ns(klines)
+    opened = _open_ns(given.with_columns(klines, *_PRICES))
     step = interval_ns(klines)
-    event = _positions(opened, events)
-    sides = np.broadcast_to(np.asarray(0 if side is None else side, dtype=np.int64), event.shape)
-    if not np.isin(sides, (-1, 0, 1)).all():
-        raise InvalidInput("side must be +1, -1 or 0 for each event")
-    sigma = (
-        bar_volatility(klines, config.volatility_span) if volatility is None else np.asarray(volatility, dtype=float)
-    )
-    if sigma.shape != opened.shape:
-        raise InvalidInput(f"volatility has shape {sigma.shape}, the klines have {opened.size} rows")
+    event = given.positions(opened, events)
+    sides = given.sides(side, event.size)
+    if volatility is None:
+        sigma = bar_volatility(klines, config.volatility_span)
+    else:
+        sigma = given.numbers("volatility", volatility, opened.size)
     width = np.empty((event.size, 2))
     barriers.barrier_widths_batch(sigma[event], config.horizon, config.target, config.stop, width)
     known = np.isfinite(width).all(axis=1) & (width > 0).all(axis=1)
@@ -291,26 +293,6 @@ def triple_barrier(
     )
 
 
-def _positions(opened: Ints, events: ArrayLike | pd.DatetimeIndex | None) -> Ints:
-    if events is None:
-        return np.arange(opened.size, dtype=np.int64)
-    if isinstance(events, pd.DatetimeIndex):
-        wanted = events.as_unit("ns").asi8
-        found = np.searchsorted(opened, wanted)
-        missing = (found >= opened.size) | (opened[np.minimum(found, opened.size - 1)] != wanted)
-        if missing.any():
-            first = events[int(np.argmax(missing))]
-            raise InvalidInput(f"{int(missing.sum())} events are no bar's open time, the first is {first}")
-        event = found.astype(np.int64)
-    else:
-        event = np.array(events, dtype=np.int64)
-        if event.size and (event.min() < 0 or event.max() >= opened.size):
-            raise InvalidInput(f"event positions must lie in [0, {opened.size}), not {event.min()}..{event.max()}")
-    if (np.diff(event) < 0).any():
-        raise InvalidInput("events must be in time order")
-    return event
-
-
 def _walk(
     klines: pd.DataFrame,
     opened: Ints,
@@ -318,10 +300,10 @@ def _walk(
     event: Ints,
     sides: Ints,
     width: Floats,
-    funding: pd.Series | None,
+    funding: pd.Series | pd.DataFrame | None,
     config: BarrierConfig,
 ) -> tuple[Ints, Floats]:
-    prices = np.ascontiguousarray(klines[["open", "high", "low", "close"]].to_numpy(dtype=np.float64).T)
+    prices = np.ascontiguousarray(klines[list(_PRICES)].to_numpy(dtype=np.float64).T)
     tradable = np.isfinite(prices).all(axis=0) & (prices > 0).all(axis=0)
     if "volume" in klines.columns:
         tradable &= klines["volume"].to_numpy(dtype=np.float64) > 0
@@ -339,7 +321,7 @@ def _walk(
 
 
 def _settlements(
-    opened: Ints, step: int, open_: Floats, funding: pd.Series | None, costs: Costs
+    opened: Ints, step: int, open_: Floats, funding: pd.Series | pd.DataFrame | None, costs: Costs
 ) -> tuple[Ints, Floats]:
     """Settlement instants and what a long and a short pay there, quote per base, at the price of the bar that holds
     them.
@@ -351,12 +333,9 @@ def _settlements(
         settled = np.arange(first, int(opened[-1]) + step + 1, _EIGHT_HOURS, dtype=np.int64)
         long_rate = short_rate = np.full(settled.size, costs.assumed_funding)
     else:
-        if not isinstance(funding.index, pd.DatetimeIndex) or not funding.index.is_monotonic_increasing:
-            raise InvalidInput("funding needs an increasing DatetimeIndex of settlement times")
-        settled = np.ascontiguousarray(funding.index.as_unit("ns").asi8 // _MINUTE * _MINUTE)
-        long_rate = funding.to_numpy(dtype=np.float64)
-        if np.isnan(long_rate).any():
-            raise DataError("funding rates must not be missing", row=int(np.argmax(np.isnan(long_rate))))
+        rates = given.rates(funding)
+        settled = np.ascontiguousarray(pd.DatetimeIndex(rates.index).as_unit("ns").asi8 // _MINUTE * _MINUTE)
+        long_rate = rates.to_numpy()
         short_rate = -long_rate
     price = pd.Series(open_).ffill().to_numpy()
     at = np.clip(np.searchsorted(opened, settled, side="right") - 1, 0, opened.size - 1)

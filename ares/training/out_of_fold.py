@@ -110,7 +110,7 @@ def meta_labels(
     *,
     threshold: float = 0.0,
     volatility: ArrayLike | None = None,
-    funding: pd.Series | None = None,
+    funding: pd.Series | pd.DataFrame | None = None,
     config: BarrierConfig | None = None,
 ) -> MetaLabels:
     """Label the bets of a primary model, from out-of-fold predictions only.

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from attrs import define, evolve, field, frozen
+from attrs import asdict, define, evolve, field, frozen
 from numpy.typing import NDArray
 
 from ares.analyst.dual_model import (
@@ -38,10 +38,13 @@ from ares.training.cuts import FIRST_TRADING, ScheduleConfig
 from ares.training.dataset import Dataset, TrainConfig, klines_of, limited, make_dataset, recorded_of
 from ares.training.drift import reference_of
 from ares.training.folds import Estimators, OutOfSample, Progress, bases, calibrators, horizon_cost
+from ares.training.given import rates
+from ares.training.noting import note_training, symbols_of
 from ares.training.origin import Origin, find
 from ares.training.out_of_fold import OutOfFold, fit_weighted
 from ares.training.scores import Scores, score
 from ares.training.trainer import adapted, identified, record_of, regime_of, settings_for
+from ares.training.trials import TrialLedger
 
 __all__ = ["ModelSchedule", "ScheduleConfig", "ScheduledModel", "schedule_models", "train_cut"]
 
@@ -114,12 +117,13 @@ def schedule_models(
     estimators: Estimators | None = None,
     symbol: str | None = None,
     interval: Interval | str | None = None,
-    funding: pd.Series | None = None,
+    funding: pd.Series | pd.DataFrame | None = None,
     trials: int = 1,
+    ledger: TrialLedger | None = None,
     progress: Progress | None = None,
     store: registry.Registry | None = None,
 ) -> ModelSchedule:
-    """Train a model at every cut of `klines`; arguments as for `train`.
+    """Train a model at every cut of `klines`; arguments as for `train`. The whole schedule is one trial.
 
     store: a registry that models are written to as they are made; one that was made before from the same bars and
     settings is read from it instead of being trained again. None: models live in memory.
@@ -151,9 +155,18 @@ def schedule_models(
     if progress is not None:
         progress("models", count, count)
     found = pass_.found()
-    return ModelSchedule(
-        models=tuple(models), data=pass_.data, out_of_sample=found, scores=score(pass_.data, found, pass_.config)
+    scores = score(pass_.data, found, pass_.config)
+    made_by = models[-1].loaded.manifest.record.parameters
+    note_training(
+        ledger,
+        symbols=symbols_of(klines, symbol),
+        name="schedule",
+        parameters={"model_ids": [model.model_id for model in models], "schedule": asdict(pass_.plan), **made_by},
+        data=pass_.data,
+        found=found,
+        scores=scores,
     )
+    return ModelSchedule(models=tuple(models), data=pass_.data, out_of_sample=found, scores=scores)
 
 
 def train_cut(
@@ -166,7 +179,7 @@ def train_cut(
     estimators: Estimators | None = None,
     symbol: str | None = None,
     interval: Interval | str | None = None,
-    funding: pd.Series | None = None,
+    funding: pd.Series | pd.DataFrame | None = None,
     trials: int = 1,
     store: registry.Registry | None = None,
 ) -> ScheduledModel:
@@ -197,21 +210,22 @@ def _begin(
     features: FeatureOrchestrator | None,
     estimators: Estimators | None,
     interval: Interval | str | None,
-    funding: pd.Series | None,
+    funding: pd.Series | pd.DataFrame | None,
     trials: int,
     store: registry.Registry | None,
     recorded: Mapping[str, pd.DataFrame] | None = None,
 ) -> _Pass:
     plan, chosen = schedule or ScheduleConfig(), config or TrainConfig()
     orchestrator = features if features is not None else FeatureOrchestrator()
+    settled = None if funding is None else rates(funding)
     data = make_dataset(
-        frame, chosen, orchestrator, interval=interval, funding=funding, head=plan.first, recorded=recorded
+        frame, chosen, orchestrator, interval=interval, funding=settled, head=plan.first, recorded=recorded
     )
     usual = estimators if estimators is not None else Estimators.default(chosen.seed)
     parts = evolve(
         usual, timing=usual.timing if chosen.timing else None, meta=usual.meta if chosen.meta else None
     )
-    origin = Origin(frame=frame, funding=funding, plan=plan, record=record_of(data, chosen, parts, {}, trials))
+    origin = Origin(frame=frame, funding=settled, plan=plan, record=record_of(data, chosen, parts, {}, trials))
     return _Pass(
         data=data, plan=plan, config=chosen, estimators=parts, trials=trials, store=store, origin=origin
     )

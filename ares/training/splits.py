@@ -24,7 +24,8 @@ __all__ = ["CombinatorialPurgedCV", "Duration", "PurgedKFold", "WalkForward"]
 Ints = NDArray[np.int64]
 Fold = tuple[Ints, Ints]
 Duration = float | int | dt.timedelta | np.timedelta64
-"""A length of time: a float is that share of the whole span, an int is ns, or a timedelta."""
+"""A length of time: a timedelta; an int counts bars, the commonest step between decisions; a float below 1 is that
+share of the whole span."""
 
 
 @frozen(eq=False)
@@ -56,16 +57,27 @@ class _Times:
         return int(self.t0.size)
 
     def duration(self, value: Duration) -> int:
-        """`value` in ns."""
+        """`value` in ns. Raises: InvalidInput for a negative length, a share of 1 or more, more bars than rows."""
         if isinstance(value, dt.timedelta | np.timedelta64):
             ns = int(pd.Timedelta(value).as_unit("ns").value)
         elif isinstance(value, float):
+            if value >= 1.0:
+                raise InvalidInput(f"a float is a share of the whole span, below 1, not {value}: give bars as an int")
             ns = round(value * float(self.t1.max() - self.t0.min())) if self.size else 0
         else:
-            ns = int(value)
+            if int(value) > self.size:
+                raise InvalidInput(
+                    f"an int counts bars, and there are {self.size} rows, not {value}: give a timedelta for a time"
+                )
+            ns = int(value) * self._bar_ns()
         if ns < 0:
             raise InvalidInput(f"a duration must not be negative: {value}")
         return ns
+
+    def _bar_ns(self) -> int:
+        """The commonest step between decisions; 1 when all are at one instant."""
+        steps, counts = np.unique(np.diff(np.unique(self.t0)), return_counts=True)
+        return int(steps[np.argmax(counts)]) if steps.size else 1
 
     def check(self, X: Any) -> None:
         rows = X.shape[0] if hasattr(X, "shape") else len(X)
@@ -104,7 +116,7 @@ class PurgedKFold:
     """K contiguous test blocks in time order; the training rows of each are all others whose labels do not touch it.
 
     t1: (n,) when each label was known. t0: (n,) when each decision was made; None: the index of `t1`.
-    embargo: how long after the last test label's end no training row may start.
+    embargo: how long after the last test label's end no training row may start; an int counts bars, see `Duration`.
     Raises: InvalidInput when rows are out of order or counts do not fit.
     """
 

@@ -31,9 +31,11 @@ from ares.training.folds import (
     horizon_cost,
     walk_forward,
 )
+from ares.training.noting import note_training, symbols_of
 from ares.training.out_of_fold import fit_weighted
 from ares.training.regime import RegimeConfig, fit_regimes
 from ares.training.scores import Scores, score
+from ares.training.trials import TrialLedger
 
 __all__ = ["TrainedModel", "adapted", "identified", "record_of", "regime_of", "settings_for", "train", "train_on"]
 
@@ -87,8 +89,9 @@ def train(
     meta: Any = None,
     symbol: str | None = None,
     interval: Interval | str | None = None,
-    funding: pd.Series | None = None,
+    funding: pd.Series | pd.DataFrame | None = None,
     trials: int = 1,
+    ledger: TrialLedger | None = None,
     progress: Progress | None = None,
 ) -> TrainedModel:
     """Train a dual model on all of `klines`, and score its kind walk-forward on the same.
@@ -97,11 +100,14 @@ def train(
     side, timing, meta: unfitted scikit-learn classifiers; None: gradient boosting. config: see `TrainConfig`.
     An autoencoder that they enable is fitted on the first training window, before any test block, and saved with the
     model, which computes its columns itself: sessions give the model the same features without it.
-    funding: settled rates by time; None: the assumed rate, charged to both sides. trials: configurations tried so far,
-    this one included; it goes into the manifest. progress: called with (stage, done, in all).
+    funding: settled rates by time, a Series or a frame; None: the assumed rate, charged to both sides. trials:
+    configurations tried so far, this one included; it goes into the manifest. ledger: where this is written down as a
+    trial of its symbol (ETHUSDT unless told) and interval; None: in memory, shared by this process. progress: called
+    with (stage, done, in all).
     Raises: TooShort for too little history; InvalidInput, DataError.
     """
     chosen = config or TrainConfig()
+    parts = _estimators(chosen, side, timing, meta)
     orchestrator = features if features is not None else FeatureOrchestrator()
     frame = klines_of(klines, symbol)
     step = progress if progress is not None else _silent
@@ -111,7 +117,17 @@ def train(
         frame, chosen, orchestrator, interval=interval, funding=funding, recorded=recorded
     )
     step("features", 1, 1)
-    return train_on(data, chosen, side=side, timing=timing, meta=meta, trials=trials, progress=progress)
+    model = train_on(data, chosen, **asdict(parts, recurse=False), trials=trials, progress=progress)
+    note_training(
+        ledger,
+        symbols=symbols_of(klines, symbol),
+        name="dual model",
+        parameters={"model_id": model.model_id, **model.loaded.manifest.record.parameters},
+        data=data,
+        found=model.out_of_sample,
+        scores=model.scores,
+    )
+    return model
 
 
 def train_on(
@@ -124,14 +140,9 @@ def train_on(
     trials: int = 1,
     progress: Progress | None = None,
 ) -> TrainedModel:
-    """The same from a dataset."""
+    """The same from a dataset, which tells no symbol: nothing is written down as a trial."""
     step = progress if progress is not None else _silent
-    usual = Estimators.default(config.seed)
-    estimators = Estimators(
-        side=side if side is not None else usual.side,
-        timing=(timing if timing is not None else usual.timing) if config.timing else None,
-        meta=(meta if meta is not None else usual.meta) if config.meta else None,
-    )
+    estimators = _estimators(config, side, timing, meta)
     found = walk_forward(data, estimators, config, progress)
     step("scores", 0, 1)
     scores = score(data, found, config)
@@ -141,6 +152,15 @@ def train_on(
     loaded = identified(bundle, record_of(data, config, estimators, scores.figures(), trials))
     step("final fit", 1, 1)
     return TrainedModel(loaded=loaded, config=config, data=data, out_of_sample=found, scores=scores)
+
+
+def _estimators(config: TrainConfig, side: Any, timing: Any, meta: Any) -> Estimators:
+    usual = Estimators.default(config.seed)
+    return Estimators(
+        side=side if side is not None else usual.side,
+        timing=(timing if timing is not None else usual.timing) if config.timing else None,
+        meta=(meta if meta is not None else usual.meta) if config.meta else None,
+    )
 
 
 def _silent(stage: str, done: int, total: int) -> None:

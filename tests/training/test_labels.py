@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ares.data import load_funding
 from ares.errors import DataError, InvalidInput, TooShort
 from ares.training.labels import BarrierConfig, Costs, bar_volatility, cusum, interval_ns, triple_barrier
 from tests.oracles import triple_barrier as oracle
@@ -163,6 +164,55 @@ def test_a_long_pays_positive_funding_and_a_short_receives_it() -> None:
     for side in (1, -1):
         labels = triple_barrier(frame, [0], side=side, volatility=np.full(12, 0.05), config=assumed)
         assert labels.net[0] == pytest.approx(-0.0002, abs=1e-15)
+
+
+def test_funding_may_be_the_frame_that_load_funding_gives() -> None:
+    frame = market(5, gaps=False)
+    when = pd.date_range("2024-01-01 08:00", periods=40, freq="8h", tz="UTC", name="funding_time")
+    rates = pd.Series(np.linspace(-0.01, 0.01, 40), index=when + pd.Timedelta("3ms"))
+    table = load_funding(rates.rename("funding_rate").rename_axis("funding_time").reset_index())
+    series, framed = (triple_barrier(frame, side=1, funding=f) for f in (rates, table))
+    assert np.array_equal(series.net, framed.net) and len(series)
+    assert not np.array_equal(series.net, triple_barrier(frame, side=1).net)
+    for wrong in ([0.1, 0.2], rates.reset_index(drop=True)):
+        with pytest.raises(InvalidInput, match="funding"):
+            triple_barrier(frame, funding=wrong)
+    with pytest.raises(DataError, match="missing"):
+        triple_barrier(frame, funding=rates.replace(rates.iloc[3], np.inf))
+
+
+def test_a_mask_names_the_same_events_as_its_positions() -> None:
+    frame = market(6)
+    mask = np.random.default_rng(1).random(len(frame)) < 0.3
+    by_mask, by_place = triple_barrier(frame, mask), triple_barrier(frame, np.flatnonzero(mask))
+    assert np.array_equal(by_mask.event, by_place.event) and np.array_equal(by_mask.gross, by_place.gross)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"side": "BUY"}, r"side must be \+1"),
+        ({"side": 0.5}, r"side must be \+1"),
+        ({"side": [1, -1]}, "side has shape"),
+        ({"events": np.ones(7, bool)}, "mask of events"),
+        ({"events": [1.5, 2.5]}, "positions of bars"),
+        ({"events": ["2024-01-01"]}, "positions of bars"),
+        ({"volatility": ["a"] * 400}, "volatility must be numbers"),
+    ],
+)
+def test_what_cannot_be_labelled_is_refused_by_name(given: dict[str, object], named: str) -> None:
+    with pytest.raises(InvalidInput, match=named):
+        triple_barrier(market(7, gaps=False), **given)  # type: ignore[arg-type]
+
+
+def test_bars_without_a_needed_column_are_refused_by_name() -> None:
+    for missing in ("open", "high", "low", "close"):
+        with pytest.raises(InvalidInput, match=missing):
+            triple_barrier(market(8).drop(columns=missing))
+    with pytest.raises(InvalidInput, match="frame, not list"):
+        triple_barrier([1, 2, 3])  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="close"):
+        cusum(market(8).drop(columns="close"))
 
 
 def test_an_event_whose_target_cannot_pay_the_costs_is_none() -> None:

@@ -22,17 +22,30 @@ from ares.tactician.tactician import Tactician
 from ares.training import schedule as scheduling
 from ares.training.folds import Estimators
 from ares.training.schedule import ModelSchedule, ScheduleConfig, schedule_models, train_cut
+from ares.training.trials import TrialLedger
 from tests.training.markets import QUICK, market, orchestrator, small_trees
 
 PLAN = ScheduleConfig(first=1500, every=700, delay=12)
 BARS = 5000
 
 
+LEDGER = TrialLedger()
+
+
 @pytest.fixture(scope="module")
 def schedule() -> ModelSchedule:
     parts = Estimators(side=small_trees(), timing=small_trees(), meta=small_trees())
     klines = market().klines.iloc[:BARS]
-    return schedule_models(klines, schedule=PLAN, config=QUICK, features=orchestrator(), estimators=parts)
+    return schedule_models(
+        klines, schedule=PLAN, config=QUICK, features=orchestrator(), estimators=parts, ledger=LEDGER
+    )
+
+
+def test_a_schedule_is_one_trial(schedule: ModelSchedule) -> None:
+    table = LEDGER.trials("ETHUSDT 1h")
+    assert len(table) == len(LEDGER) == 1 and table["kind"].tolist() == ["train"]
+    assert table["parameters"].iloc[0]["model_ids"] == [model.model_id for model in schedule.models]
+    assert LEDGER.returns()[1].sum() == pytest.approx(schedule.scores.trading.net.sum())
 
 
 def test_each_model_has_learned_only_what_was_known_at_its_cut(schedule: ModelSchedule) -> None:

@@ -41,7 +41,7 @@ def test_kfold_trains_on_all_that_does_not_touch_the_test(
     pair: tuple[np.ndarray, np.ndarray], folds: int, embargo: int
 ) -> None:
     t0, t1 = pair
-    splitter = PurgedKFold(folds, t1=t1, t0=t0, embargo=embargo * HOUR)
+    splitter = PurgedKFold(folds, t1=t1, t0=t0, embargo=dt.timedelta(hours=embargo))
     tested = []
     for train, test in splitter.split(t0):
         assert not set(train) & set(test)
@@ -59,7 +59,7 @@ def test_combinatorial_paths_use_each_prediction_once(
 ) -> None:
     t0, t1 = pair
     k = min(k, groups - 1)
-    splitter = CombinatorialPurgedCV(groups, k, t1=t1, t0=t0, embargo=embargo * HOUR)
+    splitter = CombinatorialPurgedCV(groups, k, t1=t1, t0=t0, embargo=dt.timedelta(hours=embargo))
     splits = list(splitter.split(t0))
     blocks = np.array_split(np.arange(t0.size), groups)
     assert len(splits) == splitter.get_n_splits() == comb(groups, k)
@@ -80,7 +80,7 @@ def test_walking_forward_trains_on_matured_labels_only(
     pair: tuple[np.ndarray, np.ndarray], train: int, test: int, expanding: bool, gap: int
 ) -> None:
     t0, t1 = pair
-    splitter = WalkForward(t1=t1, t0=t0, train=train, test=test, expanding=expanding, gap=gap * HOUR)
+    splitter = WalkForward(t1=t1, t0=t0, train=train, test=test, expanding=expanding, gap=dt.timedelta(hours=gap))
     folds = list(splitter.split(t0))
     assert len(folds) == splitter.get_n_splits()
     for rows, block in folds:
@@ -105,8 +105,17 @@ def test_walking_forward_by_time_moves_in_equal_steps() -> None:
         assert index[rows[-1]] + pd.Timedelta("6h") < index[block[0]]
 
 
-def test_an_embargo_may_be_a_share_of_the_span_or_a_timedelta() -> None:
+def test_an_embargo_may_be_bars_a_share_of_the_span_or_a_timedelta() -> None:
     t0 = np.arange(100) * HOUR
+    bars = list(PurgedKFold(5, t1=t0, t0=t0, embargo=5).split(t0))
+    for (train, test), (other, _) in zip(
+        bars, PurgedKFold(5, t1=t0, t0=t0, embargo=dt.timedelta(hours=5)).split(t0), strict=True
+    ):
+        assert np.array_equal(train, other)
+        assert not set(train) & set(range(test[-1] + 1, test[-1] + 6))
+    for wrong in (5 * HOUR, 1.5):
+        with pytest.raises(InvalidInput, match=r"timedelta|as an int"):
+            PurgedKFold(5, t1=t0, t0=t0, embargo=wrong)
     share = list(PurgedKFold(5, t1=t0, t0=t0, embargo=0.1).split(t0))
     exact = list(PurgedKFold(5, t1=t0, t0=t0, embargo=dt.timedelta(hours=9.9)).split(t0))
     for a, b in zip(share, exact, strict=True):

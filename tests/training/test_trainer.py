@@ -11,13 +11,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from ares.analyst.analyst import Analyst
 from ares.analyst.dual_model import DualModel, needed_confidence, pool
 from ares.errors import InvalidInput, ModelError, TooShort
+from ares.simulation.tape import Tape
 from ares.training.dataset import make_dataset
 from ares.training.folds import CALIBRATED_FROM, Estimators, known, walk_forward
+from ares.training.noting import symbols_of
 from ares.training.trainer import train
+from ares.training.trials import TrialLedger, family_of, session_ledger
 from tests.training.markets import QUICK, market, orchestrator, quick, small_trees, trained
 
 
@@ -50,6 +54,21 @@ def test_a_model_is_trained_again_to_the_same_bits() -> None:
     assert quick(market().klines.iloc[:4000]).model_id == trained().model_id
 
 
+def test_a_training_is_one_trial_of_its_market() -> None:
+    klines = market().klines.iloc[:3000]
+    config = evolve(QUICK, timing=False, meta=False)
+    before = session_ledger().summary("ETHUSDT 1h").count
+    with TrialLedger() as named:
+        model = quick(klines, config, ledger=named, symbol="BTCUSDT")
+        row = named.trials("BTCUSDT 1h").iloc[0]
+        assert len(named) == 1 and row.kind == "train" and row.parameters["model_id"] == model.model_id
+        assert named.returns()[1].sum() == pytest.approx(model.scores.trading.net.sum())
+        assert session_ledger().summary("ETHUSDT 1h").count == before, "a named ledger is the only one"
+    assert quick(klines, config).model_id == model.model_id
+    assert session_ledger().summary("ETHUSDT 1h").count == before + 1
+    assert family_of(symbols_of(Tape.from_frame(klines, symbol="SOLUSDT"), None), "1h") == "SOLUSDT 1h"
+
+
 def test_the_bets_of_a_dataset_are_the_labels_of_both_sides() -> None:
     data = trained().data
     long, short = data.bets(np.ones(len(data), np.int64)), data.bets(-np.ones(len(data), np.int64))
@@ -74,6 +93,24 @@ def test_any_classifier_will_do_and_parts_may_be_left_out() -> None:
     assert np.isnan(judged.timing).all()
     assert ((judged.confidence > 0) & (judged.confidence < 1)).all()
     assert model.scores.timing is None
+
+
+@pytest.mark.parametrize("part", ["side", "timing", "meta"])
+@pytest.mark.parametrize("wrong", ["lgbm", SVC(), GaussianNB])
+def test_what_gives_no_probabilities_is_refused_before_anything_is_computed(part: str, wrong: object) -> None:
+    def stages(stage: str, done: int, total: int) -> None:
+        raise AssertionError(f"{stage} has begun")
+
+    with pytest.raises(InvalidInput, match=f"{part}: .*no unfitted classifier"):
+        train(market().klines.iloc[:3000], features=orchestrator(), progress=stages, **{part: wrong})
+
+
+def test_a_training_takes_funding_as_a_frame_or_a_series() -> None:
+    klines, table = market().klines.iloc[:3000], market().funding
+    config = evolve(QUICK, timing=False, meta=False)
+    framed, series = (quick(klines, config, funding=rates) for rates in (table, table["funding_rate"]))
+    assert framed.model_id == series.model_id
+    assert np.array_equal(framed.data.long.net, series.data.long.net)
 
 
 def test_an_estimator_without_adapter_can_be_tried_and_not_saved(tmp_path: Path) -> None:

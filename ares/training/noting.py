@@ -1,0 +1,66 @@
+"""Writing a training down among the trials of its market."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ares.clock import SystemClock
+from ares.training.dataset import Dataset
+from ares.training.folds import OutOfSample
+from ares.training.scores import Scores
+from ares.training.trials import TrialLedger, family_of, session_ledger
+
+__all__ = ["DAY_NS", "daily_returns", "note_training", "symbols_of"]
+
+DAY_NS = 86_400 * 10**9
+_SYMBOL = "ETHUSDT"  # what a frame holds unless it is told, as for a backtest
+
+
+def symbols_of(klines: Any, symbol: str | None) -> Sequence[str]:
+    """The symbols that a training or a backtest of the same klines is counted under."""
+    if symbol is not None:
+        return [symbol]
+    named: Sequence[str] | None = getattr(klines, "symbols", None)  # a tape tells its own
+    return named if named is not None else [_SYMBOL]
+
+
+def daily_returns(data: Dataset, found: OutOfSample, scores: Scores) -> pd.Series[float]:
+    """Net returns of the bets by the day of their decision, from the first day that was scored; each bet of size 1.
+
+    Empty when nothing was scored.
+    """
+    bets, tested = scores.trading, data.t0[found.tested]
+    if not tested.size:
+        return pd.Series(np.empty(0), index=pd.DatetimeIndex([], tz="UTC"))
+    first, last = (int(x) // DAY_NS * DAY_NS for x in (tested[0], tested[-1]))
+    days = np.arange(first, last + 1, DAY_NS)
+    net = np.zeros(days.size)
+    np.add.at(net, (bets.t0 - first) // DAY_NS, bets.net)
+    return pd.Series(net, index=pd.DatetimeIndex(days, tz="UTC"))
+
+
+def note_training(
+    ledger: TrialLedger | None,
+    *,
+    symbols: Sequence[str],
+    name: str,
+    parameters: Mapping[str, Any],
+    data: Dataset,
+    found: OutOfSample,
+    scores: Scores,
+) -> None:
+    """Add a training to everything that was tried on its market. ledger: None is the one this process shares."""
+    book = ledger if ledger is not None else session_ledger()
+    book.record(
+        kind="train",
+        name=name,
+        family=family_of(symbols, data.interval.name),
+        recorded_ns=SystemClock().now_ns(),
+        parameters=parameters,
+        metrics=scores.figures(),
+        returns=daily_returns(data, found, scores),
+    )
