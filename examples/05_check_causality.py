@@ -55,4 +55,4 @@ for honest, settle in ((closed_bar, 4), (momentum, 24)):
     print(report)
     report.raise_for_leaks()
 
-print(check_causality(FeatureOrchestrator(), klines, cuts=3))
+print(check_causality(FeatureOrchestrator(), klines))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,6 +45,21 @@ def unclosed(frame: pd.DataFrame) -> pd.DataFrame:
 
 def one_bar_ahead(frame: pd.DataFrame) -> pd.Series:
     return frame["close"].shift(-1)
+
+
+def ahead_on_friday_midnights(frame: pd.DataFrame) -> pd.Series:
+    friday = (frame.index.day_of_week == 4) & (frame.index.hour == 0)
+    return frame["close"].shift(-1).where(friday).ffill()
+
+
+def ahead_when_busy(frame: pd.DataFrame) -> pd.Series:
+    busy = frame["volume"] > frame["volume"].expanding(100).quantile(0.98)
+    return (frame["close"].shift(-1) - frame["close"]).where(busy, 0.0)
+
+
+def ahead_before_a_gap(frame: pd.DataFrame) -> pd.Series:
+    step = frame.index.to_series().diff()
+    return frame["close"].where(step.shift(-1) > pd.Timedelta("1h"), 0.0)
 
 
 def standardised_over_everything(frame: pd.DataFrame) -> pd.Series:
@@ -100,7 +117,7 @@ def test_a_planted_leak_is_told_by_feature_place_and_size(klines: pd.DataFrame) 
         return pd.DataFrame({"honest": frame["close"].diff(), "tainted": frame["volume"] + 0.25 * late})
 
     report = check_causality(planted, klines)
-    first_cut = min(n for n in seen if n > 10)
+    first_cut = min(n for n in seen if n >= 10)
     (leak,) = report.leaks
     assert (leak.feature, leak.experiment, leak.rows) == ("tainted", "prefix", 2)
     assert leak.row == first_cut - 2 and leak.timestamp == klines.index[first_cut - 2]
@@ -177,3 +194,24 @@ def test_refuses_too_little_and_results_of_another_length(klines: pd.DataFrame) 
         check_causality(back_filled, klines.iloc[:10])
     with pytest.raises(InvalidInput, match="one a row"):
         check_causality(lambda frame: frame["close"].iloc[1:], klines)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("leaky", [ahead_on_friday_midnights, ahead_when_busy, ahead_before_a_gap])
+def test_a_rare_leak_of_one_row_is_caught_whatever_the_seed(leaky: Any, seed: int, klines: pd.DataFrame) -> None:
+    gappy = klines.drop(klines.index[[400, 401, 402]])
+    assert not check_causality(leaky, gappy, seed=seed).passed
+
+
+def test_every_row_is_tried_when_asked(klines: pd.DataFrame) -> None:
+    short = klines.iloc[:60]
+    report = check_causality(lambda frame: frame["close"].cumsum(), short, cuts=60)
+    assert report.edges == 60 - 60 // 5 - 1  # all but the first fifth and the last, which has no future
+
+
+def test_columns_given_ready_made_are_named_as_not_judged(klines: pd.DataFrame) -> None:
+    leaking = klines[["close"]].shift(-5).rename(columns={"close": "mine.tomorrow"})
+    stage = FeatureOrchestrator(FeatureConfig(groups=("returns",)), precomputed=leaking)
+    report = check_causality(stage, klines, cuts=8)
+    assert report.not_judged == ("mine.tomorrow",)
+    assert "not judged" in str(report) and "mine.tomorrow" in str(report)
