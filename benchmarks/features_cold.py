@@ -77,7 +77,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
         ready = middle("-c", READY, rounds=rounds // 2, NUMBA_CACHE_DIR=folder)
     return [
         line("import ares", ours, "target <= 0.25; beside the import of numpy, msgspec and attrs", least),
-        line("ares warm, nothing compiled", cold, f"target < 20; {spent:.1f} s of it on the processor"),
+        line("ares warm, nothing compiled", cold, f"target < 20; {spent:.1f} s of processors, two when there are two"),
         line("ares warm, everything compiled", warm, "loads it all, and runs a short backtest"),
         line("first feature row of a new process, everything compiled", ready, "target < 1, imports included"),
     ]

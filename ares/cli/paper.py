@@ -162,7 +162,7 @@ def _binance(
     if given := [name for name, value in refused.items() if value is not None]:
         raise InvalidInput(f"{' and '.join(given)} goes with --exchange SIM: BINANCE brings its own market")
     length = Interval.parse(interval or DEFAULT_INTERVAL).name
-    rehearse()  # before anything streams: a market that is heard late is a market that is lost
+    rehearse(beside=True)  # before anything streams: a market that is heard late is a market that is lost
     note(f"market data from {config.exchange.rest}")
     source = BinanceExchange(remembering(evolve(config.exchange, api_key=None, api_secret=None)))
     return _Place(

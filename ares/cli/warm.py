@@ -7,6 +7,7 @@ from ares.cli.exits import ends_with_exit_code
 
 __all__ = ["warm"]
 
+
 @ends_with_exit_code
 def warm(json: options.JsonOut = False, progress: options.Progress = None) -> None:
     """Compile every kernel for this machine and keep the result; later starts load it from disk."""
@@ -17,7 +18,7 @@ def warm(json: options.JsonOut = False, progress: options.Progress = None) -> No
     clock = SystemClock()
     began = clock.now_ns()
     with progress_bar("compiling", 1, progress) as advance:
-        rehearse()
+        rehearse(beside=True)
         advance(1)
     seconds = (clock.now_ns() - began) / 1e9
     if json:

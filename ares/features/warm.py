@@ -7,9 +7,15 @@ import numpy as np
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.kernels.encoder import encode
 from ares.kernels.engine import advance
+from ares.kernels.jit import is_compiled
 from ares.kernels.volume import gather_book, gather_trades, join_latest
 
-__all__ = ["warm"]
+__all__ = ["is_warm", "warm"]
+
+
+def is_warm() -> bool:
+    """True when the kernel that takes nearly all of the time to compile need not be compiled."""
+    return is_compiled(advance)
 
 
 def warm() -> None:
