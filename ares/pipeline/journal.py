@@ -147,11 +147,10 @@ class SqliteJournal:
         self._exit = contextlib.ExitStack()
         if read_only and not self.path.exists():
             raise DataError(f"there is no journal at {self.path}", path=str(self.path))
-        if not read_only:
-            self._exit.enter_context(FileLock(self.path.with_name(self.path.name + ".lock")))
         try:
             if not read_only:
                 self._refuse_foreign()
+                self._exit.enter_context(FileLock(self.path.with_name(self.path.name + ".lock")))
             self._db = self._open(read_only)
             self._exit.callback(self._db.close)
             if not read_only:

@@ -215,6 +215,7 @@ def test_a_database_of_somebody_else_is_left_alone(tmp_path: Path, table: str, m
     with pytest.raises(DataError, match=f"it holds {table.split()[0]}"):
         SqliteJournal(path)
     assert path.read_bytes() == before
+    assert mode == "wal" or list(tmp_path.iterdir()) == [path]  # whoever reads a WAL file makes its two neighbours
 
 
 CUTS = {
