@@ -123,7 +123,9 @@ def training_plan(config: AresConfig) -> TrainConfig:
 
     bet = config.analyst
     return TrainConfig(
-        barriers=BarrierConfig(horizon=bet.horizon, target=bet.target_multiple, stop=bet.stop_multiple)
+        barriers=BarrierConfig(horizon=bet.horizon, target=bet.target_multiple, stop=bet.stop_multiple),
+        side_timeframe=bet.side_timeframe,
+        time_to_live=bet.time_to_live,
     )
 
 

@@ -85,7 +85,7 @@ class AnalystConfig:
     """What an analyst computes, and the trade its probabilities are about.
 
     Widths are multiples of the volatility over the horizon, `volatility * sqrt(horizon)`, in log price. A trained model
-    brings horizon and multiples of its own, those that its labels were made with.
+    brings those that its labels were made with: horizon, multiples, side timeframe and time to live.
     """
 
     enable_dual_model_system: bool = True
@@ -97,6 +97,8 @@ class AnalystConfig:
     horizon: int = field(default=24, validator=[ge(1), le(10_000)])  # bars until the time barrier
     target_multiple: float = field(default=1.0, validator=gt(0.0))
     stop_multiple: float = field(default=1.0, validator=gt(0.0))
+    side_timeframe: str | None = None  # of models to train: sides are decided at its closes; None: at each bar
+    time_to_live: int = field(default=4, validator=ge(1))  # of models to train: bars that an entry may wait
     valid_bars: int = field(default=1, validator=ge(1))  # bars for which an opinion stands
     round_trip_cost: float = field(default=0.0015, validator=ge(0.0))  # fraction of notional: fees, spread, slippage
     max_results: int = field(default=100, validator=ge(1))  # recent results kept for each symbol

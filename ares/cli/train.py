@@ -42,9 +42,13 @@ def train(
     folds: Annotated[int, typer.Option(min=3, help="Test blocks of the walk-forward.")] = 6,
     side_timeframe: Annotated[
         str | None,
-        typer.Option(help="Decide sides at this timeframe's closes only, and time entries on the tape's own bars."),
+        typer.Option(
+            help="Decide sides at this timeframe's closes, time entries on the tape's bars. None: the settings'."
+        ),
     ] = None,
-    time_to_live: Annotated[int, typer.Option(min=1, help="Bars that an entry may wait for its moment.")] = 4,
+    time_to_live: Annotated[
+        int | None, typer.Option(min=1, help="Bars that an entry may wait for its moment. None: the settings'.")
+    ] = None,
     placebos: Annotated[bool, typer.Option(help="Also train on shuffled labels and on stale features.")] = True,
     trials: options.TrialsFile = Path("data/trials.sqlite"),
     json: options.JsonOut = False,
@@ -68,7 +72,8 @@ def train(
     market = open_tape(
         symbol, tape=tape, interval=interval, funding=funding, recorded=recorded, seed=seed, bars=bars
     )
-    plan = evolve(training_plan(chosen), folds=folds, side_timeframe=side_timeframe, time_to_live=time_to_live)
+    given: dict[str, Any] = {"side_timeframe": side_timeframe, "time_to_live": time_to_live}
+    plan = evolve(training_plan(chosen), folds=folds, **{name: x for name, x in given.items() if x is not None})
     family = family_of([symbol], market.interval.name)
     with TrialLedger(trials) as ledger, progress_bar(f"{family} training", 100, progress) as advance:
         number = ledger.summary(family).count + 1

@@ -55,13 +55,15 @@ def test_sides_of_one_hour_and_entries_of_quarters_go_through_every_mode(ares: R
     settings = tmp_path / "quarters.yaml"
     settings.write_text(
         "feature_engineering_orchestrator: {groups: [returns, volatility, autoencoder], timeframes: [1h, 4h]}\n"
-        "analyst: {horizon: 24, target_multiple: 1.0, stop_multiple: 1.0}\n",
+        "analyst: {horizon: 24, side_timeframe: 1h, time_to_live: 2}\n",
         encoding="utf-8",
     )
     market = ("--interval", "15m", "--config", settings, "--json")
-    asked = ("--side-timeframe", "1h", "--time-to-live", "3", "--folds", "3", "--no-placebos")
+    asked = ("--time-to-live", "3", "--folds", "3", "--no-placebos")
     trained = ares("train", "--bars", "4000", *asked, "--out", tmp_path / "models", *market).answer
-    assert "closes of 1h" in Path(trained["card"]).read_text(encoding="utf-8")
+    text = Path(trained["card"]).read_text(encoding="utf-8")
+    assert "closes of 1h" in text, "of the settings"
+    assert "for up to 3 bars" in text, "of the option, which goes before the settings"
     book, model = tmp_path / "bot.sqlite", ("--model", trained["model"])
     backtest = ares("backtest", "--bars", "4600", *model, *market).answer
     paper = ares("paper", "--bars", "4600", *model, "--journal", book, *market).answer
