@@ -6,9 +6,9 @@ from decimal import Decimal
 
 from ares.errors import Rejected
 from ares.instruments import Instrument
-from ares.orders import OrderRequest, OrderType
+from ares.orders import Order, OrderRequest, OrderType
 
-__all__ = ["check_filters", "refuse"]
+__all__ = ["check_amendment", "check_filters", "refuse"]
 
 _WORDS = {
     -1111: "precision is over the maximum defined for this asset",
@@ -33,6 +33,8 @@ _WORDS = {
     -4140: "invalid symbol status for opening position",
     -4161: "leverage reduction is not supported in isolated margin mode with open positions",
     -4164: "order's notional must be no smaller than the minimum (unless reduce only)",
+    -5025: "only limit orders can be amended",
+    -5027: "the amendment changes nothing",
     -5022: "post-only order would take",
 }
 
@@ -74,3 +76,22 @@ def check_filters(request: OrderRequest, instrument: Instrument, reference: Deci
         raise refuse(-4016, price=price, most=reference * instrument.band_up)
     if price is not None and request.side.sign < 0 and price < reference * instrument.band_down:
         raise refuse(-4024, price=price, least=reference * instrument.band_down)
+
+
+def check_amendment(
+    order: Order, quantity: Decimal, price: Decimal, instrument: Instrument, reference: Decimal
+) -> None:
+    """Raise Rejected unless the open order may have this size and price instead of its own."""
+    if order.order_type is not OrderType.LIMIT:
+        raise refuse(-5025, order_type=order.order_type.value)
+    if (quantity, price) == (order.quantity, order.price):
+        raise refuse(-5027, quantity=quantity, price=price)
+    wish = OrderRequest(
+        symbol=order.symbol,
+        side=order.side,
+        order_type=OrderType.LIMIT,
+        quantity=quantity,
+        price=price,
+        reduce_only=order.reduce_only,
+    )
+    check_filters(wish, instrument, reference)

@@ -20,14 +20,16 @@ from decimal import Decimal
 from attrs import evolve
 
 from ares.account import Account, Ledger, Position
-from ares.errors import InvalidInput
+from ares.errors import InvalidInput, Rejected
 from ares.events import Event, FillBooked, OrderUpdate, VenueSnapshot
 from ares.instruments import Instrument, Side, from_units, to_units
 from ares.kernels import ledger as money
 from ares.kernels import matching as rules
 from ares.orders import Fill, Order, OrderRequest, OrderStatus, OrderType, TimeInForce
 from ares.simulation.config import VenueConfig
-from ares.simulation.refusals import check_filters, refuse
+from ares.simulation.liquidation import closing_trade
+from ares.simulation.paths import first_hit, nearest_entries
+from ares.simulation.refusals import check_amendment, check_filters, refuse
 from ares.simulation.resting import MarketState, Resting
 
 __all__ = ["Venue", "VenueConfig"]
@@ -92,18 +94,34 @@ class Venue:
             created_ns=self.now_ns,
             updated_ns=self.now_ns,
         )
-        resting = Resting(self.orders_made + 1, order, instrument)
-        price = instrument.nearest_ticks(m.last)
-        self._check_placing(m, resting, price)
-        self.orders_made += 1
-        self.reserved += resting.reserved
-        m.orders.append(resting)
-        self._report(m, resting, order)
-        if m.tradable and self.now_ns <= m.traded_ns + _FRESH_NS:
-            resting.arriving = False
-            if resting.kind in (rules.MARKET, rules.LIMIT):
-                self._arrive(m, resting, price)
-        return self.orders[order.order_id]
+        return self._enter(m, Resting(self.orders_made + 1, order, instrument))
+
+    def amend(self, symbol: str, order_id: str, *, quantity: Decimal, price: Decimal) -> Order:
+        """Give an open limit order another size and price; it stands behind all others then.
+
+        A post-only order that would now take is cancelled. What is refused leaves the order as it was.
+        Raises: Rejected -2013, -5025 (no limit order), -5027 (no change), and what `submit` refuses.
+        """
+        m = self._market(symbol)
+        old = next((r for r in m.orders if r.order.order_id == order_id), None)
+        if old is None:
+            raise refuse(-2013, symbol=symbol, order_id=order_id)
+        check_amendment(old.order, quantity, price, m.instrument, m.instrument.price(m.mark))
+        fresh = Resting(
+            self.orders_made + 1,
+            evolve(old.order, quantity=quantity, price=price, updated_ns=self.now_ns),
+            m.instrument,
+        )
+        self.reserved -= old.reserved
+        m.orders.remove(old)
+        try:
+            return self._enter(m, fresh)
+        except Rejected as error:
+            self.reserved += old.reserved
+            m.orders.append(old)
+            if error.code == -5022:
+                return self._end(m, old, OrderStatus.CANCELED, "the amended post-only order would take")
+            raise
 
     def cancel(self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None) -> Order:
         """Cancel an open order. Raises Rejected -2011 when there is no such open order (it may have filled)."""
@@ -306,6 +324,20 @@ class Venue:
             raise InvalidInput(f"{m.instrument.symbol}: the order is worth more than the ledger can hold", lots=lots)
         return -(-value // self.ledger.leverage(m.instrument.symbol)) + fee
 
+    def _enter(self, m: MarketState, r: Resting) -> Order:
+        """Check an order and put it on the book; it trades at once where the last price can be traded at."""
+        price = m.instrument.nearest_ticks(m.last)
+        self._check_placing(m, r, price)
+        self.orders_made += 1
+        self.reserved += r.reserved
+        m.orders.append(r)
+        self._report(m, r, r.order)
+        if m.tradable and self.now_ns <= m.traded_ns + _FRESH_NS:
+            r.arriving = False
+            if r.kind in (rules.MARKET, rules.LIMIT):
+                self._arrive(m, r, price)
+        return self.orders[r.order.order_id]
+
     def _arrive(self, m: MarketState, r: Resting, price: int) -> None:
         """A market or limit order meets its first tradable price: it takes, rests or expires."""
         r.arriving = False
@@ -324,16 +356,16 @@ class Venue:
     def _walk(self, m: MarketState, low: int, high: int, mark_low: int, mark_high: int) -> None:
         """Play one bar's path from its open, order by order; each fill may change what comes next."""
         symbol = m.instrument.symbol
-        price = m.instrument.nearest_ticks(m.last)
+        price, through = m.instrument.nearest_ticks(m.last), self.config.limit_through
         low_ahead = high_ahead = True
         while m.orders or m.liquidation:
             held = self.ledger.lots(symbol)
-            below, above = (0, 0) if held else self._nearest_entries(m, price, low, high)
+            below, above = (0, 0) if held else nearest_entries(self._on_path(m), price, low, high, through)
             leg = rules.next_leg(held, low_ahead, high_ahead, below, above)
             if leg == 0:
                 break
             end, mark_end = (low, mark_low) if leg < 0 else (high, mark_high)
-            hit = self._first_hit(m, price, end, leg)
+            hit = first_hit(self._on_path(m), price, end, leg, through)
             liquidated = m.liquidation and held * leg < 0 and leg * (mark_end - m.liquidation) >= 0
             border = min(max(m.liquidation, low), high)
             if liquidated and (hit is None or leg * (border - hit[0]) < 0):
@@ -348,32 +380,9 @@ class Venue:
                 price = end
                 low_ahead, high_ahead = low_ahead and leg > 0, high_ahead and leg < 0
 
-    def _first_hit(self, m: MarketState, start: int, end: int, leg: int) -> tuple[int, Resting] | None:
-        """The order that the price meets first on its way, and where."""
-        best: tuple[int, int, int] | None = None
-        found: Resting | None = None
-        for r in m.orders:
-            if rules.direction(r.kind, r.sign) != leg or self._off_path(r):
-                continue
-            if not rules.reached(r.kind, r.sign, r.trigger, end, self.config.limit_through):
-                continue
-            way = max(0, leg * (rules.level(r.kind, r.sign, r.trigger, self.config.limit_through) - start))
-            if best is None or (way, r.kind, r.number) < best:
-                best, found = (way, r.kind, r.number), r
-        return None if best is None or found is None else (start + leg * best[0], found)
-
-    def _nearest_entries(self, m: MarketState, price: int, low: int, high: int) -> tuple[int, int]:
-        """Ticks down and up to the nearest orders that this bar reaches and that would open a position; 0: none."""
-        near = {-1: 0, 1: 0}
-        for r in m.orders:
-            way, through = rules.direction(r.kind, r.sign), self.config.limit_through
-            end = low if way < 0 else high
-            if r.reduce_only or self._off_path(r):
-                continue
-            if rules.reached(r.kind, r.sign, r.trigger, end, through):
-                distance = max(1, way * (rules.level(r.kind, r.sign, r.trigger, through) - price))
-                near[way] = min(near[way] or distance, distance)
-        return near[-1], near[1]
+    def _on_path(self, m: MarketState) -> list[Resting]:
+        """The orders that a bar's path may meet."""
+        return [r for r in m.orders if not self._off_path(r)]
 
     def _too_new(self, r: Resting) -> bool:
         return self.cutoff_ns is not None and r.order.created_ns > self.cutoff_ns
@@ -445,22 +454,10 @@ class Venue:
             self._liquidate(m, price)
 
     def _liquidate(self, m: MarketState, price: int) -> None:
-        """Close the position for its owner, at worst at the price where the margin is gone, and cancel its orders.
-
-        The liquidation fee takes no more than what is left of the margin, so the wallet loses the margin at most; what
-        the market took beyond it is the insurance fund's loss and touches no account.
-        """
+        """Close the position for its owner and cancel its orders."""
         instrument = m.instrument
         held = self.ledger.lots(instrument.symbol)
-        sign = -1 if held > 0 else 1
-        worst = self.ledger.bankruptcy_ticks(instrument.symbol)
-        slipped = rules.slipped_ticks(sign, price, self._slippage)
-        ticks = max(slipped, worst) if held > 0 else min(slipped, worst)
-        row, unit = self.ledger.row(instrument.symbol), instrument.unit_fraction
-        value = money.value_units(held, ticks, unit.numerator, unit.denominator)
-        left = int(row[money.MARGIN]) + value - int(row[money.COST])
-        rate = to_units(instrument.liquidation_fee)
-        fee = money.fee_units(held, ticks, unit.numerator, unit.denominator, rate)
+        ticks, fee = closing_trade(self.ledger, instrument, price, self._slippage)
         self.orders_made += 1
         order = Order(
             order_id=str(self.orders_made),
@@ -474,7 +471,7 @@ class Venue:
             updated_ns=self.now_ns,
             reason="liquidation",
         )
-        self._book(m, order, -held, ticks, min(fee, max(0, left)), maker=False, liquidation=True)
+        self._book(m, order, -held, ticks, fee, maker=False, liquidation=True)
         for other in list(m.orders):
             status = OrderStatus.EXPIRED if other.reduce_only else OrderStatus.CANCELED
             self._end(m, other, status, "the position was liquidated")

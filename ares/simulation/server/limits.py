@@ -8,7 +8,12 @@ from attrs import define, field
 
 from ares.errors import Retryable
 
-__all__ = ["ORDER_PATHS", "RequestLimits", "weight_of"]
+__all__ = ["MOST_CONDITIONAL", "MOST_ORDERS", "ORDER_PATHS", "RequestLimits", "weight_of"]
+
+MOST_ORDERS = 200
+"""Open orders of the engine, for each account and symbol."""
+MOST_CONDITIONAL = 10
+"""Open conditional orders, for each account and symbol."""
 
 _MINUTE_NS = 60_000_000_000
 _WEIGHTS = {

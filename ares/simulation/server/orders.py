@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -15,8 +16,10 @@ from ares.instruments import Side
 from ares.orders import Order, OrderRequest, OrderType, TimeInForce
 from ares.simulation.server.asked import decimal_of, is_true, symbol_of
 from ares.simulation.server.calls import Call
+from ares.simulation.server.limits import MOST_CONDITIONAL, MOST_ORDERS
 from ares.simulation.server.local_venue import LocalVenue
 
+_MOST_PLACED, _MOST_CANCELLED = 5, 10  # in one batch
 _CONDITIONAL = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 
 
@@ -31,6 +34,8 @@ def new_order(venue: LocalVenue, call: Call) -> Any:
 
 def _engine_order(venue: LocalVenue, call: Call) -> Any:
     request = _request(venue, call, call.need("type").upper(), stop=None)
+    if len(call.account.open_orders(request.symbol, algo=False)) >= MOST_ORDERS:
+        raise Rejected("Reach max open order limit.", code=-2025)
     order = call.account.place(request, call.params.get("newClientOrderId") or None)
     full = call.params.get("newOrderRespType", "ACK").upper() == "RESULT"
     if full:
@@ -43,19 +48,69 @@ def test_order(venue: LocalVenue, call: Call) -> Any:
     return {}
 
 
+def amend_order(venue: LocalVenue, call: Call) -> Any:
+    """PUT: another size and price for an open limit order, which then stands behind all others."""
+    order = _found(venue, call)
+    side, quantity, price = call.need("side").upper(), decimal_of(call, "quantity"), decimal_of(call, "price")
+    if side != order.side.value:
+        raise Rejected("Invalid side.", code=-1117)
+    if not quantity or not price:
+        name = "price" if quantity else "quantity"
+        raise Rejected(f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.", code=-1102)
+    if is_true(call, "reduceOnly") and not order.reduce_only:
+        raise Rejected("The amended order is reduce only and the original is not.", code=-5047)
+    if not order.status.open:
+        raise Rejected("Order does not exist.", code=-2013)
+    return call.account.order_report(call.account.amend(order, quantity, price), full=False)
+
+
 def batch_orders(venue: LocalVenue, call: Call) -> Any:
+    return _each(venue, call, _wishes(call), new_order)
+
+
+def amend_batch(venue: LocalVenue, call: Call) -> Any:
+    return _each(venue, call, _wishes(call), amend_order)
+
+
+def cancel_batch(venue: LocalVenue, call: Call) -> Any:
+    """DELETE by engine ids or by own ids; the names of the lists are read in any case, numbers also as bare digits."""
+    given = {name.lower(): text for name, text in call.params.items()}
+    by_id, by_own = _ids(given.get("orderidlist", "")), _ids(given.get("origclientorderidlist", ""))
+    if not by_id and not by_own:
+        raise Rejected("Param 'orderIdList' or 'origClientOrderIdList' must be sent.", code=-1102)
+    if len(by_id or by_own) > _MOST_CANCELLED:
+        raise Rejected("Too many orders in one cancel.", code=-4032)
+    name, found = ("orderId", by_id) if by_id else ("origClientOrderId", by_own)
+    wishes = [{"symbol": call.need("symbol"), name: number} for number in found]
+    return _each(venue, call, wishes, cancel_order)
+
+
+def _wishes(call: Call) -> list[dict[str, Any]]:
     try:
         wishes = msgspec.json.decode(call.need("batchOrders"), type=list[dict[str, Any]])
     except msgspec.MsgspecError:
         raise Rejected("Illegal characters found in parameter 'batchOrders'", code=-1100) from None
-    if not 1 <= len(wishes) <= 5:
+    if not 1 <= len(wishes) <= _MOST_PLACED:
         raise Rejected("Invalid batch size.", code=-4082)
+    return wishes
+
+
+def _ids(text: str) -> list[str]:
+    try:
+        return [str(n) for n in msgspec.json.decode(text or "[]", type=list[int | str])]
+    except msgspec.MsgspecError:
+        raise Rejected("Illegal characters found in a list of ids", code=-1100) from None
+
+
+def _each(
+    venue: LocalVenue, call: Call, wishes: list[dict[str, Any]], verb: Callable[[LocalVenue, Call], Any]
+) -> list[Any]:
+    """The answers to a batch, in its order; a refusal is one of them."""
     answers: list[Any] = []
     for one in wishes:
         params = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in one.items()}
-        each = Call(call.method, call.path, params, call.now_ns, call.trader)
         try:
-            answers.append(new_order(venue, each))
+            answers.append(verb(venue, Call(call.method, call.path, params, call.now_ns, call.trader)))
         except Rejected as error:
             answers.append({"code": error.code or -1000, "msg": error.message})
     return answers
@@ -68,7 +123,11 @@ def algo_order(venue: LocalVenue, call: Call) -> Any:
     if stop is None:
         raise Rejected("Mandatory parameter 'triggerPrice' was not sent, was empty/null, or malformed.", code=-1102)
     kind = call.need("type").upper()
+    if kind not in _CONDITIONAL:
+        raise Rejected("Invalid orderType.", code=-1116)
     request = _request(venue, call, kind, stop=stop)
+    if len(call.account.open_orders(request.symbol, algo=True)) >= MOST_CONDITIONAL:
+        raise Rejected("Reach max stop order limit.", code=-4045)
     own_id = call.params.get("clientAlgoId") or call.params.get("newClientOrderId") or None
     return call.account.algo_report(call.account.place(request, own_id))
 

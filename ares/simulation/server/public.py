@@ -21,13 +21,12 @@ from ares.exchange.wire.market import (
 )
 from ares.exchange.wire.numbers import MS
 from ares.instruments import Instrument, Interval
-from ares.orders import TimeInForce
+from ares.orders import OrderType, TimeInForce
 from ares.simulation.server.asked import chosen, ms_of, state_of, symbol_of
 from ares.simulation.server.calls import Call
 from ares.simulation.server.frames import LADDER
+from ares.simulation.server.limits import MOST_CONDITIONAL, MOST_ORDERS
 from ares.simulation.server.local_venue import LocalVenue
-
-_CONDITIONAL = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 
 
 def ping(venue: LocalVenue, call: Call) -> Any:
@@ -66,7 +65,7 @@ def _info(i: Instrument) -> SymbolInfo:
         liquidation_fee=str(i.liquidation_fee),
         price_precision=_places(i.tick_size),
         quantity_precision=_places(i.lot_step),
-        order_types=["LIMIT", "MARKET", *_CONDITIONAL],
+        order_types=[t.value for t in OrderType],
         time_in_force=[t.value for t in TimeInForce],
         filters=[
             Filter(
@@ -79,8 +78,8 @@ def _info(i: Instrument) -> SymbolInfo:
             Filter(
                 filter_type="MARKET_LOT_SIZE", max_qty=str(i.max_market_quantity), min_qty=least, step_size=step
             ),
-            Filter(filter_type="MAX_NUM_ORDERS", limit=200),
-            Filter(filter_type="MAX_NUM_ALGO_ORDERS", limit=10),
+            Filter(filter_type="MAX_NUM_ORDERS", limit=MOST_ORDERS),
+            Filter(filter_type="MAX_NUM_ALGO_ORDERS", limit=MOST_CONDITIONAL),
             Filter(filter_type="MIN_NOTIONAL", notional=str(i.min_notional)),
             Filter(
                 filter_type="PERCENT_PRICE",

@@ -118,6 +118,12 @@ class Trader:
             for order in self.open_orders(symbol, algo=False):
                 self.cancel(order)
 
+    def amend(self, order: Order, quantity: Decimal, price: Decimal) -> Order:
+        """Give an open limit order another size and price. Raises Rejected."""
+        done = self.venue.amend(order.symbol, order.order_id, quantity=quantity, price=price)
+        self.report()
+        return done
+
     def open_orders(self, symbol: str | None, *, algo: bool) -> list[Order]:
         """Open orders of one kind."""
         return [o for o in self.venue.open_orders(symbol) if o.order_type.conditional is algo]
@@ -152,6 +158,8 @@ class Trader:
             self._send(AlgoUpdate(E=self._ms, T=self._ms, o=self._algo_body(order)))
             return
         kind = {"NEW": "NEW", "CANCELED": "CANCELED"}.get(order.status.value, "EXPIRED")
+        if kind == "NEW" and order.updated_ns > order.created_ns:
+            kind = "AMENDMENT"
         self._send(OrderTradeUpdate(E=self._ms, T=self._ms, o=self._body(order, kind, None)))
 
     def _tell_fill(self, fill: Fill) -> None:
