@@ -44,14 +44,15 @@ def frames(count: int) -> list[bytes]:
 Work = list[tuple[Callable[[bytes], object], bytes]]
 
 
-def rate(work: Work, rounds: int) -> float:
-    """Frames a second, the best of some rounds."""
-    best = 0.0
+def rates(works: list[Work], rounds: int) -> list[float]:
+    """Frames a second of each, the best of some rounds that take turns, so that a busy machine slows all alike."""
+    best = [0.0] * len(works)
     for _ in range(rounds):
-        begin = time.perf_counter()
-        for decode, frame in work:
-            decode(frame)
-        best = max(best, len(work) / (time.perf_counter() - begin))
+        for number, work in enumerate(works):
+            begin = time.perf_counter()
+            for decode, frame in work:
+                decode(frame)
+            best[number] = max(best[number], len(work) / (time.perf_counter() - begin))
     return best
 
 
@@ -62,21 +63,25 @@ def run(quick: bool) -> list[dict[str, Any]]:
 
     made, rounds = frames(10_000 if quick else 50_000), 5 if quick else 9
     ours: Work = [(decode_depth if b"@depth" in frame[:40] else decode_frame, frame) for frame in made]
-    peers: list[tuple[str, Callable[[bytes], object] | None]] = [("json of the standard library, untyped", json.loads)]
+    peers: dict[str, Callable[[bytes], object]] = {}
     try:
         import orjson
 
         version = importlib.metadata.version("orjson")
-        peers.insert(0, (f"orjson {version}, untyped dicts of text", orjson.loads))
+        peers[f"orjson {version}, untyped dicts of text"] = orjson.loads
     except ImportError:
-        peers.insert(0, ("orjson is not installed", None))
+        pass
+    peers["json of the standard library, untyped"] = json.loads
     lines: list[dict[str, Any]] = []
     for kind in ("", "aggTrade", "bookTicker", "depth20"):
         part = [pair for pair in ours if f"@{kind}".encode() in pair[1][:40]]
-        speed = rate(part, rounds)
+        works = [part, *([(peer, frame) for _, frame in part] for peer in peers.values())]
+        speed, *theirs = rates(works, rounds)
         line = {"workload": f"{kind or 'market'} frames to typed floats", "ours": speed, "unit": "frames/s"}
-        for note, peer in peers if not kind else peers[:1]:
-            theirs = None if peer is None else rate([(peer, frame) for _, frame in part], rounds)
-            ratio = None if theirs is None else speed / theirs
-            lines.append({**line, "peer": theirs, "ratio": ratio, "note": note})
+        if len(peers) == 1:
+            lines.append({**line, "peer": None, "ratio": None, "note": "orjson is not installed"})
+        lines += [
+            {**line, "peer": peer, "ratio": speed / peer, "note": note}
+            for note, peer in zip(peers, theirs, strict=True)
+        ]
     return lines

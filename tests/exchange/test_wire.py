@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,6 +102,23 @@ def test_recorded_stream_frames(fixtures: Path) -> None:
         streams.event_of(streams.decode_frame(data).data, 1)
     with pytest.raises(DataError):  # documentation prints a row of one number
         market.decode_klines(payload(fixtures, "kline_candlestick_data"), "klines")
+
+
+NUMBERS = st.one_of(
+    st.decimals(allow_nan=False, allow_infinity=False, places=12).map(str),
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.tuples(st.text("0123456789", min_size=1, max_size=25), st.text("0123456789", max_size=25)).map(".".join),
+)
+
+
+@given(NUMBERS, NUMBERS)
+def test_a_market_frames_numbers_are_the_floats_nearest_to_their_text_or_refused(price: str, size: str) -> None:
+    body = {"e": "aggTrade", "E": 1, "s": "X", "a": 1, "p": price, "q": size, "T": 1, "m": True}
+    try:
+        frame = streams.decode_frame(json.dumps({"stream": "x", "data": body}).encode()).data
+    except msgspec.MsgspecError:
+        return
+    assert isinstance(frame, streams.AggTradeFrame) and (frame.p, frame.q) == (float(price), float(size))
 
 
 def test_our_requests_are_those_of_the_official_clients(fixtures: Path) -> None:
