@@ -123,9 +123,9 @@ def _log_events() -> Iterator[tuple[str, ...]]:
 
 def _reasons() -> Iterator[tuple[str, ...]]:
     for node, name, file in _calls():
-        if name == "Reason":
+        if name in ("Reason", "Alert"):
             code = next((_text(k.value) for k in node.keywords if k.arg == "code"), None)
-            numbers = next((k.value for k in node.keywords if k.arg == "numbers"), None)
+            numbers = next((k.value for k in node.keywords if k.arg in ("numbers", "facts")), None)
             keys = [_text(key) for key in numbers.keys] if isinstance(numbers, ast.Dict) else []
             if code:
                 yield f"`{code}`", ", ".join(f"`{key}`" for key in keys if key), f"`{file}`"

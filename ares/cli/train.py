@@ -197,8 +197,8 @@ def _show(values: dict[str, Any]) -> None:
     screen = Console(highlight=False)
     screen.print(f"[bold]{values['symbol']} {values['interval']}[/bold] · model {values['model_id'][:12]}")
     lines = Table(show_header=False, box=None, pad_edge=False)
-    lines.add_column(style="dim")
-    lines.add_column(justify="right")
+    lines.add_column(style="dim", no_wrap=True)
+    lines.add_column(justify="right", overflow="fold")
     for label, name in (
         ("AUC, up against down", "auc_direction"),
         ("Brier skill over the base rate", "brier_skill"),

@@ -172,8 +172,9 @@ class Retrainer:
 
     def _failure(self, number: int, error: str, message: str) -> Alert:
         """number: the cut; -1: the klines could not be read."""
-        facts: dict[str, str | float | int] = {"cut": number, "error": error, "message": message}
-        return Alert(code="training.failed", symbol=self.job.symbol, facts=facts)
+        return Alert(
+            code="training.failed", symbol=self.job.symbol, facts={"cut": number, "error": error, "message": message}
+        )
 
     def _late(self, begun: int, candle: Candle) -> list[Alert]:
         """Said once, at the bar at which a late model begins."""
@@ -184,8 +185,13 @@ class Retrainer:
         if late <= 0 or isinstance(self.clock, VirtualClock):
             return []
         bars = late // Interval.parse(self.job.interval).ns
-        facts: dict[str, str | float | int] = {"cut": begun, "model": self._made[begun], "bars": bars}
-        return [Alert(code="model.began_late", symbol=self.job.symbol, facts=facts)]
+        return [
+            Alert(
+                code="model.began_late",
+                symbol=self.job.symbol,
+                facts={"cut": begun, "model": self._made[begun], "bars": bars},
+            )
+        ]
 
 
 def _opens(frame: pd.DataFrame) -> list[int]:
