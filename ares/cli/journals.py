@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ares.errors import InvalidInput
+from ares.storage import sha256_bytes
 
 if TYPE_CHECKING:
     from ares.config import AresConfig
     from ares.pipeline.journal import SqliteJournal
+    from ares.simulation.tape import Tape
 
-__all__ = ["default_path", "facts_of", "open_journal"]
+__all__ = ["default_path", "facts_of", "klines_digest", "open_journal"]
 
 _SAME = ("mode", "exchange", "symbol", "interval", "tape_sha256", "settings")  # must agree to go on
 
@@ -34,6 +36,13 @@ def facts_of(config: AresConfig, *, exchange: str, symbol: str, interval: str, *
         **origin,
         "settings": settings_to_store(config),
     }
+
+
+def klines_digest(market: Tape) -> str:
+    """Hex digest of the bars alone, whatever else goes with them: a file of klines is known again by it."""
+    frame = market.frame(market.symbols[0])
+    values = frame[["open", "high", "low", "close"]].to_numpy(dtype="<f8")
+    return sha256_bytes(market.tracks[0].open_ns.astype("<i8").tobytes() + values.tobytes())
 
 
 def open_journal(path: Path, facts: Mapping[str, Any], *, restart: bool = False) -> tuple[SqliteJournal, str]:

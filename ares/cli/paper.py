@@ -120,6 +120,7 @@ def _simulated(
 ) -> _Place:
     """A recorded or synthetic market on virtual time, or at `speed` times ours."""
     from ares.assembly import trading_starts
+    from ares.cli.journals import klines_digest
     from ares.cli.market import open_tape
     from ares.cli.realtime import RealTimeExchange
     from ares.simulation.simulated_exchange import SimulatedExchange
@@ -138,6 +139,7 @@ def _simulated(
         origin={
             "tape": str(tape) if tape is not None else "synthetic",
             "tape_sha256": market.tracks[0].sha256,
+            "klines_sha256": klines_digest(market),
             "seed": seed,
         },
         begins_ns=market.start_ns,

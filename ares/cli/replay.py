@@ -129,10 +129,11 @@ def _check_origin(about: dict[str, Any], path: Path, **wanted: Any) -> None:
         if value is not None and about.get(key) != value:
             raise InvalidInput(f"{path} was written with {key} {about.get(key)!r}, not {value!r}", path=str(path))
     if tape is not None:
+        from ares.cli.journals import klines_digest
         from ares.cli.market import open_tape
 
         market = open_tape(about["symbol"], tape=tape, interval=about["interval"], bars=about.get("bars"))
-        if market.tracks[0].sha256 != about.get("tape_sha256"):
+        if klines_digest(market) != about.get("klines_sha256"):
             raise InvalidInput(f"{path} was written on another tape than {tape}: {about.get('tape')}", path=str(path))
 
 

@@ -51,7 +51,7 @@ def test_a_model_of_real_hours_trades_alike_in_every_mode(ares: Run, work: Path)
     assert backtest["bars"] > BARS - TRAINED - 48 and backtest["funding_in_data"]
     paper = ares("paper", *options, "--journal", "model.sqlite", folder=work).answer
     assert figures(paper) == figures(backtest)
-    replay = ares("replay", "--journal", "model.sqlite", "--json", folder=work).answer
+    replay = ares("replay", "--journal", "model.sqlite", "--tape", "ETHUSDT.parquet", "--json", folder=work).answer
     assert replay["identical"] and figures(replay) == figures(backtest)
 
 
@@ -66,3 +66,6 @@ def test_retraining_on_real_hours_trades_alike_in_every_mode(ares: Run, work: Pa
     paper = ares("paper", *options, "--journal", "retrained.sqlite", folder=work).answer
     assert figures(paper) == figures(backtest)
     assert ares("replay", "--journal", "retrained.sqlite", "--json", folder=work).answer["identical"]
+    pd.read_parquet(work / "ETHUSDT.parquet").iloc[1:].to_parquet(work / "other.parquet")
+    other = ares("replay", "--journal", "retrained.sqlite", "--tape", "other.parquet", folder=work)
+    assert other.returncode == 2 and "another tape" in other.stderr
