@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -127,6 +128,21 @@ def test_updates_do_not_grow(bars: pd.DataFrame) -> None:
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 20_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tells resident memory by /proc")
+def test_updates_hold_no_memory_that_python_does_not_know_of() -> None:
+    """20,000 rows of the default set are 22 MB, and at the least 40,000 objects."""
+    from benchmarks.features_streaming import candles, kilobytes
+
+    stream = FeatureOrchestrator().stream("X", "1m")
+    held = []
+    for i, candle in enumerate(candles(30_000)):
+        stream.update(candle)
+        if (i + 1) % 10_000 == 0:
+            held.append((kilobytes(), sys.getallocatedblocks()))
+    assert held[-1][0] - held[0][0] < 1024
+    assert held[-1][1] - held[0][1] < 100
 
 
 def test_status_tells_progress_and_missing_values(bars: pd.DataFrame) -> None:
