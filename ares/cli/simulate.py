@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import sys
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,14 +96,28 @@ def _accounts(
 ) -> dict[str, tuple[Secret, Decimal]]:
     if (key is None) is not (secret is None):
         raise InvalidInput("an account needs both --api-key and --api-secret")
-    amount = Decimal(repr(balance))
-    found = {} if key is None or secret is None else {key: (_secret(secret), amount)}
+    given = [] if key is None or secret is None else [(key, secret, repr(balance))]
     for text in more:
         parts = text.split(":")
         if len(parts) not in (2, 3) or not all(parts):
             raise InvalidInput("--account is KEY:SECRET or KEY:SECRET:BALANCE")
-        found[parts[0]] = (Secret(parts[1]), Decimal(parts[2]) if len(parts) == 3 else amount)
+        given.append((parts[0], parts[1], parts[2] if len(parts) == 3 else repr(balance)))
+    found: dict[str, tuple[Secret, Decimal]] = {}
+    for name, own, amount in given:
+        if name in found:
+            raise InvalidInput(f"two accounts have the key {name!r}", key=name)
+        found[name] = (_secret(own), _amount(amount))
     return found
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise InvalidInput(f"an account's balance is an amount of money, not {text!r}") from None
+    if not amount.is_finite() or amount < 0:
+        raise InvalidInput(f"an account's balance is an amount of money, not {text}")
+    return amount
 
 
 def _secret(text: str) -> Secret:

@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("uvicorn")
 
 KEY, SECRET = "cli-account-key", "cli-canary-secret"
+SECOND, SECOND_SECRET = "second-key", "second-secret"
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +23,7 @@ def local() -> Iterator[dict[str, str]]:
     command = [
         sys.executable, "-m", "ares", "simulate", "--port", "0", "--api-key", KEY, "--api-secret", SECRET,
         "--balance", "10000", "--bars", "900", "--pace", "60", "--history", "400",
+        "--account", f"{SECOND}:{SECOND_SECRET}:750", "--account", "third-key:third-secret",
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -66,6 +68,56 @@ def test_verify_finds_settings_that_live_trading_refuses(local: dict[str, str], 
     found = {c["name"]: c for c in answer["checks"]}  # type: ignore[attr-defined]
     assert code == 5 and found["config sanity"]["state"] == "failed" and found["clock"]["state"] == "ok"
     assert "enable_risk_management" in found["config sanity"]["found"]
+
+
+def ask(local: dict[str, str], method: str, path: str, key: str, secret: str, **params: str) -> Any:
+    """One signed request by somebody who knows nothing of ares."""
+    import hashlib
+    import hmac
+    import time
+    import urllib.error
+    import urllib.parse
+    import urllib.request
+
+    text = urllib.parse.urlencode({**params, "timestamp": time.time_ns() // 1_000_000})
+    signature = hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+    url = f"{local['rest']}{path}?{text}&signature={signature}"
+    request = urllib.request.Request(url, method=method, headers={"X-MBX-APIKEY": key})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        return json.load(error)
+
+
+def test_accounts_are_kept_apart_on_the_wire(local: dict[str, str]) -> None:
+    order = {"symbol": "ETHUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.2"}
+    assert ask(local, "POST", "/fapi/v1/order", SECOND, SECOND_SECRET, **order)["executedQty"] == "0.2"
+    held = {
+        key: [float(p["positionAmt"]) for p in ask(local, "GET", "/fapi/v3/positionRisk", key, secret)]
+        for key, secret in ((KEY, SECRET), (SECOND, SECOND_SECRET), ("third-key", "third-secret"))
+    }
+    assert held == {KEY: [], SECOND: [0.2], "third-key": []}
+    wallets = [
+        float(ask(local, "GET", "/fapi/v3/account", key, secret)["totalWalletBalance"])
+        for key, secret in ((KEY, SECRET), (SECOND, SECOND_SECRET), ("third-key", "third-secret"))
+    ]
+    assert wallets[0] == wallets[2] == 10_000 and 740 < wallets[1] < 750
+    assert ask(local, "GET", "/fapi/v3/account", SECOND, SECRET)["code"] == -1022  # another account's secret
+
+
+@pytest.mark.parametrize(
+    ("accounts", "told"),
+    [
+        (["k:s:much"], "amount of money"),
+        (["k:s:-1"], "amount of money"),
+        (["k"], "KEY:SECRET"),
+        (["k:s", "k:t"], "two accounts have the key 'k'"),
+    ],
+)
+def test_accounts_that_make_no_sense_are_refused(ares: Callable[..., Any], accounts: list[str], told: str) -> None:
+    done = ares("simulate", "--port", "0", *(part for account in accounts for part in ("--account", account)))
+    assert done.returncode == 2 and told in done.stderr
 
 
 def test_addresses_are_told_once_ready(local: dict[str, str]) -> None:
