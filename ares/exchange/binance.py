@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ares.account import Account, Position
 from ares.clock import Clock, SystemClock
 from ares.errors import InvalidInput, NotAuthorized, Rejected, unknown_name
-from ares.events import Command, Event, OrderUpdate, VenueSnapshot
+from ares.events import Command, Event, FuturesStatistics, OrderUpdate, VenueSnapshot
 from ares.exchange.account_reads import AccountReads
 from ares.exchange.account_stream import AccountStream, Past
 from ares.exchange.book_stream import BookStream
@@ -24,6 +24,8 @@ from ares.exchange.http import HttpxWire, LeanWire, Wire
 from ares.exchange.link import Connect, open_socket
 from ares.exchange.reads import MarketReads
 from ares.exchange.rest import RestClient
+from ares.exchange.rights import Rights
+from ares.exchange.statistics import StatisticsReads
 from ares.exchange.streams import MarketStream
 from ares.exchange.sweep import Sweep
 from ares.exchange.wire import requests
@@ -72,12 +74,13 @@ class BinanceExchange:
         self.clock: Clock = clock or SystemClock()
         wire: Wire = LeanWire(self.config.rest) if transport is None else HttpxWire(self.config.rest, transport)
         self._rest = RestClient(self.config, wire, self.clock)
-        self._rights_wire: Wire | None = None  # of the spot interface; None: the same address tells
-        if self.config.rights_base != self.config.rest:
-            base = self.config.rights_base
-            self._rights_wire = LeanWire(base) if transport is None else HttpxWire(base, transport)
+        spot: Wire | None = None
+        if (base := self.config.rights_base) != self.config.rest:
+            spot = LeanWire(base) if transport is None else HttpxWire(base, transport)
+        self._rights = Rights(self.config, self._rest, spot, self.clock)
         self._contracts = Contracts(self._rest, self.clock)
         self._reads = MarketReads(self._rest, self.clock)
+        self._statistics = StatisticsReads(self._rest, self.clock)
         self.modes = AccountReads(self._rest, self.clock, self.config.quote_asset)
         self._connect: Connect = connect or open_socket
         self._sweep = Sweep(self._rest, self.clock)
@@ -102,7 +105,7 @@ class BinanceExchange:
         if self._rest.has_keys:
             await self.modes.refuse_other_modes(self.config.margin_mode)
             if self.config.real_money and not self.config.allow_withdrawal_key:
-                await self._refuse_withdrawal_key()
+                await self._rights.refuse_withdrawal()
         self._entered = True
         return self
 
@@ -116,8 +119,7 @@ class BinanceExchange:
         self._closed = True
         await asyncio.gather(*(stream.aclose() for stream in self._streams))
         await self._rest.close()
-        if self._rights_wire is not None:
-            await self._rights_wire.close()
+        await self._rights.close()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -127,6 +129,7 @@ class BinanceExchange:
             trading=self._rest.has_keys,
             stop_orders=self._rest.has_keys,
             streams=frozenset({*self.config.streams, *(("account", "funding") if self._rest.has_keys else ())}),
+            on_request=frozenset({"agg_trades", "book_top", "futures"}),
             real_money=self.config.real_money and self._rest.has_keys,
             verbs=frozenset({"cancel_all_orders", "cancel_all_after"} if self._rest.has_keys else ()),
         )
@@ -191,6 +194,11 @@ class BinanceExchange:
         """Settled funding, mark and index price, open interest."""
         await self.get_instrument(symbol)
         return await self._reads.futures_data(symbol, limit)
+
+    async def get_futures_statistics(self, symbol: str, start: dt.datetime | int) -> tuple[FuturesStatistics, ...]:
+        """Funding, open interest and ratios published after `start` (ns UTC, or a datetime), at most a month old."""
+        await self.get_instrument(symbol)
+        return await self._statistics.published(symbol, start)
 
     async def get_instrument(self, symbol: str) -> Instrument:
         """The contract with its filters, margin tiers and our fees."""
@@ -335,16 +343,12 @@ class BinanceExchange:
 
     async def key_rights(self) -> KeyRights:
         """What the key itself may do, as the spot interface tells. Raises Rejected where a test network does not."""
-        if self._rights_wire is None:
-            return await self._rest.read(read("/sapi/v1/account/apiRestrictions", signed=True), KeyRights)
-        spot = RestClient(self.config, self._rights_wire, self.clock)
-        spot.time = self._rest.time
-        return await spot.read(read("/sapi/v1/account/apiRestrictions", signed=True), KeyRights)
+        return await self._rights.ask()
 
     # ------------------------------------------------------------ streams
 
-    def stream_market(self, symbols: Sequence[str], interval: str) -> MarketStream:
-        """Closed candles, mark prices and what else `config.streams` names.
+    def stream_market(self, symbols: Sequence[str], interval: str, kinds: Collection[str] = ()) -> MarketStream:
+        """Closed candles, mark prices and what else `config.streams` names, and the `kinds` that features need.
 
         Candles continue after the newest bar that `get_klines` has given for the symbol, else from now on, so that
         history and stream join without a gap and without a repetition.
@@ -354,6 +358,8 @@ class BinanceExchange:
             tuple(symbols),
             Interval.parse(interval),
             frozenset(self.config.streams),
+            asked=frozenset(kinds),
+            statistics=self.get_futures_statistics,
             base=self.config.stream_base,
             connect=self._connect,
             clock=self.clock,
@@ -428,14 +434,6 @@ class BinanceExchange:
         return (amount * price).quantize(Decimal("1e-8"))
 
     # ------------------------------------------------------------ inside
-
-    async def _refuse_withdrawal_key(self) -> None:
-        rights = await self.key_rights()
-        if rights.enable_withdrawals or rights.enable_internal_transfer or rights.permits_universal_transfer:
-            raise NotAuthorized(
-                "this key may withdraw or transfer: make one that can only trade, or set allow_withdrawal_key",
-                withdrawals=rights.enable_withdrawals,
-            )
 
     async def _place(self, request: OrderRequest, client_id: str) -> Order:
         if not request.order_type.conditional:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ares.clock import Clock
-from ares.errors import AresError, DataError
-from ares.events import AggTrades, CandleClosed, Event, LinkChanged, MarkPrice
+from ares.errors import AresError, DataError, unknown_name
+from ares.events import AggTrades, BookTop, CandleClosed, Event, FuturesStatistics, LinkChanged, MarkPrice
+from ares.exchange.gathering import GATHER, SETTLE, Gathering
 from ares.exchange.link import Connect, Link, all_speak
+from ares.exchange.statistics import RHYTHM, newer
 from ares.exchange.wire.streams import AggTradeFrame, BookTickerFrame, decode_frame, event_of, stream_names
 from ares.instruments import Interval
 from ares.log import get_logger
@@ -28,7 +30,10 @@ _STALL = 5.0  # seconds without any frame: down; twice as long: a new connection
 _LATE_NS = 15_000_000_000  # a bar not told so long after its end is fetched
 _MUTE_NS = 10_000_000_000  # a symbol without a mark price for so long is mute
 _LOOK = 5.0  # seconds between two looks at what is overdue
+_RECENT_NS = 3_600_000_000_000  # how far back publications are asked for that may have been missed
+_PUBLISHED = 15.0  # seconds after a publication's time at which it is asked for
 
+Statistics = Callable[[str, int], Awaitable[tuple[FuturesStatistics, ...]]]
 Klines = Callable[[str, str, int], Awaitable["pd.DataFrame"]]
 
 
@@ -36,7 +41,8 @@ class MarketStream(AsyncIterator[Event]):
     """Events of some symbols. A slow reader gets the newest mark and quote, all trades in one event, and every candle.
 
     Candles come once, in order and without gaps: a missing one is read by REST before a later one is told. Nothing is
-    told before every connection and, when marks are wanted, every symbol's mark price has spoken.
+    told before every connection and, when marks are wanted, every symbol's mark price has spoken. Trades, quotes and
+    statistics that features asked for come gathered, each bar's before its candle (`ares.exchange.gathering`).
     """
 
     def __init__(
@@ -50,8 +56,20 @@ class MarketStream(AsyncIterator[Event]):
         clock: Clock,
         klines: Klines,
         newest: Callable[[str], int | None],
+        asked: frozenset[str] = frozenset(),
+        statistics: Statistics | None = None,
     ) -> None:
-        """newest: open (ns) of the newest closed bar of a symbol that its reader has already; None: it has none."""
+        """newest: open (ns) of the newest closed bar of a symbol that its reader has already; None: it has none.
+
+        asked: kinds for features, of agg_trades, book_top, futures. statistics: reads what was published since a time.
+        Raises: InvalidInput for another kind.
+        """
+        if unknown := sorted(asked - {"agg_trades", "book_top", "futures"}):
+            raise unknown_name("kind of market event", unknown[0], ("agg_trades", "book_top", "futures"))
+        kinds |= (asked - {"futures"}) | ({"mark_price"} if "futures" in asked else set())
+        self._gathering = Gathering(asked - {"futures"})
+        self._releasing: asyncio.TimerHandle | None = None
+        self._statistics = statistics if "futures" in asked else None
         self._interval, self._klines, self._newest_read, self._clock = interval, klines, newest, clock
         self._pending: OrderedDict[Hashable, Event] = OrderedDict()
         self._there = asyncio.Event()
@@ -69,6 +87,7 @@ class MarketStream(AsyncIterator[Event]):
         self.refilled = 0
         self._closed = False
         self._task: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
         self.links = [
             self._link(path, names, base, connect)
             for path, names in stream_names(symbols, interval.name, kinds).items()
@@ -82,6 +101,8 @@ class MarketStream(AsyncIterator[Event]):
             for symbol in self._symbols:
                 self._last_open[symbol] = await self._begin_after(symbol)
             self._task = asyncio.ensure_future(self._look())
+            if self._statistics is not None:
+                self._polling = asyncio.ensure_future(self._poll(self._statistics))
             for link in self.links:
                 link.start()
         if not self._spoken:
@@ -98,7 +119,9 @@ class MarketStream(AsyncIterator[Event]):
         """End the stream; a pending read ends too."""
         self._closed = True
         self._there.set()
-        tasks = [t for t in (self._task, *self._filling.values()) if t is not None]
+        if self._releasing is not None:
+            self._releasing.cancel()
+        tasks = [t for t in (self._task, self._polling, *self._filling.values()) if t is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, *(link.close() for link in self.links), return_exceptions=True)
@@ -168,6 +191,9 @@ class MarketStream(AsyncIterator[Event]):
         if order <= self._newest.get(key, -1):
             return  # a repetition, or older than what was told
         self._newest[key] = order
+        if isinstance(event, AggTrades | BookTop) and self._gathering.takes(event):
+            self._gather(event)
+            return
         waiting = self._pending.get(key)
         if isinstance(event, AggTrades) and isinstance(waiting, AggTrades):
             event = msgspec.structs.replace(event, trades=waiting.trades + event.trades)
@@ -182,7 +208,54 @@ class MarketStream(AsyncIterator[Event]):
             self._refill(candle.symbol)  # it brings this bar too
             return
         self._last_open[candle.symbol] = candle.open_ns
-        self._put((candle.symbol, candle.open_ns), event)
+        if self._gathering.must_wait(event):
+            asyncio.get_running_loop().call_later(SETTLE, self._settle, candle.symbol, True)
+        else:
+            self._put((candle.symbol, candle.open_ns), event)
+
+    def _gather(self, event: AggTrades | BookTop) -> None:
+        """Tell it with its neighbours, a little later."""
+        self._gathering.add(event)
+        if self._releasing is None:
+            self._releasing = asyncio.get_running_loop().call_later(GATHER, self._release)
+        self._settle(event.symbol)
+
+    def _release(self, close_ns: int = 0) -> None:
+        """Tell what was gathered. What waits already for a slow reader becomes one event with it, in its old place."""
+        if self._releasing is not None:
+            self._releasing.cancel()
+            self._releasing = None
+        for key, event in self._gathering.release(self._clock.now_ns(), close_ns):
+            waiting = self._pending.get(key)
+            if isinstance(event, AggTrades) and isinstance(waiting, AggTrades):
+                event = msgspec.structs.replace(event, trades=waiting.trades + event.trades)
+            self._told_ns = max(self._told_ns, event.ts_event)
+            self._pending[key] = event
+            self._there.set()
+        if self._gathering.waiting:
+            self._releasing = asyncio.get_running_loop().call_later(GATHER, self._release)
+
+    def _settle(self, symbol: str, late: bool = False) -> None:
+        """Tell the candle that waited for the last trades of its bar."""
+        candle = self._gathering.settled(symbol, late=late)
+        if candle is not None and not self._closed:
+            self._put((symbol, candle.candle.open_ns), candle)
+
+    async def _poll(self, statistics: Statistics) -> None:
+        """Tell futures statistics soon after each publication, at first the newest there are."""
+        told: dict[str, dict[str, int]] = {symbol: {} for symbol in self._symbols}
+        while True:
+            for symbol in self._symbols:
+                try:
+                    fresh = newer(await statistics(symbol, self._clock.now_ns() - _RECENT_NS), told[symbol])
+                except AresError as error:
+                    _log.warning("statistics.not_read", symbol=symbol, error=str(error)[:120])
+                    continue
+                for event in fresh:
+                    self._put((symbol, "statistics", event.ts_event), event)
+            now = self._clock.now_ns()
+            left = RHYTHM - now / 1e9 % RHYTHM
+            await asyncio.sleep(min(left + _PUBLISHED, RHYTHM))
 
     def _refill(self, symbol: str) -> None:
         if symbol not in self._filling and not self._closed:
@@ -227,6 +300,9 @@ class MarketStream(AsyncIterator[Event]):
 
     def _put(self, key: Hashable, event: Event) -> None:
         """What replaces an event goes to the end: the order told is the order of what was seen."""
+        if isinstance(event, CandleClosed):
+            self._release(event.candle.close_ns)
+            self._gathering.told_candle()
         self._told_ns = max(self._told_ns, event.ts_event)
         self._pending.pop(key, None)
         self._pending[key] = event

@@ -20,6 +20,7 @@ from ares.events import (
     Command,
     Event,
     Intent,
+    LinkChanged,
     OperatorOrder,
     OrderUpdate,
     Purpose,
@@ -212,6 +213,10 @@ class LiveTradingPipeline:
         stream, symbols, interval = self.exchange.stream_market, self.desk.symbols, self.interval.name
         market = stream(symbols, interval, kinds=kinds) if kinds else stream(symbols, interval)
         self._merger.listen(self.exchange.stream_account(), market)
+        if resumed and restore is None and "agg_trades" in self.desk.kinds:
+            for up in (False, True):  # trades were missed while we were away: their bars must not look complete
+                now = self.clock.now_ns()
+                await self.execute_trading(LinkChanged(ts_event=now, ts_seen=now, link="market", up=up))
         if resumed and restore is None:
             for update in await reconcile(self.exchange, self.desk, self.journal, self.clock):
                 await self.execute_trading(update)

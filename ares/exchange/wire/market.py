@@ -31,6 +31,7 @@ __all__ = [
     "OpenInterest",
     "PremiumIndex",
     "PriceTicker",
+    "RatioRow",
     "RateLimit",
     "ServerTime",
     "SymbolInfo",
@@ -172,6 +173,15 @@ class OpenInterest(_Payload, frozen=True, kw_only=True):
     symbol: str
     open_interest: Number
     time: int = 0
+
+
+class RatioRow(_Payload, frozen=True, kw_only=True):
+    """One row of GET /futures/data/...: openInterestHist, ...LongShort...Ratio, takerlongshortRatio, each its own."""
+
+    timestamp: int  # ms
+    sum_open_interest: NumberOrBlank = ""  # base
+    long_short_ratio: NumberOrBlank = ""
+    buy_sell_ratio: NumberOrBlank = ""
 
 
 class BookTicker(_Payload, frozen=True, kw_only=True):

@@ -41,6 +41,7 @@ class AggTradeFrame(msgspec.Struct, frozen=True, tag_field="e", tag="aggTrade", 
     q: float  # base
     T: int  # ms
     m: bool  # the buyer is the maker
+    E: int = 0  # ms, when it was told
 
 
 class BookTickerFrame(msgspec.Struct, frozen=True, tag_field="e", tag="bookTicker", gc=False):
@@ -144,7 +145,8 @@ def event_of(frame: MarketFrame, seen_ns: int) -> Event | None:
             quantity=frame.q,
             buyer_is_maker=frame.m,
         )
-        return AggTrades(ts_event=trade.ts_ns, ts_seen=seen_ns, symbol=frame.s, trades=(trade,))
+        told = max(trade.ts_ns, to_ns(frame.E))
+        return AggTrades(ts_event=told, ts_seen=seen_ns, symbol=frame.s, trades=(trade,))
     if isinstance(frame, BookTickerFrame):
         _check(frame.s, frame.b, frame.a, frame.a - frame.b)
         return BookTop(

@@ -23,7 +23,8 @@ def market_frames(
 ) -> Iterator[tuple[str, bytes]]:
     """Stream name and payload of everything that one tick changes."""
     symbol, low, event = tick.symbol, tick.symbol.lower(), now_ns // MS
-    at = tick.market_ns // MS if market.pace.speed <= 1 else event  # a faster market lies in the past
+    then = tick.market_ns // MS  # when it happened: a trade belongs to the bar of its time
+    at = then if market.pace.speed <= 1 else event  # a faster market lies in the past
     if tick.kind == "close":
         row = market.klines(symbol, market.interval.ns, 1, None, None, forming=False)[-1]
         yield f"{low}@kline_{market.interval.name}", _kline(symbol, market.interval, row, event, closed=True)
@@ -41,7 +42,7 @@ def market_frames(
     yield f"{low}@aggTrade", _encode(
         {"e": "aggTrade", "E": event, "s": symbol, "a": trade[0], "p": str(state.instrument.price(trade[1])),
          "q": str(state.instrument.quantity(trade[2], market=False) or state.instrument.lot_step), "nq": "0",
-         "f": trade[0], "l": trade[0], "T": at, "m": trade[4], "st": 1}
+         "f": trade[0], "l": trade[0], "T": then, "m": trade[4], "st": 1}
     )  # fmt: skip
     yield f"{low}@bookTicker", _encode(
         {"e": "bookTicker", "u": state.update_id, "E": event, "T": at, "s": symbol, "ps": symbol,

@@ -1,0 +1,157 @@
+"""Order flow and statistics in a live session on the Binance client: rows are the batch's on what was told."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+from attrs import evolve
+
+pytest.importorskip("uvicorn")
+
+from ares.assembly import stages
+from ares.config import AresConfig
+from ares.events import AggTrades, CandleClosed, Event, FuturesStatistics, LinkChanged
+from ares.exchange.binance import BinanceExchange
+from ares.features.config import FeatureConfig
+from ares.features.orchestrator import FeatureOrchestrator
+from ares.pipeline.desk import Desk
+from ares.pipeline.journal import MemoryJournal
+from ares.pipeline.live import LiveTradingPipeline, PipelineConfig
+from ares.pipeline.recovery import replay
+from ares.protocols import AnalysisInput, AnalysisResult, Exchange
+from ares.secret import Secret
+from ares.simulation.paper import PaperExchange
+from ares.simulation.server.local_venue import LocalVenue
+from ares.simulation.server.market import Pace
+from ares.simulation.tape import Tape
+from ares.testing.tactics_checks import analysis_of
+from tests.pipeline.test_live_binance import KEY, SECRET, S, local
+
+FEATURES = FeatureConfig(groups=("flow", "futures"), timeframes=(), sources=("agg_trades", "book_top", "futures"))
+
+
+class Watcher:
+    """Keeps every row and trades on none."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, np.ndarray] = {}
+
+    def analyze(self, given: AnalysisInput) -> AnalysisResult:
+        assert given.row is not None
+        self.rows[given.row.open_ns] = given.row.values
+        return evolve(analysis_of(None), symbol=given.symbol, now_ns=given.now_ns, valid_until_ns=given.now_ns + 10**12)
+
+    async def execute_analysis(self, given: AnalysisInput) -> AnalysisResult:
+        return self.analyze(given)
+
+
+def desk_parts(watcher: Watcher) -> dict[str, object]:
+    parts = stages(AresConfig(features=FEATURES))
+    return {"features": parts.features, "analyst": watcher, "tactician": parts.tactician, "monitor": parts.monitor}
+
+
+def pipeline_on(exchange: Exchange, journal: MemoryJournal, watcher: Watcher) -> LiveTradingPipeline:
+    return LiveTradingPipeline(
+        PipelineConfig(history=30), exchange=exchange, symbols=[S], interval="1m", journal=journal,
+        **desk_parts(watcher),  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+async def play(exchange: Exchange, journal: MemoryJournal, watcher: Watcher, bars: int) -> None:
+    closed = 0
+
+    def count(event: Event, commands: object) -> None:
+        nonlocal closed
+        closed += isinstance(event, CandleClosed) and not event.history
+
+    pipeline = pipeline_on(exchange, journal, watcher)
+    pipeline.observers.append(count)
+    async with pipeline:
+        task = asyncio.ensure_future(pipeline.run())
+        async with asyncio.timeout(25):
+            while closed < bars:
+                if task.done():
+                    task.result()
+                await asyncio.sleep(0.05)
+        await pipeline.stop()
+        async with asyncio.timeout(10):
+            await task
+
+
+def batch_of(events: list[Event]) -> pd.DataFrame:
+    """The features of what was told, by the batch."""
+    candles = [e.candle for e in events if isinstance(e, CandleClosed)]
+    index = pd.DatetimeIndex([c.open_ns for c in candles], tz="UTC", name="open_time")
+    names = ("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
+    bars = pd.DataFrame({n: [getattr(c, n) for c in candles] for n in (*names, "trades")}, index=index)
+    trades = [t for e in events if isinstance(e, AggTrades) for t in e.trades]
+    frame = pd.DataFrame(
+        {"time": pd.DatetimeIndex([t.ts_ns for t in trades], tz="UTC"), "agg_id": [t.agg_id for t in trades],
+         "quantity": [t.quantity for t in trades], "is_buyer_maker": [t.buyer_is_maker for t in trades]}
+    )  # fmt: skip
+    return FeatureOrchestrator(FEATURES).compute(bars, frame)
+
+
+def venue_of(speed: float = 60.0) -> LocalVenue:
+    tape = Tape.synthetic(S, "1m", bars=600, seed=3)
+    return LocalVenue(tape, accounts={KEY: (Secret(SECRET), Decimal(10_000))}, pace=Pace(speed=speed), history=500)
+
+
+@pytest.mark.parametrize("mode", ["live", "paper"])
+async def test_a_session_over_sockets_has_the_batchs_flow(mode: str) -> None:
+    journal, watcher = MemoryJournal(), Watcher()
+    async with local(venue_of()) as config:
+        if mode == "live":
+            exchange: Exchange = BinanceExchange(config)
+        else:
+            source = BinanceExchange(evolve(config, api_key=None, api_secret=None))
+            exchange = PaperExchange(source, symbols=[S], interval="1m")
+        await play(exchange, journal, watcher, bars=6)
+    events = [event for event, _ in journal.records()]
+    whole = batch_of(events)
+    shown = [n for n in whole.columns if n.startswith(("flow.delta", "flow.large", "flow.sign", "flow.arrival"))]
+    rows = pd.DataFrame(
+        list(watcher.rows.values()), index=pd.DatetimeIndex(list(watcher.rows), tz="UTC"), columns=whole.columns
+    )
+    np.testing.assert_array_equal(rows[shown].to_numpy(), whole[shown].to_numpy())
+    assert len(shown) >= 6 and rows["flow.delta_1"].notna().sum() >= 4
+    assert {"AggTrades", "BookTop", "FuturesStatistics"} <= {type(e).__name__ for e in events}
+    assert rows["futures.funding"].notna().sum() >= 20  # settled before the session: its history was asked for
+    assert any(isinstance(e, FuturesStatistics) for e in events)
+    fresh = Desk(symbols=[S], interval="1m", **desk_parts(Watcher()))  # type: ignore[arg-type]
+    assert replay(journal.records(), fresh).identical
+
+
+async def test_trades_missed_while_away_leave_no_wrong_bar() -> None:
+    """The process dies in the middle of a bar; after the restart the bars it missed are NaN, not half counted."""
+    journal, watcher = MemoryJournal(), Watcher()
+    async with local(venue_of()) as config:
+        first = pipeline_on(BinanceExchange(config), journal, watcher)
+        await first.exchange.__aenter__()
+        task = asyncio.ensure_future(first.run())
+        async with asyncio.timeout(25):
+            while sum(isinstance(e, AggTrades) for e, _ in journal.records()) < 12:
+                if task.done():
+                    task.result()
+                await asyncio.sleep(0.05)
+        task.cancel()  # dead, without a word
+        await asyncio.gather(task, return_exceptions=True)
+        await first._merger.close()
+        await first.exchange.close()
+        await asyncio.sleep(2.0)
+        died = max(t.ts_ns for e, _ in journal.records() if isinstance(e, AggTrades) for t in e.trades)
+        again = Watcher()
+        await play(BinanceExchange(config), journal, again, bars=4)
+    events = [event for event, _ in journal.records()]
+    assert any(isinstance(e, LinkChanged) and not e.up for e in events)
+    resumed = next(t.ts_ns for e in events if isinstance(e, AggTrades) for t in e.trades if t.ts_ns > died)
+    names = FeatureOrchestrator(FEATURES).stream(S, "1m").feature_names
+    column = names.index("flow.delta_1")
+    missed = {at: row[column] for at, row in again.rows.items() if died - 60 * 10**9 < at <= resumed}
+    later = [row[column] for at, row in again.rows.items() if at > resumed]
+    assert len(missed) >= 2 and np.isnan(list(missed.values())).all()
+    assert len(later) >= 2 and np.isfinite(later).all()
