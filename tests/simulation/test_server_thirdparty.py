@@ -14,6 +14,12 @@ import pytest
 
 pytest.importorskip("uvicorn")
 
+from ares.account import Account
+from ares.exchange.binance import BinanceExchange
+from ares.exchange.config import BinanceConfig
+from ares.orders import Order, OrderType
+from ares.secret import Secret
+
 KEY, SECRET = "third-party-key", "third-party-secret"
 SYMBOL = "ETHUSDT"
 
@@ -32,6 +38,15 @@ def local() -> Iterator[dict[str, str]]:
     finally:
         process.terminate()
         process.communicate(timeout=10)
+
+
+async def our_view(local: dict[str, str]) -> tuple[Account, tuple[Order, ...]]:
+    """The same account as our own client sees it."""
+    config = BinanceConfig(
+        api_key=Secret(KEY), api_secret=Secret(SECRET), rest_url=local["rest"], stream_url=local["streams"]
+    )
+    async with BinanceExchange(config) as exchange:
+        return await exchange.get_account(), await exchange.get_open_orders(SYMBOL)
 
 
 # ------------------------------------------------------------ ccxt
@@ -74,6 +89,14 @@ def test_ccxt(local: dict[str, str]) -> None:
     stop = client.create_order(name, "market", "sell", 0.5, None, {"stopLossPrice": stop_price, "reduceOnly": True})
     asked = client.fetch_open_orders(name, params={"trigger": True})
     assert [o["id"] for o in asked] == [stop["id"]] and asked[0]["triggerPrice"] == stop_price
+    account, orders = asyncio.run(our_view(local))
+    ours = account.position(SYMBOL)
+    assert ours is not None and float(ours.quantity) == position["contracts"]
+    assert float(ours.entry_price) == position["entryPrice"]
+    assert account.wallet == Decimal(client.fetch_balance()["info"]["totalWalletBalance"])
+    assert [(o.order_type, o.stop_price, o.reduce_only) for o in orders] == [
+        (OrderType.STOP_MARKET, Decimal(str(stop_price)), True)
+    ]
     client.cancel_order(stop["id"], name, {"trigger": True})
     assert client.fetch_open_orders(name, params={"trigger": True}) == []
 
@@ -165,6 +188,11 @@ def test_python_binance(local: dict[str, str]) -> None:
         triggerPrice=str(round(entry * Decimal("0.95"), 2)),
     )  # fmt: skip
     assert stop["algoStatus"] == "NEW"
+    account, orders = asyncio.run(our_view(local))
+    ours = account.position(SYMBOL)
+    assert ours is not None and (ours.quantity, ours.entry_price) == (Decimal(held["positionAmt"]), entry)
+    assert account.wallet == Decimal(client.futures_account_balance()[0]["balance"])
+    assert [(o.client_order_id, o.order_type) for o in orders] == [(stop["clientAlgoId"], OrderType.STOP_MARKET)]
     client.futures_cancel_algo_order(algoId=stop["algoId"])
     with pytest.raises(BinanceAPIException) as caught:
         client.futures_get_order(symbol=SYMBOL, orderId=5_555_555)
@@ -177,3 +205,30 @@ def test_python_binance(local: dict[str, str]) -> None:
     assert Decimal(client.futures_account_balance()[0]["balance"]) == before + change
     client.close_connection()
     client.loop.close()  # it makes one and leaves it open
+
+
+async def test_python_binance_hears_its_account(local: dict[str, str]) -> None:
+    binance = pytest.importorskip("binance")
+    client = binance.AsyncClient(KEY, SECRET)
+    client.FUTURES_URL = f"{local['rest']}/fapi"
+    manager = binance.BinanceSocketManager(client)
+    manager.FSTREAM_URL = f"{local['streams']}/"
+    try:
+        async with asyncio.timeout(20), manager.futures_user_socket() as socket:
+            told: dict[str, dict[str, Any]] = {}
+            for side, reduce in (("BUY", {}), ("SELL", {"reduceOnly": True})):
+                made = await client.futures_create_order(
+                    symbol=SYMBOL, side=side, type="MARKET", quantity="0.1", **reduce
+                )
+                while told.get("ORDER_TRADE_UPDATE", {}).get("o", {}).get("i") != made["orderId"] or (
+                    told["ORDER_TRADE_UPDATE"]["o"]["X"] != "FILLED"
+                ):
+                    frame = await socket.recv()
+                    told[frame["e"]] = frame
+            while Decimal(told.get("ACCOUNT_UPDATE", {"a": {"P": [{"pa": "1"}]}})["a"]["P"][0]["pa"]) != 0:
+                frame = await socket.recv()
+                told[frame["e"]] = frame
+        account, _ = await our_view(local)
+        assert Decimal(told["ACCOUNT_UPDATE"]["a"]["B"][0]["wb"]) == account.wallet and account.positions == ()
+    finally:
+        await client.close_connection()
