@@ -5,7 +5,7 @@ A person who wires stages by hand needs nothing from here; the command line and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -22,7 +22,7 @@ from ares.models.registry import Registry, inspect
 from ares.monitor.position_monitor import PositionMonitor
 from ares.pipeline.journal import Journal
 from ares.pipeline.live import LiveTradingPipeline, PipelineConfig
-from ares.pipeline.retraining import ModelSource
+from ares.pipeline.retraining import ModelSource, check_model
 from ares.protocols import AnalysisStage, Exchange, FeatureStage, MarketData, MonitoringStage, TacticsStage
 from ares.simulation.tape import Tape
 from ares.tactician.tactician import Tactician
@@ -246,7 +246,7 @@ def build(
             chosen, market=exchange, clock=clock, symbols=symbols, interval=interval, since_ns=since
         )
     if mode == "live":
-        _check_model(bot.analyst, changes=models is not None)
+        check_model(bot.analyst, models)
     return LiveTradingPipeline(
         PipelineConfig(desk=chosen.desk),
         exchange=exchange,
@@ -259,14 +259,6 @@ def build(
         journal=journal,
         models=models,
     )
-
-
-def _check_model(analyst: AnalysisStage, *, changes: bool) -> None:
-    """Refuse to trade real money on a model that could not be verified; one still to come is verified when it comes."""
-    ask: Callable[[], str | None] | None = getattr(analyst, "live_refusal", None)
-    reason = ask() if ask is not None else None
-    if reason is not None and not (changes and getattr(analyst, "model_id", "") == "none"):
-        raise InvalidInput(f"live trading is refused: {reason}", analyst=type(analyst).__name__)
 
 
 def live_gaps(config: AresConfig) -> list[str]:

@@ -39,7 +39,7 @@ from ares.pipeline.merge import Merger
 from ares.pipeline.outcome import failed
 from ares.pipeline.outside import stage_answer
 from ares.pipeline.recovery import incarnation_at, reconcile, recover
-from ares.pipeline.retraining import LiveModelSource, ModelSource, activation
+from ares.pipeline.retraining import LiveModelSource, ModelSource, activation, check_model
 from ares.pipeline.seat import statistics_since
 from ares.protocols import AnalysisStage, Exchange, FeatureStage, MonitoringStage, TacticsStage
 
@@ -198,6 +198,8 @@ class LiveTradingPipeline:
         if not self.exchange.capabilities.stop_orders:
             name = self.exchange.capabilities.name
             raise InvalidInput(f"{name} has no stop orders: a position could not be protected", exchange=name)
+        if self.exchange.capabilities.real_money:
+            check_model(self._stages["analyst"], self._models)
         resumed = len(self.journal) > 0
         restore = getattr(self.exchange, "restore", None)
         kinds = self._kinds_to_ask()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
+from ares.errors import InvalidInput
 from ares.events import Alert, CandleClosed, Event, ModelActivated
 from ares.market import Candle
 from ares.protocols import AnalysisStage
 
-__all__ = ["LiveModelSource", "ModelSource", "activation"]
+__all__ = ["LiveModelSource", "ModelSource", "activation", "check_model"]
 
 
 class ModelSource(Protocol):
@@ -47,3 +48,14 @@ def activation(source: ModelSource | None, analyst: AnalysisStage, event: Event)
     if chosen is None:
         return None
     return ModelActivated(ts_event=event.ts_event, ts_seen=event.ts_seen, sha256=chosen)
+
+
+def check_model(analyst: AnalysisStage, source: ModelSource | None) -> None:
+    """Refuse to trade money on a model that cannot be verified; one that is still to come is verified when it comes.
+
+    Raises: InvalidInput with the analyst's own reason, its `live_refusal`.
+    """
+    ask: Callable[[], str | None] | None = getattr(analyst, "live_refusal", None)
+    reason = ask() if ask is not None else None
+    if reason is not None and not (source is not None and getattr(analyst, "model_id", "") == "none"):
+        raise InvalidInput(f"live trading is refused: {reason}", analyst=type(analyst).__name__)

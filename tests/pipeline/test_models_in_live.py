@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, cast
 
 import pytest
@@ -10,9 +11,11 @@ from attrs import evolve
 from ares.analyst.analyst import Analyst
 from ares.assembly import Stages, build, stages
 from ares.errors import InvalidInput
-from ares.protocols import Exchange
+from ares.pipeline.live import LiveTradingPipeline
+from ares.protocols import Capabilities, Exchange
 from ares.simulation.simulated_exchange import SimulatedExchange
 from ares.simulation.tape import Tape
+from tests.training.markets import market, orchestrator, quick
 
 
 class _Never:
@@ -31,3 +34,45 @@ def test_live_needs_a_model_or_one_to_come() -> None:
         build(mode="live", parts=bot(Analyst()), **given)
     build(mode="live", parts=bot(Analyst()), models=_Never(), **given)
     build(mode="paper", parts=bot(Analyst()), **given)
+
+
+class _Real(SimulatedExchange):
+    """A venue that says that it trades money."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return evolve(super().capabilities, real_money=True)
+
+
+@pytest.fixture(scope="module")
+def unsaved() -> Any:
+    """A trained model whose side model is an estimator without an adapter."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return quick(market(4000).klines.iloc[:4000], side=KNeighborsClassifier(200), timing=None, meta=None)
+
+
+def test_a_model_that_cannot_be_saved_is_refused_by_every_way_to_real_money(unsaved: Any) -> None:
+    analyst = Analyst(model=unsaved)
+    tape = Tape.synthetic("ETHUSDT", "1h", bars=50)
+    with pytest.raises(InvalidInput, match="live trading is refused"):
+        build(mode="live", parts=bot(analyst), exchange=SimulatedExchange(tape), symbols=["ETHUSDT"], interval="1h")
+
+    parts = evolve(stages(), features=orchestrator(), analyst=analyst)
+
+    async def by_hand(exchange: SimulatedExchange) -> None:
+        pipeline = LiveTradingPipeline(
+            exchange=exchange,
+            features=parts.features,
+            analyst=parts.analyst,
+            tactician=parts.tactician,
+            monitor=parts.monitor,
+            symbols=["ETHUSDT"],
+            interval="1h",
+        )
+        async with pipeline:
+            await pipeline.run()
+
+    with pytest.raises(InvalidInput, match="live trading is refused"):
+        asyncio.run(by_hand(_Real(tape)))
+    asyncio.run(by_hand(SimulatedExchange(tape)))  # on paper it may be tried
