@@ -155,7 +155,7 @@ class MonitoringStage(Protocol):
 # ---------------------------------------------------------------- exchanges
 
 _STREAMS = frozenset({"candles", "mark_price", "book_top", "agg_trades", "funding", "futures", "account"})
-_VERBS = frozenset({"cancel_all_orders", "cancel_all_after"})
+_VERBS = frozenset({"amend_order", "cancel_all_orders", "cancel_all_after"})
 
 
 @frozen(kw_only=True)

@@ -47,6 +47,8 @@ _SOON = 0.5  # seconds until the venue is read after a report that could not be 
 _PARKED = 2.0  # seconds that an order of unknown origin waits for the algo report that explains it
 _MOST_DRIFT_NS = 500_000_000  # a clock further off than this is not trusted with new risk
 _MOST_WAITING = 20_000  # events a reader may leave lying before the account counts as unheard
+_State = tuple[int, int, Decimal]  # time, rank of the status, quantity filled: a report's age
+_Terms = tuple[Decimal, Decimal | None]  # quantity, price
 _RANK = {
     OrderStatus.PENDING: 0,
     OrderStatus.UNKNOWN: 0,
@@ -112,7 +114,7 @@ class AccountStream(AsyncIterator[Event]):
         for symbol, trade_id in past.told:
             if trade_id.isdigit():
                 self._last_trade[symbol] = max(self._last_trade.get(symbol, 0), int(trade_id))
-        self._states: dict[str, tuple[int, int]] = {}  # (time, rank) of the newest report told, by client id
+        self._states: dict[str, tuple[_State, _Terms]] = {}  # of the newest report told, by client id
         self._open: dict[str, Order] = {}  # orders that may still trade, by client id
         self._held: dict[str, Decimal] = {}  # position by our fills
         self._parked: list[tuple[float, OrderTradeUpdate]] = []
@@ -414,12 +416,16 @@ class AccountStream(AsyncIterator[Event]):
         self._put(FillBooked(ts_event=fill.ts_ns, ts_seen=self._clock.now_ns(), fill=fill))
 
     def _tell_order(self, order: Order) -> None:
-        """Tell a state that is newer than the one told before; older never overwrites newer."""
-        state = (order.updated_ns, _RANK.get(order.status, 3))
-        before = self._states.get(order.client_order_id)
-        if before is not None and (before[1] == 3 or state <= before):
+        """Tell a state that is newer than the one told before; older never overwrites newer.
+
+        Within one millisecond an order may fill in parts, each of which has filled more, and may be amended.
+        """
+        state = (order.updated_ns, _RANK.get(order.status, 3), order.filled)
+        terms = (order.quantity, order.price)
+        before, told = self._states.get(order.client_order_id, (None, terms))
+        if before is not None and (before[1] == 3 or state < before or (state == before and terms == told)):
             return
-        self._states[order.client_order_id] = state
+        self._states[order.client_order_id] = (state, terms)
         if order.status.open:
             self._open[order.client_order_id] = order
         else:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from ares.account import Account, Position
 from ares.clock import Clock, SystemClock
-from ares.errors import InvalidInput, NotAuthorized, Rejected, unknown_name
+from ares.errors import InvalidInput, NotAuthorized, Rejected
 from ares.events import Command, Event, FuturesStatistics, OrderUpdate, VenueSnapshot
 from ares.exchange.account_reads import AccountReads
 from ares.exchange.account_stream import AccountStream, Past
+from ares.exchange.amending import amend
 from ares.exchange.book_stream import BookStream
 from ares.exchange.conditionals import Conditionals
 from ares.exchange.config import BinanceConfig
@@ -22,6 +23,7 @@ from ares.exchange.contracts import Contracts
 from ares.exchange.filled import until_filled
 from ares.exchange.http import HttpxWire, LeanWire, Wire
 from ares.exchange.link import Connect, open_socket
+from ares.exchange.margin import MARGIN_MODES, set_mode
 from ares.exchange.reads import MarketReads
 from ares.exchange.rest import RestClient
 from ares.exchange.rights import Rights
@@ -29,9 +31,9 @@ from ares.exchange.statistics import StatisticsReads
 from ares.exchange.streams import MarketStream
 from ares.exchange.sweep import Sweep
 from ares.exchange.wire import requests
-from ares.exchange.wire.account import AccountConfig, KeyRights, LeverageAnswer, Reply
+from ares.exchange.wire.account import AccountConfig, KeyRights, LeverageAnswer
 from ares.exchange.wire.market import Depth
-from ares.exchange.wire.refusals import ALREADY_SO, NO_SUCH_ORDER
+from ares.exchange.wire.refusals import NO_SUCH_ORDER
 from ares.exchange.wire.requests import read
 from ares.exchange.wire.trade import AlgoAck, AlgoReport, OrderReport, algo_id_of, order_of, order_of_algo
 from ares.exchange.wishes import Number, check, wish
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["BinanceExchange"]
 
 _MANY = 20  # above so many symbols one read of all open orders is cheaper
-_MODES = {"isolated": "ISOLATED", "cross": "CROSSED"}
 
 
 class BinanceExchange:
@@ -131,7 +132,7 @@ class BinanceExchange:
             streams=frozenset({*self.config.streams, *(("account", "funding") if self._rest.has_keys else ())}),
             on_request=frozenset({"agg_trades", "book_top", "futures"}),
             real_money=self.config.real_money and self._rest.has_keys,
-            verbs=frozenset({"cancel_all_orders", "cancel_all_after"} if self._rest.has_keys else ()),
+            verbs=frozenset({"amend_order", "cancel_all_orders", "cancel_all_after"} if self._rest.has_keys else ()),
         )
 
     def get_exchange_status(self) -> Mapping[str, object]:
@@ -285,6 +286,17 @@ class BinanceExchange:
         await until_filled(order, timeout, lambda o: self.get_order(o.symbol, o.order_id))
         return await self.modes.position(order.symbol)
 
+    async def amend_order(
+        self, order: Order, *, quantity: Number | None = None, price: Number | None = None
+    ) -> Order:
+        """Change a resting limit order's quantity (the whole, with what has filled) or price; it queues anew.
+
+        A quantity of no more than what has filled ends the order. Raises as `create_order` does.
+        """
+        instrument = await self.get_instrument(order.symbol)
+        mark = None if order.reduce_only else await self.modes.mark(order.symbol)
+        return await amend(self._rest, instrument, mark, order, quantity, price)
+
     async def cancel_all_orders(self, symbol: str, *, conditional: bool = False) -> None:
         """Cancel every normal order of the symbol in one request; with `conditional` its stops too."""
         await self._sweep.cancel_all(symbol, conditional=conditional)
@@ -328,14 +340,7 @@ class BinanceExchange:
 
     async def set_margin_mode(self, symbol: str, mode: str) -> str:
         """Set "isolated" or "cross"; having it already is no error. Raises Rejected while orders or positions exist."""
-        if mode.lower() not in _MODES:
-            raise unknown_name("margin mode", mode, _MODES)
-        try:
-            await self._rest.call(requests.set_margin_type(symbol, _MODES[mode.lower()]), Reply)
-        except Rejected as error:
-            if error.code not in ALREADY_SO:
-                raise
-        return mode.lower()
+        return await set_mode(self._rest, symbol, mode)
 
     async def account_config(self) -> AccountConfig:
         """What the key and the account may do: trade, withdraw, hedge mode."""
@@ -480,7 +485,7 @@ class BinanceExchange:
             return
         config = await self.modes.symbol(symbol)
         if config.margin_type.upper() != self.config.margin_mode:
-            mode = next(name for name, wire in _MODES.items() if wire == self.config.margin_mode)
+            mode = next(name for name, wire in MARGIN_MODES.items() if wire == self.config.margin_mode)
             await self.set_margin_mode(symbol, mode)
         self._prepared.add(symbol)
 

@@ -80,6 +80,6 @@ async def test_a_time_that_cannot_be_is_not_sent(make_venue: Make, seconds: floa
 
 async def test_capabilities_name_the_verbs_only_with_keys(make_venue: Make) -> None:
     async with in_process(make_venue()) as exchange:
-        assert {"cancel_all_orders", "cancel_all_after"} == exchange.capabilities.verbs
+        assert {"amend_order", "cancel_all_orders", "cancel_all_after"} == exchange.capabilities.verbs
         assert all(hasattr(exchange, verb) for verb in exchange.capabilities.verbs)
     assert BinanceExchange(BinanceConfig()).capabilities.verbs == frozenset()

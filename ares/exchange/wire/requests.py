@@ -18,6 +18,7 @@ __all__ = [
     "Security",
     "agg_trades",
     "algo_order",
+    "amend_order",
     "cancel_algo",
     "cancel_all",
     "cancel_order",
@@ -169,6 +170,27 @@ def new_order(request: OrderRequest, client_id: str) -> Request:
     )
     return Request(
         method="POST",
+        path="/fapi/v1/order",
+        params=params,
+        security=Security.SIGNED,
+        weight=0,
+        orders=1,
+        protective=request.reduce_only,
+        places=True,
+    )
+
+
+def amend_order(request: OrderRequest, order_id: int) -> Request:
+    """Another quantity and price for a resting limit order; both are sent, changed or not."""
+    params = _given(
+        symbol=request.symbol,
+        side=request.side.value,
+        quantity=request.quantity,
+        price=request.price,
+        orderId=order_id,
+    )
+    return Request(
+        method="PUT",
         path="/fapi/v1/order",
         params=params,
         security=Security.SIGNED,
