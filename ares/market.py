@@ -48,7 +48,7 @@ FUTURES_STATISTICS = (
     "index_price",  # quote per base
     "open_interest",  # base
     "long_short_ratio",  # accounts long over accounts short
-    "top_long_short_ratio",  # the same among top traders
+    "top_long_short_ratio",  # positions long over positions short among top traders
     "taker_long_short_ratio",  # volume bought over volume sold by takers
 )
 """What a futures venue publishes besides candles and trades: columns of a futures frame, names in its events."""

@@ -230,17 +230,17 @@ class LiveTradingPipeline:
             await self.execute_trading(OperatorOrder(ts_event=now, ts_seen=now, action="start"))
 
     def _kinds_to_ask(self) -> frozenset[str]:
-        """What features need and the exchange tells only when asked. Raises InvalidInput for what it never tells."""
+        """What features need and the exchange can be asked for. Raises InvalidInput for what it never tells."""
         able = self.exchange.capabilities
-        kinds = self.desk.kinds - able.streams
-        if lacking := kinds - able.on_request:
+        kinds = self.desk.kinds
+        if lacking := kinds - able.streams - able.on_request:
             raise InvalidInput(
                 f"{able.name} cannot stream {', '.join(sorted(lacking))}, of which the features are made: take them "
                 "out of the features' sources, or use an exchange that tells them",
                 exchange=able.name,
                 kinds=sorted(lacking),
             )
-        return kinds
+        return kinds & able.on_request
 
     async def _first_snapshot(self) -> None:
         """The account stream of every exchange begins with venue truth."""

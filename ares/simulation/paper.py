@@ -216,7 +216,7 @@ class PaperExchange(VenueDesk):
         stream = getattr(self.source, "stream_market", None)
         known: Any = getattr(self.source, "capabilities", None)
         ticks = stream is not None and known is not None and bool({"book_top", "agg_trades"} & known.streams)
-        more = self._kinds - self.capabilities.streams
+        more = self._kinds & self.capabilities.on_request
         if stream is None:
             events = self._poll(symbols, interval)
         else:
