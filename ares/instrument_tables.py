@@ -13,7 +13,7 @@ from decimal import Decimal
 from ares.errors import InvalidInput, unknown_name
 from ares.instruments import Instrument, MarginTier
 
-__all__ = ["DEFAULT_SYMBOLS", "DEFAULT_TIERS", "default_instrument"]
+__all__ = ["DEFAULT_SYMBOLS", "DEFAULT_TIERS", "default_instrument", "symbol_in"]
 
 _TIERS = (  # notional up to, maintenance rate, deduction, greatest leverage
     ("50000", "0.004", "0", 125),
@@ -75,7 +75,18 @@ _TABLE: dict[str, tuple[str, str, str, str, str, int]] = {
 DEFAULT_SYMBOLS = tuple(_TABLE)
 """Symbols with built-in filters."""
 
+_NAMED = re.compile(r"(?:^|[^A-Za-z0-9])([A-Z0-9]{2,20}USD[TC])(?:[^A-Za-z0-9]|$)")
 _WELL_FORMED = re.compile(r"([A-Z0-9]{1,20})(USDT|USDC)")
+
+
+def symbol_in(file_name: str) -> str | None:
+    """The symbol that a file is named after; None when it is not.
+
+    >>> symbol_in("um_BTCUSDT_1h.parquet")
+    'BTCUSDT'
+    """
+    found = _NAMED.search(file_name)
+    return found[1] if found is not None else None
 
 
 def default_instrument(symbol: str, reference_price: float | None = None) -> Instrument:

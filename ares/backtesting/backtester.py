@@ -20,6 +20,7 @@ from ares.clock import SystemClock
 from ares.errors import InvalidInput
 from ares.events import CandleClosed, Command, Event
 from ares.features.orchestrator import FeatureOrchestrator
+from ares.instrument_tables import symbol_in
 from ares.instruments import Instrument
 from ares.monitor.position_monitor import PositionMonitor
 from ares.pipeline.calls import check_verbs
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BacktestConfig", "Backtester"]
 
+_SYMBOL = "ETHUSDT"  # of klines that name none
 Progress = Callable[[int, int], None]  # bars done, bars in all
 
 
@@ -73,7 +75,7 @@ class Backtester:
         self,
         klines: Tape | pd.DataFrame | str | Path,
         *,
-        symbol: str = "ETHUSDT",
+        symbol: str | None = None,
         interval: str | None = None,
         funding: pd.DataFrame | str | Path | None = None,
         instruments: Sequence[Instrument] | None = None,
@@ -84,7 +86,8 @@ class Backtester:
     ) -> BacktestResult:
         """Play klines through the bot.
 
-        klines: a `Tape`, a klines frame, or a Parquet or CSV file; for the last two `symbol` names what they hold.
+        klines: a `Tape`, a klines frame, or a Parquet or CSV file; for the last two `symbol` names what they hold;
+        None: what the file is named after, or ETHUSDT.
         funding: settled rates (frame or file); None plays without, and the result says so.
         instruments: one for each symbol; None takes the built-in table for simulation.
         start: when trading begins (datetime, or ns UTC); bars before it only warm the features. None: the first bar.
@@ -164,13 +167,14 @@ class Backtester:
         return copies
 
 
-def _tape(klines: Any, symbol: str, interval: str | None, funding: Any) -> Tape:
+def _tape(klines: Any, symbol: str | None, interval: str | None, funding: Any) -> Tape:
     if isinstance(klines, Tape):
         if interval is not None and interval != klines.interval.name:
             raise InvalidInput(f"the tape's interval is {klines.interval}, not {interval}")
         return klines
     make = Tape.from_file if isinstance(klines, str | Path) else Tape.from_frame
-    return make(klines, symbol=symbol, interval=interval, funding=funding)
+    named = symbol_in(Path(klines).name) if isinstance(klines, str | Path) else None
+    return make(klines, symbol=symbol or named or _SYMBOL, interval=interval, funding=funding)
 
 
 class _Meter:

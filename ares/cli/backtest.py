@@ -15,7 +15,7 @@ __all__ = ["backtest"]
 
 @ends_with_exit_code
 def backtest(
-    symbol: options.Symbol = "ETHUSDT",
+    symbol: options.Symbol = None,
     exchange: options.ExchangeName = "SIM",
     tape: options.TapeFile = None,
     interval: options.IntervalName = None,
@@ -38,7 +38,7 @@ def backtest(
 ) -> None:
     """Play recorded klines through the whole bot and print what came of it, after all costs, beside the baselines."""
     from ares.assembly import build_backtester, schedule_of, trading_starts
-    from ares.cli.market import check_exchange_name, open_tape
+    from ares.cli.market import check_exchange_name, open_tape, symbol_of
     from ares.cli.outcome import describe, show
     from ares.cli.recorded import Recorded
     from ares.cli.screen import note, progress_bar
@@ -46,6 +46,7 @@ def backtest(
     from ares.training.trials import TrialLedger
 
     check_exchange_name(exchange)
+    symbol = symbol_of(symbol, tape)
     recorded = Recorded(agg_trades=agg_trades, quotes=quotes, futures=futures)
     given = settings(config, balance=balance, model=model, retrain=retrain, models=models, log=log)
     chosen = recorded.read_by(given)

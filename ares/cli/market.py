@@ -8,16 +8,25 @@ from typing import TYPE_CHECKING
 from ares.cli.recorded import Recorded
 from ares.cli.screen import note
 from ares.errors import DataError, InvalidInput, unknown_name
-from ares.instrument_tables import DEFAULT_SYMBOLS
+from ares.instrument_tables import DEFAULT_SYMBOLS, symbol_in
 from ares.instruments import Interval
 
 if TYPE_CHECKING:
     from ares.simulation.tape import Tape
 
-__all__ = ["DEFAULT_BARS", "DEFAULT_INTERVAL", "check_exchange_name", "known_exchange", "open_tape"]
+__all__ = [
+    "DEFAULT_BARS",
+    "DEFAULT_INTERVAL",
+    "DEFAULT_SYMBOL",
+    "check_exchange_name",
+    "known_exchange",
+    "open_tape",
+    "symbol_of",
+]
 
 DEFAULT_INTERVAL = "1h"
 DEFAULT_BARS = 5_000  # of the synthetic market: seven months of hours
+DEFAULT_SYMBOL = "ETHUSDT"
 _LEAST_BARS = 30  # no figure means anything over fewer
 _MOST_BARS = 500_000  # of the synthetic market: more does not fit a small machine
 _DAY_NS = 86_400_000_000_000
@@ -42,6 +51,20 @@ def known_exchange(name: str, *usable: str) -> str:
 def check_exchange_name(name: str) -> None:
     """Refuse a venue that a command on recorded data does not work on. Raises InvalidInput."""
     known_exchange(name, "SIM")
+
+
+def symbol_of(symbol: str | None, tape: Path | None) -> str:
+    """The symbol to trade: `symbol`, or the one that the tape's file is named after, or ETHUSDT.
+
+    A file that is named after another one than `symbol` is said on standard error: fees, filters and margin tiers are
+    the symbol's own.
+    """
+    named = symbol_in(tape.name) if tape is not None else None
+    if symbol is None:
+        return named or DEFAULT_SYMBOL
+    if tape is not None and named not in (None, symbol):
+        note(f"{tape.name} is named after {named}, and played with the rules of {symbol}")
+    return symbol
 
 
 def open_tape(

@@ -41,7 +41,10 @@ class LogLevelName(str, Enum):
     error = "error"
 
 
-Symbol = Annotated[str, typer.Option(help="What to trade, such as ETHUSDT.")]
+Symbol = Annotated[
+    str | None,
+    typer.Option(help="What to trade, such as BTCUSDT. None: what the tape's file is named after, or ETHUSDT."),
+]
 ExchangeName = Annotated[
     str, typer.Option("--exchange", help="SIM: the built-in venue. BINANCE: the venue's own market.")
 ]

@@ -29,7 +29,7 @@ __all__ = ["paper"]
 
 @ends_with_exit_code
 def paper(
-    symbol: options.Symbol = "ETHUSDT",
+    symbol: options.Symbol = None,
     exchange: options.ExchangeName = "SIM",
     tape: options.TapeFile = None,
     interval: options.IntervalName = None,
@@ -62,13 +62,14 @@ def paper(
     Ctrl-C ends it in order: no new entries, everything journaled, stops left at the venue, the summary, exit code 130.
     """
     from ares.cli.journals import default_path, facts_of, open_journal
-    from ares.cli.market import known_exchange
+    from ares.cli.market import known_exchange, symbol_of
     from ares.cli.outcome import describe, show
     from ares.cli.recorded import Recorded
     from ares.cli.screen import note
     from ares.cli.settings import settings
 
     venue = known_exchange(exchange, "SIM", "BINANCE")
+    symbol = symbol_of(symbol, tape)
     recorded = Recorded(agg_trades=agg_trades, quotes=quotes, futures=futures)
     given = settings(config, balance=balance, model=model, retrain=retrain, models=models, log=log)
     chosen = recorded.read_by(given)

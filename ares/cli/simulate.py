@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ares.cli.exits import ends_with_exit_code
-from ares.cli.market import open_tape
+from ares.cli.market import open_tape, symbol_of
 from ares.cli.options import Bars, IntervalName, LogLevel, Seed, TapeFile
 from ares.cli.screen import note
 from ares.errors import InvalidInput
-from ares.instrument_tables import DEFAULT_SYMBOLS
 from ares.secret import Secret
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def simulate(
 
     if log is not None:
         ares.log.configure(log.value)
-    chosen = symbol or _symbol_in(tape)
+    chosen = symbol_of(symbol, tape)
     played = open_tape(
         chosen, tape=tape, interval=interval or (None if tape else _SYNTHETIC_INTERVAL), seed=seed, bars=bars
     )
@@ -83,12 +82,6 @@ def simulate(
         ),
     )
     asyncio.run(_run(venue, host, port))
-
-
-def _symbol_in(tape: Path | None) -> str:
-    """The symbol that a tape's file name speaks of; ETHUSDT when there is none."""
-    name = "" if tape is None else tape.name
-    return next((s for s in DEFAULT_SYMBOLS if s in name), "ETHUSDT")
 
 
 def _accounts(

@@ -26,7 +26,7 @@ __all__ = ["train"]
 
 @ends_with_exit_code
 def train(
-    symbol: options.Symbol = "ETHUSDT",
+    symbol: options.Symbol = None,
     tape: options.TapeFile = None,
     interval: options.IntervalName = None,
     funding: options.FundingFile = None,
@@ -59,7 +59,7 @@ def train(
     from attrs import evolve
 
     from ares.assembly import training_plan
-    from ares.cli.market import open_tape
+    from ares.cli.market import open_tape, symbol_of
     from ares.cli.recorded import Recorded
     from ares.cli.screen import note, print_json, progress_bar
     from ares.cli.settings import settings
@@ -67,6 +67,7 @@ def train(
     from ares.training.card import model_card
     from ares.training.trials import TrialLedger, family_of
 
+    symbol = symbol_of(symbol, tape)
     recorded = Recorded(agg_trades=agg_trades, quotes=quotes, futures=futures)
     chosen = recorded.read_by(settings(config, log=log))
     market = open_tape(

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from rich.console import Console
 
 from ares.cli.exits import ends_with_exit_code
-from ares.cli.options import ConfigFile, JsonOut, Symbol
+from ares.cli.options import ConfigFile, JsonOut
 from ares.cli.screen import print_json
 from ares.errors import AresError, InvalidInput, NotAuthorized, Rejected
 from ares.secret import hide_secrets
@@ -37,7 +37,7 @@ class Check:
 
 @ends_with_exit_code
 def verify(
-    symbol: Symbol = "ETHUSDT",
+    symbol: Annotated[str, typer.Option(help="Whose filters, modes and streams to look at.")] = "ETHUSDT",
     config: ConfigFile = None,
     rest_url: Annotated[str | None, typer.Option(help="Another address of REST.")] = None,
     stream_url: Annotated[str | None, typer.Option(help="Another address of the streams.")] = None,

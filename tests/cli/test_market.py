@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ares.cli.market import DEFAULT_BARS, check_exchange_name, open_tape
+from ares.cli.market import DEFAULT_BARS, check_exchange_name, open_tape, symbol_of
 from ares.errors import DataError, InvalidInput
 from ares.simulation.tape import Tape
 
@@ -119,3 +119,26 @@ def test_other_venues_are_refused_plainly() -> None:
         check_exchange_name("BINANCE")
     with pytest.raises(InvalidInput, match="did you mean 'BINANCE'"):
         check_exchange_name("BINANC")
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol"),
+    [
+        ("um_BTCUSDT_1h.parquet", "BTCUSDT"),
+        ("1000PEPEUSDT-1m-2024-05.zip", "1000PEPEUSDT"),
+        ("SOLUSDC.csv", "SOLUSDC"),
+        ("hours.parquet", "ETHUSDT"),
+        ("myBTCUSDTs.csv", "ETHUSDT"),
+    ],
+)
+def test_a_tape_is_of_the_symbol_its_file_is_named_after(name: str, symbol: str) -> None:
+    assert symbol_of(None, Path("BTCUSDT") / name) == symbol
+    assert symbol_of("LTCUSDT", Path(name)) == "LTCUSDT"
+
+
+def test_a_file_named_after_another_symbol_is_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
+    symbol_of("ETHUSDT", Path("um_BTCUSDT_1h.parquet"))
+    assert "named after BTCUSDT" in capsys.readouterr().err
+    symbol_of("ETHUSDT", Path("um_ETHUSDT_1h.parquet"))
+    symbol_of("ETHUSDT", None)
+    assert capsys.readouterr().err == ""
