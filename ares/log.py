@@ -6,7 +6,8 @@ facts as keys:
     log = get_logger("execution")
     log.info("order.accepted", order_id=order.order_id, symbol="ETHUSDT", price=Decimal("3050.12"))
 
-The library never configures logging and never prints: only an application, such as the command line, does.
+The library never configures logging and does not print: only an application, such as the command line, does. The one
+exception is `tell`: a line for a person who sits at a terminal or a notebook and would otherwise wait without a word.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Literal, TextIO
 from ares.errors import unknown_name
 from ares.secret import HIDDEN, Secret, hide_secrets
 
-__all__ = ["Logger", "configure", "get_logger", "silence"]
+__all__ = ["Logger", "configure", "get_logger", "hush", "silence", "tell"]
 
 Level = Literal["debug", "info", "warning", "error"]
 Sink = Callable[[str, str, Mapping[str, object]], None]
@@ -29,6 +30,7 @@ _SECRET_KEYS = frozenset(
     {"api_key", "api_secret", "apikey", "secret", "signature", "password", "token", "listen_key", "listenkey"}
 )
 _sink: Sink | None = None  # where events go; None: nowhere
+_hushed = False  # True once an application has said that it talks to the person itself
 
 
 class Logger:
@@ -58,6 +60,24 @@ class Logger:
     def error(self, event: str, **facts: object) -> None:
         if _sink is not None:
             _sink("error", event, {**self._bound, **facts})
+
+
+def tell(text: str) -> None:
+    """One line on standard error, if a person is there: at a terminal, or in IPython. Never on standard output."""
+    if not _hushed and (sys.stderr.isatty() or _in_ipython()):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+def hush() -> None:
+    """The application tells the person itself what takes long; `tell` is silent from now on."""
+    global _hushed
+    _hushed = True
+
+
+def _in_ipython() -> bool:
+    shell = sys.modules.get("IPython")
+    return shell is not None and shell.get_ipython() is not None
 
 
 def get_logger(name: str) -> Logger:

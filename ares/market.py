@@ -29,6 +29,7 @@ __all__ = [
     "OrderBook",
     "Ticker",
     "candles_of",
+    "exceeds",
 ]
 
 REQUIRED_COLUMNS = ("open", "high", "low", "close", "volume")
@@ -57,6 +58,11 @@ QUOTE_SLOT_NS = 250_000_000
 """Best quotes change hundreds of times a second: features are told the last one of each such slot, live and on tape."""
 
 _NAN = float("nan")
+
+
+def exceeds(part: Any, whole: Any) -> Any:
+    """Whether an amount is more than the whole it is a part of, beyond rounding; false for NaN. Numbers or arrays."""
+    return part > whole * (1.0 + 1e-9)
 
 
 @frozen(kw_only=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
+import ares.log
 from ares.errors import InvalidInput
 from ares.log import configure, get_logger, silence
 from ares.secret import Secret
@@ -102,3 +105,44 @@ def test_an_application_may_bring_its_own_logger() -> None:
     configure(logger=mine)
     get_logger("desk").info("trade.closed", profit=Decimal("1.5"))
     assert mine.events == [("trade.closed", {"logger": "desk", "profit": "1.5"})]
+
+
+class Terminal(io.StringIO):
+    """Standard error with or without a person before it."""
+
+    def __init__(self, person: bool) -> None:
+        super().__init__()
+        self._person = person
+
+    def isatty(self) -> bool:
+        return self._person
+
+
+def test_a_waiting_person_is_told_and_nobody_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ares.log, "_hushed", False)
+    for person, said in ((True, "compiling\n"), (False, "")):
+        stream = Terminal(person)
+        monkeypatch.setattr(sys, "stderr", stream)
+        ares.log.tell("compiling")
+        assert stream.getvalue() == said
+    notebook = Terminal(person=False)
+    monkeypatch.setattr(sys, "stderr", notebook)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=object))
+    ares.log.tell("compiling")
+    ares.log.hush()
+    ares.log.tell("again")
+    assert notebook.getvalue() == "compiling\n" and capsys.readouterr().out == ""
+
+
+def test_a_cold_start_of_features_says_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ares.features import orchestrator
+
+    stream = Terminal(person=True)
+    monkeypatch.setattr(ares.log, "_hushed", False)
+    monkeypatch.setattr(sys, "stderr", stream)
+    for compiled, lines in ((False, 1), (True, 1)):
+        monkeypatch.setattr(orchestrator, "is_compiled", lambda kernel, known=compiled: known)
+        orchestrator.FeatureOrchestrator().stream("ETHUSDT", "1h")
+        assert stream.getvalue().count("compiles the feature kernels") == lines

@@ -19,6 +19,7 @@ from ares.errors import (
     Rejected,
     Retryable,
 )
+from ares.log import hush
 from ares.secret import hide_secrets
 
 __all__ = ["EXIT_CODES", "INTERRUPTED", "ends_with_exit_code", "exit_code"]
@@ -51,6 +52,7 @@ def ends_with_exit_code(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        hush()  # progress bars and notes say what takes long
         try:
             return command(*args, **kwargs)
         except AresError as error:

@@ -64,9 +64,12 @@ def precompute(
         if workers is not None and len(symbols) > 1
         else nullcontext(None)
     )
-    with pool as executor, progress_bar("features", len(symbols), progress) as advance:
+    with pool as executor, progress_bar("features, %", 100, progress) as advance:
         done = FeatureOrchestrator(chosen).precompute(
-            loads, executor=executor, progress=lambda name, finished, total: advance(finished)
+            loads,
+            executor=executor,
+            progress=lambda name, finished, total: advance(100 * finished // total),
+            rows=lambda name, rows, total: advance(100 * rows // total),
         )
     folder = str(chosen.wavelet_cache.cache_dir)
     if json:

@@ -19,7 +19,7 @@ from ares.data.columns import Values, name_columns, numbers
 from ares.data.stamps import NOT_A_TIME, format_ns, stamps_to_ns
 from ares.errors import DataError, InvalidInput
 from ares.instruments import Interval
-from ares.market import KLINE_COLUMNS, REQUIRED_COLUMNS
+from ares.market import KLINE_COLUMNS, REQUIRED_COLUMNS, exceeds
 
 __all__ = ["QualityReport", "validate_klines"]
 
@@ -122,8 +122,9 @@ def validate_klines(
     Returns: index `open_time` datetime64[ns, UTC], strictly rising; float64 columns, int64 `trades` (-1: unknown),
         `close_time` = open + interval, exclusive. Columns without any value are left out. The input is not changed.
     Raises: DataError with `row`, the position in `frame` of the first offending row: missing columns, too few rows,
-        unreadable or off-grid stamps, NaN, infinite or non-positive prices, impossible OHLC, negative volume, taker
-        volume above volume, conflicting duplicates. InvalidInput when `interval` is unknown or not that of the rows.
+        unreadable or off-grid stamps, NaN, infinite or non-positive prices, impossible OHLC, a negative volume or
+        count, taker volume above volume, conflicting duplicates. InvalidInput when `interval` is unknown or not that of
+        the rows.
     """
     named, ignored = name_columns(frame, required)
     if len(named) == 0:
@@ -244,8 +245,9 @@ def _faults(values: Values, required: Sequence[str]) -> Iterator[Fault]:
         yield np.isinf(value), lambda i, n=name: f"{n} is infinite"  # type: ignore[misc]
         if name in _PRICES:
             yield value <= 0, lambda i, n=name, v=value: f"{n} is {v[i]:g}; a price is positive"  # type: ignore[misc]
-        elif name != "trades":
-            yield value < 0, lambda i, n=name, v=value: f"{n} is {v[i]:g}; it cannot be negative"  # type: ignore[misc]
+        else:
+            below = (value < 0) & (value != -1) if name == "trades" else value < 0  # -1 trades are unknown
+            yield below, lambda i, n=name, v=value: f"{n} is {v[i]:g}; it cannot be negative"  # type: ignore[misc]
     o, h, low, c = (values[name] for name in _PRICES)
     yield h < low, lambda i: f"high {h[i]:g} is below low {low[i]:g}"
     yield h < np.maximum(o, c), lambda i: f"high {h[i]:g} is below open {o[i]:g} or close {c[i]:g}"
@@ -254,7 +256,7 @@ def _faults(values: Values, required: Sequence[str]) -> Iterator[Fault]:
         if part in values and whole in values:
             p, w = values[part], values[whole]
             text = f"{part} {{:g}} exceeds {whole} {{:g}}"
-            yield p > w * (1 + 1e-9), lambda i, t=text, p=p, w=w: t.format(p[i], w[i])  # type: ignore[misc]
+            yield exceeds(p, w), lambda i, t=text, p=p, w=w: t.format(p[i], w[i])  # type: ignore[misc]
 
 
 def _refuse_faults(

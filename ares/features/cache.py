@@ -2,7 +2,9 @@
 
 An entry belongs to one fingerprint and one beginning of the data. It holds the features of the first n bars, the
 digest of those bars' input columns and the engine's state after them, so that new bars are computed from there on and
-appended: the same bits as computing everything. Anything that does not match is computed again.
+appended: the same bits as computing everything. Anything that does not match is computed again: the manifest carries
+a digest of itself and a checksum of every file. Of two histories that begin alike the longer is kept. An entry that
+alone is larger than the bound is not kept, and a folder that cannot be used is warned about once and passed over.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import numpy as np
 from attrs import define, field, frozen
 from numpy.typing import NDArray
 
-from ares.errors import Retryable
+from ares.errors import InvalidInput, Retryable
 from ares.features.plan import Engine, Plan
 from ares.storage import FileLock, atomic_path, atomic_write, sha256_bytes, sha256_file
 
@@ -26,7 +28,7 @@ __all__ = ["Cached", "FeatureCache"]
 
 Array = NDArray[np.float64]
 
-_FORMAT = 1
+_FORMAT = 2
 _MANIFEST = "manifest.json"
 
 
@@ -48,6 +50,7 @@ class FeatureCache:
     misses: int = field(default=0, init=False)
     extended: int = field(default=0, init=False)  # hits to which new bars were added
     damaged: int = field(default=0, init=False)  # entries that failed their checksum
+    trouble: str | None = field(default=None, init=False)  # why nothing is kept; None: nothing is wrong
 
     def read(
         self, fingerprint: str, plan: Plan, inputs: Array, open_ns: NDArray[np.int64], out: Array
@@ -76,16 +79,33 @@ class FeatureCache:
         return found
 
     def write(
-        self, fingerprint: str, inputs: Array, open_ns: NDArray[np.int64], out: Array, cached: int, engine: Engine
+        self,
+        fingerprint: str,
+        inputs: Array,
+        open_ns: NDArray[np.int64],
+        out: Array,
+        cached: int,
+        engine: Engine,
+        total: int | None = None,
     ) -> None:
-        """Append rows [cached, n) of `out`, with the engine as it stands after them. Skipped while another writes."""
+        """Append rows [cached, n) of `out`, with the engine as it stands after them. Skipped while another writes.
+
+        total: rows that the run will reach in the end; an entry with more is left as it is. None: n.
+        """
         folder = self._entry(fingerprint, inputs, open_ns)
         try:
             with FileLock(self.folder / f"{folder.name}.lock"):
-                self._write(folder, inputs, open_ns, out, cached, engine)
-                self._shrink(keep=folder)
+                self._write(folder, inputs, open_ns, out, cached, engine, total or open_ns.size)
+                self._shrink(newest=folder)
         except Retryable:
             return
+        except (OSError, InvalidInput) as error:
+            self._give_up(f"the feature cache in {self.folder} cannot be used, features are not kept: {error}")
+
+    def _give_up(self, why: str) -> None:
+        if self.trouble is None:
+            self.trouble = why
+            warnings.warn(why, stacklevel=3)
 
     def _entry(self, fingerprint: str, inputs: Array, open_ns: NDArray[np.int64]) -> Path:
         head = min(64, open_ns.size)
@@ -99,9 +119,11 @@ class FeatureCache:
 
         if not (folder / _MANIFEST).exists():
             return None
-        manifest = json.loads((folder / _MANIFEST).read_bytes())
+        manifest = _manifest(folder)
+        if manifest is None:
+            return None
         rows = int(manifest["rows"])
-        if manifest["format"] != _FORMAT or rows > open_ns.size or _digest(inputs, open_ns, rows) != manifest["inputs"]:
+        if rows > open_ns.size or _digest(inputs, open_ns, rows) != manifest["inputs"]:
             return None
         for name, expected in manifest["files"].items():
             if sha256_file(folder / name) != expected:
@@ -122,17 +144,30 @@ class FeatureCache:
         return Cached(rows, engine)
 
     def _write(
-        self, folder: Path, inputs: Array, open_ns: NDArray[np.int64], out: Array, cached: int, engine: Engine
+        self,
+        folder: Path,
+        inputs: Array,
+        open_ns: NDArray[np.int64],
+        out: Array,
+        cached: int,
+        engine: Engine,
+        total: int,
     ) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         n = open_ns.size
         manifest: dict[str, Any] = {"segments": [], "files": {}}
+        try:
+            held = _manifest(folder)
+        except (OSError, ValueError, KeyError):
+            held = None  # none, or one that is to be replaced
         if cached:
-            manifest = json.loads((folder / _MANIFEST).read_bytes())
-            if manifest["rows"] != cached or manifest["inputs"] != _digest(inputs, open_ns, cached):
-                return  # another process has gone further meanwhile
+            if held is None or held["rows"] != cached or held["inputs"] != _digest(inputs, open_ns, cached):
+                return  # another process has gone further meanwhile, or the entry was too large to keep
+            manifest = held
+        elif held is not None and held["rows"] > total:
+            return
         digest = _digest(inputs, open_ns, n)
         name = f"rows_{cached}_{n}_{digest[:16]}.parquet"
         state = f"engine_{n}_{digest[:16]}.npz"  # a name never gets another content: readers need no lock
@@ -145,24 +180,50 @@ class FeatureCache:
         manifest["files"].pop(manifest.get("engine"), None)
         manifest["files"] |= {name: sha256_file(folder / name), state: sha256_file(folder / state)}
         manifest |= {"format": _FORMAT, "rows": n, "inputs": digest, "engine": state}
+        manifest["digest"] = _seal(manifest)
         atomic_write(folder / _MANIFEST, json.dumps(manifest).encode())
         for path in folder.iterdir():
             if path.name != _MANIFEST and path.name not in manifest["files"]:
                 path.unlink(missing_ok=True)
 
-    def _shrink(self, keep: Path) -> None:
-        """Remove the least recently used entries until the folder is within its bound."""
+    def _shrink(self, newest: Path) -> None:
+        """Remove the least recently used entries until the folder is within its bound; the newest goes last."""
         entries = []
         for manifest in self.folder.glob(f"*/{_MANIFEST}"):
             size = sum(p.stat().st_size for p in manifest.parent.iterdir() if p.is_file())
-            entries.append((manifest.stat().st_mtime_ns, size, manifest.parent))
-        total = sum(size for _, size, _ in entries)
-        for _, size, folder in sorted(entries):
+            entries.append((manifest.parent == newest, manifest.stat().st_mtime_ns, size, manifest.parent))
+        total = sum(size for _, _, size, _ in entries)
+        for last, _, size, folder in sorted(entries):
             if total <= self.max_bytes:
                 return
-            if folder != keep:
-                shutil.rmtree(folder, ignore_errors=True)
-                total -= size
+            shutil.rmtree(folder, ignore_errors=True)
+            total -= size
+            if last:
+                self._give_up(
+                    f"features of {size / (1 << 20):.0f} MB are not kept: the cache's max_megabytes is "
+                    f"{self.max_bytes >> 20}"
+                )
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of an entry; None for one of another format. Raises ValueError, KeyError when it is damaged."""
+    found = json.loads((folder / _MANIFEST).read_bytes())
+    if not isinstance(found, dict):
+        raise ValueError("the manifest holds no table")
+    if found["format"] != _FORMAT:
+        return None
+    if found["digest"] != _seal(found):
+        raise ValueError("the manifest's digest differs")
+    unchecked = {*found["segments"], found["engine"]} - found["files"].keys()
+    if unchecked:
+        raise ValueError(f"{', '.join(sorted(unchecked))} has no checksum")
+    return found
+
+
+def _seal(manifest: dict[str, Any]) -> str:
+    """Digest of a manifest without the digest in it."""
+    rest = {name: value for name, value in manifest.items() if name != "digest"}
+    return sha256_bytes(json.dumps(rest, sort_keys=True).encode())
 
 
 def _digest(inputs: Array, open_ns: NDArray[np.int64], rows: int) -> str:

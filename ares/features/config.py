@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from attrs import field, frozen
 from attrs.converters import optional
@@ -28,12 +29,28 @@ HIGHER = {
 }  # fmt: skip
 
 
+_MOST_LEVELS = 15  # their energies and that of the remainder are taken together, sixteen at most
+
+
+def _names(_: object, attribute: Any, value: object) -> None:
+    if isinstance(value, str):
+        raise InvalidInput(f"{attribute.name} takes several names, such as ({value!r},), not one text {value!r}")
+
+
+def _few(_: object, __: object, levels: int) -> None:
+    if levels > _MOST_LEVELS:
+        raise InvalidInput(
+            f"wavelet levels must be at most {_MOST_LEVELS}, not {levels}: level {levels} would see swings of "
+            f"{2**levels:,} bars"
+        )
+
+
 @frozen(kw_only=True)
 class WaveletConfig:
     """Maximal-overlap wavelets of log returns."""
 
-    families: tuple[str, ...] = ("db4",)  # any orthogonal family of PyWavelets: haar, db2, sym8, ...
-    levels: int = field(default=4, validator=ge(1))
+    families: tuple[str, ...] = field(default=("db4",), validator=_names)  # any orthogonal one of PyWavelets: haar, db2
+    levels: int = field(default=4, validator=[ge(1), _few])
     window: int = field(default=256, validator=ge(2))  # bars over which energies are averaged
     exact: bool = False  # also the energies of `pywt.wavedec` over the trailing window, with their own names
 
@@ -83,11 +100,13 @@ class FeatureConfig:
     wavelet_cache: WaveletCacheConfig = field(factory=WaveletCacheConfig)
     wavelets: WaveletConfig = field(factory=WaveletConfig)
     autoencoder: AutoencoderConfig = field(factory=AutoencoderConfig)
-    groups: tuple[str, ...] | None = field(default=None, validator=_known_groups)  # None: all
-    include: tuple[str, ...] = ()  # more features by full name, such as "momentum.rsi_21@1d"
-    exclude: tuple[str, ...] = ()  # shell patterns, such as "volume.*" or "*@4h"
-    timeframes: tuple[str, ...] | None = None  # higher timeframes of the default set; None: one, by the base interval
-    sources: tuple[str, ...] = field(default=(), validator=_known_sources)  # besides klines; of `SOURCES`
+    groups: tuple[str, ...] | None = field(default=None, validator=[_names, _known_groups])  # None: all
+    include: tuple[str, ...] = field(default=(), validator=_names)  # by full name, such as "momentum.rsi_21@1d"
+    exclude: tuple[str, ...] = field(default=(), validator=_names)  # shell patterns, such as "volume.*" or "*@4h"
+    timeframes: tuple[str, ...] | None = field(
+        default=None, validator=_names
+    )  # higher timeframes of the default set; None: one, by the base interval
+    sources: tuple[str, ...] = field(default=(), validator=[_names, _known_sources])  # besides klines; of `SOURCES`
     parallel: int = field(default=1, validator=in_(range(1, 65)))  # threads over which a long batch is split in time
 
     def enabled_groups(self) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from ares.errors import DataError, InvalidInput, TooShort
 from ares.instruments import Interval
-from ares.market import REQUIRED_COLUMNS
+from ares.market import REQUIRED_COLUMNS, exceeds
 
 __all__ = ["Bars", "read_bars", "write_frame"]
 
@@ -55,10 +56,13 @@ def read_bars(klines: pd.DataFrame, interval: Interval | str | None = None) -> B
     """Check a klines frame and take its columns (see `ares.market.KLINE_COLUMNS`); nothing is repaired.
 
     interval: None infers it as the commonest step between rows.
-    An optional column that is absent or entirely NaN is no source. Raises: TooShort for fewer than two rows without an
-    interval, InvalidInput for missing columns, DataError with the first offending row for disorder, NaN or non-positive
-    prices, a high below or a low above the bar's other prices, negative volume.
+    An optional column that is absent or, with rows, entirely NaN is no source; `trades` of -1 are unknown. Raises:
+    TooShort for fewer than two rows without an interval, InvalidInput for missing or repeated columns, DataError with
+    the first offending row for disorder, text, NaN or non-positive prices, a high below or a low above the bar's other
+    prices, negative amounts, more bought by takers than traded.
     """
+    if not isinstance(klines, pd.DataFrame):
+        raise InvalidInput(f"klines must be a frame, not {type(klines).__name__}")
     missing = [name for name in REQUIRED_COLUMNS if name not in klines.columns]
     if missing:
         raise InvalidInput(f"klines lack the columns {', '.join(missing)}", missing=missing)
@@ -76,14 +80,26 @@ def read_bars(klines: pd.DataFrame, interval: Interval | str | None = None) -> B
     columns = {}
     for name in (*REQUIRED_COLUMNS, *OPTIONAL):
         if name in klines.columns:
-            values = klines[name].to_numpy(dtype=np.float64, na_value=np.nan)
+            values = _numbers(klines[name], name)
             if name == "trades":
-                values = np.where(values < 0, np.nan, values)
-            if name in REQUIRED_COLUMNS or not np.isnan(values).all():
+                values = np.where(values == -1.0, np.nan, values)
+            if name in REQUIRED_COLUMNS or not values.size or not np.isnan(values).all():
                 columns[name] = values
     _check_prices(columns, klines.index)
     columns["time"] = (open_ns // 1_000_000_000).astype(np.float64)
     return Bars(interval, open_ns, columns)
+
+
+def _numbers(column: Any, name: str) -> NDArray[np.float64]:
+    """A column as float64. Raises: InvalidInput when there are two of its name, DataError at the first text in it."""
+    if isinstance(column, pd.DataFrame):
+        raise InvalidInput(f"klines have {column.shape[1]} columns named {name}", column=name)
+    try:
+        return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
+    except (TypeError, ValueError):
+        text = pd.to_numeric(column, errors="coerce").isna() & column.notna()
+        row = int(np.argmax(text.to_numpy(dtype=bool)))
+        raise DataError(f"klines: {name} in row {row} is {column.iloc[row]!r:.40}, no number", row=row) from None
 
 
 def _check_prices(columns: dict[str, NDArray[np.float64]], index: pd.Index) -> None:
@@ -92,12 +108,23 @@ def _check_prices(columns: dict[str, NDArray[np.float64]], index: pd.Index) -> N
         ("a price that is not a positive number", ~((o > 0) & (h > 0) & (low > 0) & (c > 0) & np.isfinite(o + h + c))),
         ("a high below or a low above its other prices", (h < np.maximum(o, c)) | (low > np.minimum(o, c))),
         ("a volume that is negative or no number", ~((v >= 0) & np.isfinite(v))),
+        *_amounts(columns),
     )
     for what, bad in checks:
         rows = np.flatnonzero(bad)
         if rows.size:
             row = int(rows[0])
             raise DataError(f"klines: {what} in row {row} at {index[row]} ({rows.size} such rows)", row=row)
+
+
+def _amounts(columns: dict[str, NDArray[np.float64]]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """What the optional columns may not hold, each with the rows that do; NaN is unknown and may stand."""
+    for name in OPTIONAL:
+        if name in columns:
+            yield f"a negative or infinite {name}", (columns[name] < 0) | np.isinf(columns[name])
+    for part, whole in (("taker_buy_volume", "volume"), ("taker_buy_quote_volume", "quote_volume")):
+        if part in columns and whole in columns:
+            yield f"a {part} above {whole}", exceeds(columns[part], columns[whole])
 
 
 def write_frame(values: NDArray[np.float64], names: Sequence[str], index: pd.Index) -> pd.DataFrame:

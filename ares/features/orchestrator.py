@@ -14,7 +14,7 @@ from ares.errors import InvalidInput
 from ares.features.config import SOURCES, FeatureConfig
 from ares.features.nodes import FeatureNode, NodeTail, PrecomputedTail, Tail, bind
 from ares.features.operations import kernel_version
-from ares.features.plan import make_plan
+from ares.features.plan import Engine, make_plan
 from ares.features.precompute import Precomputed, precompute
 from ares.features.registry import engine_inputs, select
 from ares.features.schema import Schema
@@ -23,7 +23,7 @@ from ares.features.stream import Stream
 from ares.instruments import Interval
 from ares.kernels.engine import advance
 from ares.kernels.jit import is_compiled
-from ares.log import get_logger
+from ares.log import get_logger, tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +40,7 @@ KLINE_SOURCES = (
 )  # fmt: skip
 _NAN = float("nan")
 _LEAST_ROWS_A_THREAD = 50_000
+_ROWS_KEPT_AT_ONCE = 100_000  # with a cache, so that a long run that is interrupted loses no more than these
 log = get_logger("features")
 
 
@@ -71,6 +72,7 @@ class FeatureOrchestrator:
         self._missing: dict[str, int] = {}
         self._rows = 0
         self._cache: FeatureCache | None = None
+        self._told: Callable[[int, int], None] | None = None  # how far a batch is: (rows done, rows in all)
         cache = self.config.wavelet_cache
         if cache.cache_enabled and cache.cache_dir is not None:
             from ares.features.cache import FeatureCache
@@ -92,7 +94,7 @@ class FeatureOrchestrator:
         interval = Interval.parse(interval)
         if sources is None:
             sources = {*KLINE_SOURCES, *input_columns(self.config.sources)}
-        levels = tuple(float(x) for x in sr_levels)
+        levels = _levels(sr_levels)
         if not all(0.0 < x < float("inf") for x in levels):
             raise InvalidInput(f"price levels must be positive numbers: {levels}", sr_levels=levels)
         key = (interval.name, frozenset(sources), levels)
@@ -183,7 +185,7 @@ class FeatureOrchestrator:
             bars.columns.update(futures_columns(futures_df, bars))
         named = self.config.sources
         sources = (bars.sources - input_columns(SOURCES)) | input_columns(named) if named else bars.sources
-        schema = self.schema(bars.interval, sources, sr_levels or ())
+        schema = self.schema(bars.interval, sources, () if sr_levels is None else sr_levels)
         values = self._run(schema, bars)
         self._rows = bars.open_ns.size
         self._missing = dict(zip(schema.names, np.isnan(values).sum(axis=1).tolist(), strict=True))
@@ -214,12 +216,33 @@ class FeatureOrchestrator:
         cached = cache.read(identity, plan, inputs, bars.open_ns, out) if cache else None
         begin = cached.rows if cached else 0
         engine = cached.engine if cached else plan.start()
-        if begin == n:
-            return
-        threads = max(1, min(self.config.parallel, (n - begin) // max(_LEAST_ROWS_A_THREAD, 4 * schema.settle)))
-        cuts = [begin + (n - begin) * i // threads for i in range(threads + 1)]
-        engines = [engine, *(plan.start() for _ in range(threads - 1))]
-        flat_inputs, flat_out, numbers = inputs.reshape(-1), out.reshape(-1), bars.numbers
+        numbers = bars.numbers
+        length = _ROWS_KEPT_AT_ONCE if cache else n
+        while begin < n:
+            end = n if n - begin < 2 * length else begin + length
+            engine = self._advance(schema, engine, inputs, numbers, out, begin, end)
+            if cache:
+                cache.write(identity, inputs[:, :end], bars.open_ns[:end], out[:, :end], begin, engine, n)
+            begin = end
+            if self._told is not None:
+                self._told(begin, n)
+
+    def _advance(
+        self,
+        schema: Schema,
+        engine: Engine,
+        inputs: NDArray[np.float64],
+        numbers: NDArray[np.int64],
+        out: NDArray[np.float64],
+        begin: int,
+        end: int,
+    ) -> Engine:
+        """Compute rows [begin, end), split in time over threads; the engine as it stands after them."""
+        n = end - begin
+        threads = max(1, min(self.config.parallel, n // max(_LEAST_ROWS_A_THREAD, 4 * schema.settle)))
+        cuts = [begin + n * i // threads for i in range(threads + 1)]
+        engines = [engine, *(schema.plan.start() for _ in range(threads - 1))]
+        flat_inputs, flat_out = inputs.reshape(-1), out.reshape(-1)
 
         def part(i: int) -> None:
             e = engines[i]
@@ -234,8 +257,7 @@ class FeatureOrchestrator:
         else:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(part, range(threads)))
-        if cache:
-            cache.write(identity, inputs, bars.open_ns, out, begin, engines[-1])
+        return engines[-1]
 
     # ------------------------------------------------------------------ fitting and precomputing
 
@@ -271,9 +293,10 @@ class FeatureOrchestrator:
         *,
         executor: Executor | None = None,
         progress: Callable[[str, int, int], None] | None = None,
+        rows: Callable[[str, int, int], None] | None = None,
     ) -> dict[str, Precomputed]:
         """Fill the cache for many symbols, resuming where an earlier run stopped (see `ares.features.precompute`)."""
-        return precompute(_precompute_one, self.config, klines, executor=executor, progress=progress)
+        return precompute(_precompute_one, self.config, klines, executor=executor, progress=progress, rows=rows)
 
     # ------------------------------------------------------------------ streaming
 
@@ -321,19 +344,40 @@ class FeatureOrchestrator:
             "last_batch": {"rows": self._rows, "missing": dict(self._missing)},
             "cache": None
             if cache is None
-            else {"hits": cache.hits, "misses": cache.misses, "extended": cache.extended, "damaged": cache.damaged},
+            else {
+                "hits": cache.hits, "misses": cache.misses, "extended": cache.extended, "damaged": cache.damaged,
+                "trouble": cache.trouble,
+            },
             "streams": {f"{symbol} {name}": stream.status() for (symbol, name), stream in self._streams.items()},
         }  # fmt: skip
 
 
+def _levels(given: Any) -> tuple[float, ...]:
+    """Price levels as plain numbers, from a sequence, an array or a Series."""
+    try:
+        if isinstance(given, str) or hasattr(given, "columns"):
+            raise TypeError
+        return tuple(float(x) for x in given)
+    except (TypeError, ValueError):
+        kind = type(given).__name__
+        raise InvalidInput(f"sr_levels must be a sequence of prices, not {kind}", sr_levels=kind) from None
+
+
 def _tell_when_compiling() -> None:
     if not is_compiled(advance):
-        log.info("kernels.compiling", note="the first use compiles the feature kernels; later starts load them")
+        note = "the first use compiles the feature kernels; later starts load them"
+        log.info("kernels.compiling", note=note)
+        tell(f"ares: {note}")
 
 
-def _precompute_one(config: FeatureConfig, symbol: str, klines: Frames) -> Precomputed:
+def _precompute_one(
+    config: FeatureConfig, symbol: str, klines: Frames, told: Callable[[int, int], None] | None = None
+) -> Precomputed:
     """Compute one symbol's features into the cache that the configuration names."""
     orchestrator = FeatureOrchestrator(config)
+    orchestrator._told = told
     features = orchestrator.compute(klines() if callable(klines) else klines)
-    hits = orchestrator.get_feature_status()["cache"]["hits"]
-    return Precomputed(symbol=symbol, rows=len(features), features=features.shape[1], resumed=bool(hits))
+    cache = orchestrator.get_feature_status()["cache"]
+    if cache["trouble"] is not None:
+        raise InvalidInput(cache["trouble"], symbol=symbol)
+    return Precomputed(symbol=symbol, rows=len(features), features=features.shape[1], resumed=bool(cache["hits"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ares.errors import InvalidInput, unknown_name
 from ares.features.catalogue import (
@@ -23,7 +23,7 @@ from ares.features.catalogue import (
     wavelet,
 )
 from ares.features.catalogue.recipe import Recipe
-from ares.features.config import FeatureConfig, timeframe_ratio
+from ares.features.config import HIGHER, FeatureConfig, timeframe_ratio
 from ares.features.expression import Column, Expression, Output
 from ares.features.plan import Wanted
 from ares.instruments import Interval
@@ -84,10 +84,12 @@ def select(
 ) -> list[Feature]:
     """The features that `config` chooses and `sources` (names of input columns) can feed, in catalogue order.
 
-    Raises InvalidInput for an unknown name in `include`, and when nothing is left.
+    Raises InvalidInput for an unknown name in `include`, a pattern in `exclude` that matches nothing there is, and when
+    nothing is left.
     """
     available = {*sources, "time"}
     chosen: dict[str, Feature] = {}
+    _check_patterns(config, interval, given)
     for feature in _candidates(config, interval, given):
         if not any(fnmatchcase(feature.name, pattern) for pattern in config.exclude):
             chosen.setdefault(feature.name, feature)
@@ -95,6 +97,31 @@ def select(
     if not found:
         raise InvalidInput("the configuration leaves no features", groups=config.enabled_groups())
     return found
+
+
+def _check_patterns(config: FeatureConfig, interval: Interval, given: Sequence[float]) -> None:
+    """Refuse a pattern that matches no feature at all, whether it is switched on or not."""
+    if not config.exclude:
+        return
+    whole = evolve(
+        config,
+        groups=None,
+        enable_legacy_features=True,
+        enable_advanced_features=True,
+        timeframes=config.timeframes or tuple(t for t in sorted(_TIMEFRAMES) if _fits(t, interval)),
+    )
+    names = {feature.name for feature in _candidates(whole, interval, given)}
+    for pattern in config.exclude:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise unknown_name("feature to exclude, or pattern of names,", pattern, names)
+
+
+_TIMEFRAMES = {name for higher in HIGHER.values() for name in higher}
+
+
+def _fits(timeframe: str, interval: Interval) -> bool:
+    length = Interval.parse(timeframe).ns
+    return length > interval.ns and length % interval.ns == 0
 
 
 def _candidates(config: FeatureConfig, interval: Interval, given: Sequence[float]) -> Iterator[Feature]:

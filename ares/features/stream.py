@@ -15,7 +15,7 @@ from ares.features.schema import Schema
 from ares.instruments import Interval
 from ares.kernels.engine import advance
 from ares.kernels.layout import BAR_INPUTS
-from ares.market import Candle
+from ares.market import Candle, exceeds
 from ares.protocols import FeatureRow
 
 __all__ = ["Stream"]
@@ -24,6 +24,8 @@ _OPTIONAL = ("quote_volume", "taker_buy_volume", "taker_buy_quote_volume", "trad
 _INFINITY = float("inf")
 _NAN = float("nan")
 _FORMAT = 1
+_NEVER = -(1 << 62)
+_SAVED = {"fingerprint", "sources", "sr_levels", "rows", "last_ns", "memory", "state", "tails", "gathered"}
 _now_ns = SystemClock().now_ns
 
 SchemaOf = Callable[[Interval, Collection[str], Sequence[float]], Schema]  # the orchestrator's `schema`
@@ -40,7 +42,7 @@ class Stream:
         self.symbol = symbol
         self.interval = schema.interval
         self.rows = 0  # bars taken so far
-        self._last_ns = -(1 << 62)
+        self._last_ns = _NEVER
         self._latency_ns = 0
         self._fixed = fixed
         self.kinds = kinds
@@ -145,7 +147,14 @@ class Stream:
             )
         low, high = candle.low, candle.high
         fits = 0.0 < low <= candle.open <= high and low <= candle.close <= high < _INFINITY
-        if not (fits and 0.0 <= candle.volume < _INFINITY):
+        amounts = candle.quote_volume, candle.taker_buy_volume, candle.taker_buy_quote_volume
+        wrong = (
+            candle.trades < -1
+            or any(x < 0.0 or x == _INFINITY for x in amounts)
+            or exceeds(candle.taker_buy_volume, candle.volume)
+            or exceeds(candle.taker_buy_quote_volume, candle.quote_volume)
+        )
+        if wrong or not (fits and 0.0 <= candle.volume < _INFINITY):
             raise DataError(f"prices or a volume that cannot be: {candle}", row=self.rows)
         return float(candle.trades) if candle.trades >= 0 else _NAN
 
@@ -191,9 +200,15 @@ class Stream:
         }
 
     def load_state(self, saved: Mapping[str, Any]) -> None:
-        """Continue where `save_state` was called. Raises ModelError when features or symbol are not the same."""
+        """Continue where `save_state` was called.
+
+        Raises: ModelError when features or symbol are not the same, or the state is damaged; then the stream is empty.
+        """
         if saved.get("format") != _FORMAT or saved.get("symbol") != self.symbol:
             raise ModelError(f"the saved state is not of a {self.symbol} stream", symbol=str(saved.get("symbol")))
+        missing = _SAVED - saved.keys()
+        if missing:
+            raise ModelError(f"the saved state lacks {', '.join(sorted(missing))}: rebuild from history")
         schema = self._schema_of(self.interval, saved["sources"], saved["sr_levels"])
         if schema.fingerprint != saved["fingerprint"]:
             raise ModelError(
@@ -202,13 +217,29 @@ class Stream:
                 saved=saved["fingerprint"],
                 current=schema.fingerprint,
             )
+        before = self._schema, self._fixed, self._gathered
+        try:
+            self._restore(schema, saved)
+        except (KeyError, TypeError, ValueError) as error:
+            self._fixed, self._gathered = before[1:]
+            self._bind(before[0])
+            self.rows, self._last_ns = 0, _NEVER
+            raise ModelError(f"the saved state is damaged ({error}): rebuild from history") from error
+
+    def _restore(self, schema: Schema, saved: Mapping[str, Any]) -> None:
         self._bind(schema)
         self._fixed = True
-        if self._gathered is not None and saved.get("gathered") is not None:
+        if self._gathered is not None and saved["gathered"] is not None:
+            self._gathered = LiveSources(schema.interval, self.kinds)
             self._gathered.load_state(saved["gathered"])
         self.rows = int(saved["rows"])
         self._last_ns = int(saved["last_ns"])
-        self._memory[:] = saved["memory"]
-        self._state[:] = saved["state"]
-        for state, values in zip(self._tail_state, saved["tails"], strict=True):
-            state[:] = values
+        for mine, theirs in (
+            (self._memory, saved["memory"]),
+            (self._state, saved["state"]),
+            *zip(self._tail_state, saved["tails"], strict=True),
+        ):
+            given = np.asarray(theirs, dtype=mine.dtype)
+            if given.shape != mine.shape:
+                raise ValueError(f"an array has shape {given.shape}, not {mine.shape}")
+            mine[:] = given

@@ -134,7 +134,8 @@ def test_a_writer_that_dies_leaves_nothing_behind(tmp_path: Path, bars: pd.DataF
     plain = FeatureOrchestrator(FeatureConfig()).compute(bars)
     for _ in range(2):
         assert differences(features.compute(bars.iloc[:800]), plain.iloc[:800]) == []
-    assert features.get_feature_status()["cache"] == {"hits": 1, "misses": 1, "extended": 0, "damaged": 0}
+    status = features.get_feature_status()["cache"]
+    assert status == {"hits": 1, "misses": 1, "extended": 0, "damaged": 0, "trouble": None}
     extended = FeatureOrchestrator(FeatureConfig(wavelet_cache=WaveletCacheConfig(cache_dir=tmp_path)))
     assert differences(extended.compute(bars), plain) == []
     assert extended.get_feature_status()["cache"]["extended"] == 1

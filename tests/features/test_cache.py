@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import pytest
 from ares.errors import InvalidInput
 from ares.features.config import FeatureConfig, WaveletCacheConfig
 from ares.features.orchestrator import FeatureOrchestrator
+from ares.storage import sha256_bytes
 from tests.features.real import differences
 
 
@@ -33,20 +35,20 @@ def cached(folder: Path, **settings: object) -> FeatureOrchestrator:
     return FeatureOrchestrator(FeatureConfig(wavelet_cache=cache))
 
 
-def counts(features: FeatureOrchestrator) -> dict[str, int]:
-    found: dict[str, int] = features.get_feature_status()["cache"]
+def counts(features: FeatureOrchestrator) -> dict[str, Any]:
+    found: dict[str, Any] = features.get_feature_status()["cache"]
     return found
 
 
 def test_a_second_run_reads_and_new_bars_are_appended(tmp_path: Path, bars: pd.DataFrame, plain: pd.DataFrame) -> None:
     first = cached(tmp_path)
     assert differences(first.compute(bars.iloc[:4_000]), plain.iloc[:4_000]) == []
-    assert counts(first) == {"hits": 0, "misses": 1, "extended": 0, "damaged": 0}
+    assert counts(first) == {"hits": 0, "misses": 1, "extended": 0, "damaged": 0, "trouble": None}
     second = cached(tmp_path)
     assert differences(second.compute(bars.iloc[:4_000]), plain.iloc[:4_000]) == []
     for n in (4_001, 5_500, 6_000):
         assert differences(second.compute(bars.iloc[:n]), plain.iloc[:n]) == []
-    assert counts(second) == {"hits": 4, "misses": 0, "extended": 3, "damaged": 0}
+    assert counts(second) == {"hits": 4, "misses": 0, "extended": 3, "damaged": 0, "trouble": None}
     assert len(list(tmp_path.glob("*/rows_*.parquet"))) == 4
 
 
@@ -75,6 +77,96 @@ def test_damage_is_found_told_and_repaired(tmp_path: Path, bars: pd.DataFrame, p
     again = cached(tmp_path)
     assert differences(again.compute(bars), plain) == []
     assert counts(again)["hits"] == 1
+
+
+def reseal(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    manifest = json.loads(path.read_bytes())
+    change(manifest)
+    del manifest["digest"]
+    manifest["digest"] = sha256_bytes(json.dumps(manifest, sort_keys=True).encode())
+    path.write_bytes(json.dumps(manifest).encode())
+
+
+@pytest.mark.parametrize("content", ["null", "[1]", "{}", '"text"', "7"])
+def test_a_manifest_of_another_shape_is_damage(
+    tmp_path: Path, bars: pd.DataFrame, plain: pd.DataFrame, content: str
+) -> None:
+    cached(tmp_path).compute(bars)
+    next(tmp_path.glob("*/manifest.json")).write_text(content)
+    with pytest.warns(UserWarning, match="damaged"):
+        assert differences(cached(tmp_path).compute(bars), plain) == []
+
+
+def test_a_manifest_altered_by_hand_is_damage(tmp_path: Path, bars: pd.DataFrame, plain: pd.DataFrame) -> None:
+    cached(tmp_path).compute(bars)
+    path = next(tmp_path.glob("*/manifest.json"))
+    path.write_text(path.read_text().replace("6000", "5999", 1))
+    with pytest.warns(UserWarning, match="digest differs"):
+        assert differences(cached(tmp_path).compute(bars), plain) == []
+
+
+@pytest.mark.parametrize("kind", ["engine_", "rows_"])
+def test_a_file_without_a_checksum_is_never_read(
+    tmp_path: Path, bars: pd.DataFrame, plain: pd.DataFrame, kind: str
+) -> None:
+    cached(tmp_path).compute(bars)
+
+    def forget(manifest: dict[str, Any]) -> None:
+        manifest["files"] = {name: sum_ for name, sum_ in manifest["files"].items() if not name.startswith(kind)}
+
+    reseal(next(tmp_path.glob("*/manifest.json")), forget)
+    with pytest.warns(UserWarning, match="has no checksum"):
+        assert differences(cached(tmp_path).compute(bars), plain) == []
+
+
+def test_a_folder_that_cannot_be_used_is_told_once_and_passed_over(
+    tmp_path: Path, bars: pd.DataFrame, plain: pd.DataFrame
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    features = cached(tmp_path / "file" / "cache")
+    with pytest.warns(UserWarning, match="cannot be used"):
+        assert differences(features.compute(bars), plain) == []
+    assert differences(features.compute(bars), plain) == []  # a second warning would be an error
+    assert "cannot be used" in str(counts(features)["trouble"])
+    with pytest.warns(UserWarning, match="cannot be used"), pytest.raises(InvalidInput, match="cannot be used"):
+        features.precompute({"ETHUSDT": bars.iloc[:500]})
+
+
+def test_a_shorter_run_leaves_a_longer_entry(tmp_path: Path, bars: pd.DataFrame, plain: pd.DataFrame) -> None:
+    cached(tmp_path).compute(bars)
+    shorter = cached(tmp_path)
+    assert differences(shorter.compute(bars.iloc[:3_000]), plain.iloc[:3_000]) == []
+    again = cached(tmp_path)
+    assert differences(again.compute(bars), plain) == [] and counts(again)["hits"] == 1
+
+
+def test_an_entry_larger_than_the_bound_is_not_kept(tmp_path: Path, bars: pd.DataFrame, plain: pd.DataFrame) -> None:
+    features = cached(tmp_path, max_megabytes=1)
+    with pytest.warns(UserWarning, match="max_megabytes is 1"):
+        assert differences(features.compute(bars), plain) == []
+    assert sum(p.stat().st_size for p in tmp_path.rglob("*") if p.is_file()) <= 1 << 20
+
+
+def test_a_long_run_is_kept_in_parts_and_goes_on_inside_a_symbol(
+    tmp_path: Path, bars: pd.DataFrame, plain: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ares.features.orchestrator._ROWS_KEPT_AT_ONCE", 1_500)
+    told: list[tuple[str, int, int]] = []
+
+    def interrupted(symbol: str, rows: int, total: int) -> None:
+        told.append((symbol, rows, total))
+        if rows == 3_000:
+            raise KeyboardInterrupt
+
+    features = cached(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        features.precompute({"ETHUSDT": bars}, rows=interrupted)
+    assert told == [("ETHUSDT", 1_500, 6_000), ("ETHUSDT", 3_000, 6_000)]
+    done = features.precompute({"ETHUSDT": bars}, rows=lambda *now: told.append(now))
+    assert done["ETHUSDT"].resumed and told[2:] == [("ETHUSDT", 4_500, 6_000), ("ETHUSDT", 6_000, 6_000)]
+    last = cached(tmp_path)
+    assert differences(last.compute(bars), plain) == []
+    assert counts(last) == {"hits": 1, "misses": 0, "extended": 0, "damaged": 0, "trouble": None}
 
 
 def test_switched_off_nothing_is_written(tmp_path: Path, bars: pd.DataFrame) -> None:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ares.data import load_klines
 from ares.errors import DataError, InvalidInput, TooShort
-from ares.features.config import FeatureConfig
+from ares.features.config import FeatureConfig, WaveletConfig
 from ares.features.orchestrator import FeatureOrchestrator
 from tests.features.real import candles_of, differences
 
@@ -124,6 +125,111 @@ def test_bad_data_are_refused_with_their_row() -> None:
     with pytest.raises(TooShort):
         features.compute(frame.iloc[:1])
     assert len(features.compute(frame.iloc[:1], interval="1h")) == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("taker_buy_volume", -0.5, "negative or infinite taker_buy_volume"),
+        ("taker_buy_volume", 1e9, "taker_buy_volume above volume"),
+        ("quote_volume", -1.0, "negative or infinite quote_volume"),
+        ("quote_volume", np.inf, "negative or infinite quote_volume"),
+        ("taker_buy_quote_volume", 1e12, "taker_buy_quote_volume above quote_volume"),
+        ("trades", -3, "negative or infinite trades"),
+    ],
+)
+def test_amounts_that_cannot_be_are_refused_in_batch_stream_and_store(column: str, value: float, words: str) -> None:
+    frame = good()
+    frame["quote_volume"] = frame["volume"] * frame["close"]
+    frame["taker_buy_quote_volume"] = frame["quote_volume"] / 3
+    frame["trades"] = 5.0
+    features = FeatureOrchestrator()
+    features.compute(frame)
+    features.compute(frame.assign(trades=-1.0))  # unknown, as everywhere
+    frame.loc[frame.index[7], column] = value
+    with pytest.raises(DataError, match=words) as caught:
+        features.compute(frame)
+    assert caught.value.row == 7
+    stream = features.stream("ETHUSDT", "1h")
+    candles = candles_of(frame, "1h")
+    for candle in candles[:7]:
+        stream.update(candle)
+    with pytest.raises(DataError, match="cannot be"):
+        stream.update(candles[7])
+    with pytest.raises(DataError, match=column) as stored:
+        load_klines(frame, "1h")
+    assert stored.value.row == 7
+
+
+def test_rounding_is_no_fault() -> None:
+    frame = good()
+    frame["taker_buy_volume"] = frame["volume"] * (1 + 1e-12)
+    FeatureOrchestrator().compute(frame)
+    load_klines(frame, "1h")
+
+
+def test_what_is_no_table_of_bars_is_refused_by_name() -> None:
+    features, frame = FeatureOrchestrator(), good()
+    for wrong in (None, [1, 2], np.ones((3, 5))):
+        with pytest.raises(InvalidInput, match=f"frame, not {type(wrong).__name__}"):
+            features.compute(wrong)  # type: ignore[arg-type]
+    text = frame.astype({"close": object})
+    text.iloc[9, text.columns.get_loc("close")] = "n/a"
+    with pytest.raises(DataError, match="close in row 9 is 'n/a'") as caught:
+        features.compute(text)
+    assert caught.value.row == 9
+    with pytest.raises(InvalidInput, match="2 columns named close"):
+        features.compute(frame.iloc[:, [0, 1, 2, 3, 3, 4]])
+
+
+def test_price_levels_may_be_any_sequence_of_numbers() -> None:
+    features, frame = FeatureOrchestrator(), good()
+    given = [95.0, 105.0]
+    expected = features.compute(frame, sr_levels=given)
+    for same in (np.array(given), pd.Series(given), tuple(given)):
+        assert differences(features.compute(frame, sr_levels=same), expected) == []
+    for wrong in (pd.DataFrame({"price": given}), np.ones((2, 2)), "95", 95.0):
+        with pytest.raises(InvalidInput, match="sr_levels must be a sequence"):
+            features.compute(frame, sr_levels=wrong)  # type: ignore[arg-type]
+
+
+def test_no_rows_have_the_same_columns_and_fingerprint() -> None:
+    features, frame = FeatureOrchestrator(), good()
+    frame["trades"] = 7
+    whole = features.compute(frame)
+    fingerprint = features.fingerprint
+    none = features.compute(frame.iloc[:0], interval="1h")
+    assert none.shape == (0, whole.shape[1]) and features.fingerprint == fingerprint
+    assert list(none.columns) == list(whole.columns)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"groups": "returns"}, "groups takes several names"),
+        ({"exclude": "volume.*"}, "exclude takes several names"),
+        ({"include": "momentum.rsi_21"}, "include takes several names"),
+        ({"timeframes": "4h"}, "timeframes takes several names"),
+        ({"sources": "futures"}, "sources takes several names"),
+        ({"exclude": ("momentun.rsi_14",)}, "did you mean 'momentum.rsi_14'"),
+        ({"exclude": ("nothing_*",)}, "pattern"),
+    ],
+)
+def test_settings_that_name_nothing_are_refused(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        FeatureOrchestrator(FeatureConfig(**settings)).schema("1h")  # type: ignore[arg-type]
+
+
+def test_a_pattern_may_exclude_what_is_switched_off_or_has_no_data() -> None:
+    config = FeatureConfig(groups=("returns", "volume"), exclude=("flow.*", "wavelet.*", "*@1d", "volume.*@4h"))
+    names = FeatureOrchestrator(config).schema("1h").names
+    assert names and not any(name.startswith("volume") and name.endswith("@4h") for name in names)
+
+
+def test_too_many_wavelet_levels_are_refused_by_their_number() -> None:
+    with pytest.raises(InvalidInput, match="at most 15, not 20"):
+        WaveletConfig(levels=20)
+    assert FeatureOrchestrator(FeatureConfig(groups=("wavelet",), wavelets=WaveletConfig(levels=15))).schema().names
 
 
 def test_a_stream_refuses_late_bars_and_stays_as_it_was() -> None:

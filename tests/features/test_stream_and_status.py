@@ -61,6 +61,24 @@ def test_a_state_of_other_features_is_refused(bars: pd.DataFrame) -> None:
         FeatureOrchestrator().stream("BTCUSDT", "1h").load_state(saved)
 
 
+def test_a_damaged_state_is_refused_and_leaves_an_empty_stream(bars: pd.DataFrame) -> None:
+    candles = candles_of(bars.iloc[:60], "1h")
+    first = FeatureOrchestrator(nodes=[DRAWDOWN]).stream("ETHUSDT", "1h")
+    for candle in candles[:50]:
+        first.update(candle)
+    saved = first.save_state()
+    kept = {"format", "symbol"}
+    damaged = [{k: v for k, v in saved.items() if k != key} for key in saved if key not in kept]
+    damaged += [{**saved, key: saved[key][:-1]} for key in ("memory", "state", "tails")]
+    damaged += [{**saved, "rows": "many"}, {**saved, "tails": None}]
+    for wrong in damaged:
+        stream = FeatureOrchestrator(nodes=[DRAWDOWN]).stream("ETHUSDT", "1h")
+        with pytest.raises(ModelError, match="rebuild from history"):
+            stream.load_state(wrong)
+        assert stream.rows == 0
+        stream.update(candles[0])
+
+
 def test_own_nodes_run_in_both_rhythms(bars: pd.DataFrame) -> None:
     features = FeatureOrchestrator(FeatureConfig(groups=("momentum",)), nodes=[DRAWDOWN, DOUBLE])
     whole = features.compute(bars)
