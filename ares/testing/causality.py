@@ -234,10 +234,14 @@ def _disturbed(data: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataF
             continue
         values = other[name].to_numpy(copy=True)
         factor = price if name in _PRICES else rng.uniform(0.2, 3.0, rows)
+        if name == "trades":
+            factor = np.where(values[n:] < 0, 1.0, factor)  # -1: unknown, and stays so
         values[n:] = (values[n:] * factor).astype(values.dtype)
         other[name] = values
     if {"volume", "taker_buy_volume"} <= set(other.columns):
         other["taker_buy_volume"] = np.minimum(other["taker_buy_volume"], other["volume"])
+    if {"quote_volume", "taker_buy_quote_volume"} <= set(other.columns):
+        other["taker_buy_quote_volume"] = np.minimum(other["taker_buy_quote_volume"], other["quote_volume"])
     return other
 
 

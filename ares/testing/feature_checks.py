@@ -17,6 +17,7 @@ from ares.testing.trial import Trial, expect
 __all__ = ["candles_of", "check_features", "same_bits"]
 
 _CUT = 0.8  # share of the history that is kept when the future is changed
+_AMOUNTS = ["volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume", "trades"]
 
 
 async def check_features(
@@ -123,14 +124,15 @@ def _expect_same(one: pd.DataFrame, other: pd.DataFrame) -> None:
 
 
 def _other_future(klines: pd.DataFrame, cut: int) -> pd.DataFrame:
-    """The same history up to row `cut`, and prices and volumes turned upside down after it."""
+    """The same history up to row `cut`, and prices and amounts turned upside down after it."""
     changed = klines.copy()
     prices = ["open", "high", "low", "close"]
     pivot = float(changed["close"].iloc[cut - 1])
     mirrored = pivot * pivot / changed[prices].iloc[cut:]
     mirrored[["high", "low"]] = mirrored[["low", "high"]].to_numpy()
     changed.loc[changed.index[cut:], prices] = mirrored
-    changed.loc[changed.index[cut:], "volume"] = changed["volume"].iloc[cut:].to_numpy()[::-1]
+    for name in changed.columns.intersection(_AMOUNTS):  # together: takers buy no more than was traded
+        changed.loc[changed.index[cut:], name] = changed[name].iloc[cut:].to_numpy()[::-1]
     return changed
 
 

@@ -52,7 +52,9 @@ def test_the_future_changes_nothing(klines: Klines, name: str) -> None:
     factor = np.exp(rng.normal(0, 0.3, len(frame) - cut))
     for column in ("open", "high", "low", "close"):
         other.iloc[cut:, other.columns.get_loc(column)] *= factor
-    other.iloc[cut:, other.columns.get_loc("volume")] *= rng.uniform(0, 9, len(frame) - cut)
+    busier = rng.uniform(0, 9, len(frame) - cut)
+    for column in {"volume", "taker_buy_volume", "quote_volume", "taker_buy_quote_volume"} & set(other.columns):
+        other.iloc[cut:, other.columns.get_loc(column)] *= busier
     assert differences(everything().compute(other).iloc[:cut], whole.iloc[:cut]) == []
 
 
