@@ -39,9 +39,10 @@ def rehearse(*, beside: bool = False) -> None:
     beside: compile what trades in a second process when there is a core for it; only for a program whose main module
     does nothing when it is imported. Raises Retryable when that process ends early.
     """
-    with _trading_rules_beside(beside), _no_collection():
-        warm_features()
-    _trade_briefly()
+    with _no_collection():
+        with _trading_rules_beside(beside):
+            warm_features()
+        _trade_briefly()
 
 
 @contextmanager

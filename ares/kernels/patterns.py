@@ -82,26 +82,46 @@ def patterns(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: 
         for i in range(lo, hi):
             m[oo + j * length + i] = 0.0
     for i in range(lo, hi):
-        p = i - 1
+        p = i - 1  # each price is read once: a read costs more to compile than all that is done with it
         q = i - 2
-        body = abs(c[i] - o[i])
-        body_p = abs(c[p] - o[p])
-        body_q = abs(c[q] - o[q])
-        side = 1.0 if c[i] >= o[i] else -1.0
-        side_p = 1.0 if c[p] >= o[p] else -1.0
-        side_q = 1.0 if c[q] >= o[q] else -1.0
-        top = max(c[i], o[i])
-        bottom = min(c[i], o[i])
-        top_p = max(c[p], o[p])
-        bottom_p = min(c[p], o[p])
-        top_q = max(c[q], o[q])
-        bottom_q = min(c[q], o[q])
-        upper = h[i] - top
-        lower = bottom - d[i]
-        tiny = 0.1 * range10[i]  # a shadow below this is very short
-        doji = body <= 0.1 * range10[i]
-        short = body < body10[i]
-        long = body > body10[i]
+        o0 = o[i]
+        o1 = o[p]
+        o2 = o[q]
+        h0 = h[i]
+        h1 = h[p]
+        h2 = h[q]
+        d0 = d[i]
+        d1 = d[p]
+        d2 = d[q]
+        c0 = c[i]
+        c1 = c[p]
+        c2 = c[q]
+        usual0 = body10[i]
+        usual1 = body10[p]
+        usual2 = body10[q]
+        reach0 = range10[i]
+        reach1 = range10[p]
+        reach2 = range10[q]
+        near1 = range5[p]
+        near2 = range5[q]
+        body = abs(c0 - o0)
+        body_p = abs(c1 - o1)
+        body_q = abs(c2 - o2)
+        side = 1.0 if c0 >= o0 else -1.0
+        side_p = 1.0 if c1 >= o1 else -1.0
+        side_q = 1.0 if c2 >= o2 else -1.0
+        top = max(c0, o0)
+        bottom = min(c0, o0)
+        top_p = max(c1, o1)
+        bottom_p = min(c1, o1)
+        top_q = max(c2, o2)
+        bottom_q = min(c2, o2)
+        upper = h0 - top
+        lower = bottom - d0
+        tiny = 0.1 * reach0  # a shadow below this is very short
+        doji = body <= 0.1 * reach0
+        short = body < usual0
+        long = body > usual0
         if doji:
             m[oo + i] = 1.0
             if upper < tiny and lower > tiny:
@@ -113,9 +133,9 @@ def patterns(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: 
         if long and upper < tiny and lower < tiny:
             m[oo + 4 * length + i] = side
         if short and lower > body and upper < tiny:
-            if bottom <= d[p] + 0.2 * range5[p]:
+            if bottom <= d1 + 0.2 * near1:
                 m[oo + 5 * length + i] = 1.0
-            if bottom >= h[p] - 0.2 * range5[p]:
+            if bottom >= h1 - 0.2 * near1:
                 m[oo + 6 * length + i] = -1.0
         if short and upper > body and lower < tiny:
             if top < bottom_p:
@@ -123,49 +143,49 @@ def patterns(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: 
             if bottom > top_p:
                 m[oo + 8 * length + i] = -1.0
         if side != side_p:
-            covers = (c[i] >= o[p] and o[i] < c[p]) or (c[i] > o[p] and o[i] <= c[p])
-            covered = (o[i] >= c[p] and c[i] < o[p]) or (o[i] > c[p] and c[i] <= o[p])
+            covers = (c0 >= o1 and o0 < c1) or (c0 > o1 and o0 <= c1)
+            covered = (o0 >= c1 and c0 < o1) or (o0 > c1 and c0 <= o1)
             if (side > 0.0 and covers) or (side < 0.0 and covered):
-                full = o[i] != c[p] and c[i] != o[p]
+                full = o0 != c1 and c0 != o1
                 m[oo + 9 * length + i] = side if full else 0.8 * side
-        if body_p > body10[p] and body <= body10[i]:
+        if body_p > usual1 and body <= usual0:
             if top < top_p and bottom > bottom_p:
                 m[oo + 10 * length + i] = -side_p
             elif top <= top_p and bottom >= bottom_p:
                 m[oo + 10 * length + i] = -0.8 * side_p
-        if side_p < 0.0 and side > 0.0 and body_p > body10[p] and long:
-            if o[i] < d[p] and c[i] < o[p] and c[i] > c[p] + 0.5 * body_p:
+        if side_p < 0.0 and side > 0.0 and body_p > usual1 and long:
+            if o0 < d1 and c0 < o1 and c0 > c1 + 0.5 * body_p:
                 m[oo + 11 * length + i] = 1.0
-        if side_p > 0.0 and side < 0.0 and body_p > body10[p]:
-            if o[i] > h[p] and c[i] > o[p] and c[i] < c[p] - 0.5 * body_p:
+        if side_p > 0.0 and side < 0.0 and body_p > usual1:
+            if o0 > h1 and c0 > o1 and c0 < c1 - 0.5 * body_p:
                 m[oo + 12 * length + i] = -1.0
-        if body_q > body10[q] and body_p <= body10[p] and long:
-            if side_q < 0.0 and top_p < bottom_q and side > 0.0 and c[i] > c[q] + 0.3 * body_q:
+        if body_q > usual2 and body_p <= usual1 and long:
+            if side_q < 0.0 and top_p < bottom_q and side > 0.0 and c0 > c2 + 0.3 * body_q:
                 m[oo + 13 * length + i] = 1.0
-            if side_q > 0.0 and bottom_p > top_q and side < 0.0 and c[i] < c[q] - 0.3 * body_q:
+            if side_q > 0.0 and bottom_p > top_q and side < 0.0 and c0 < c2 - 0.3 * body_q:
                 m[oo + 14 * length + i] = -1.0
         if side > 0.0 and side_p > 0.0 and side_q > 0.0:
-            soft = h[q] - c[q] < 0.1 * range10[q] and h[p] - c[p] < 0.1 * range10[p] and h[i] - c[i] < tiny
-            rising = c[i] > c[p] and c[p] > c[q]
-            opens_p = o[p] > o[q] and o[p] <= c[q] + 0.2 * range5[q]
-            opens = o[i] > o[p] and o[i] <= c[p] + 0.2 * range5[p]
-            sizes = body_p > body_q - 0.6 * range5[q] and body > body_p - 0.6 * range5[p]
-            if soft and rising and opens_p and opens and sizes and body > body10[i]:
+            soft = h2 - c2 < 0.1 * reach2 and h1 - c1 < 0.1 * reach1 and h0 - c0 < tiny
+            rising = c0 > c1 and c1 > c2
+            opens_p = o1 > o2 and o1 <= c2 + 0.2 * near2
+            opens = o0 > o1 and o0 <= c1 + 0.2 * near1
+            sizes = body_p > body_q - 0.6 * near2 and body > body_p - 0.6 * near1
+            if soft and rising and opens_p and opens and sizes and body > usual0:
                 m[oo + 15 * length + i] = 1.0
         r = i - 3
         if side < 0.0 and side_p < 0.0 and side_q < 0.0 and c[r] >= o[r]:
-            soft = c[q] - d[q] < 0.1 * range10[q] and c[p] - d[p] < 0.1 * range10[p] and c[i] - d[i] < tiny
-            opens = o[p] < o[q] and o[p] > c[q] and o[i] < o[p] and o[i] > c[p]
-            if soft and opens and h[r] > c[q] and c[q] > c[p] and c[p] > c[i]:
+            soft = c2 - d2 < 0.1 * reach2 and c1 - d1 < 0.1 * reach1 and c0 - d0 < tiny
+            opens = o1 < o2 and o1 > c2 and o0 < o1 and o0 > c1
+            if soft and opens and h[r] > c2 and c2 > c1 and c1 > c0:
                 m[oo + 16 * length + i] = -1.0
-        if body_q > body10[q] and body_p <= body10[p] and top_p < top_q and bottom_p > bottom_q:
-            if side_q > 0.0 and side < 0.0 and c[i] < o[q]:
+        if body_q > usual2 and body_p <= usual1 and top_p < top_q and bottom_p > bottom_q:
+            if side_q > 0.0 and side < 0.0 and c0 < o2:
                 m[oo + 17 * length + i] = -1.0
-            if side_q < 0.0 and side > 0.0 and c[i] > o[q]:
+            if side_q < 0.0 and side > 0.0 and c0 > o2:
                 m[oo + 17 * length + i] = 1.0
-        if side_p > 0.0 and side_q < 0.0 and c[p] > o[q] and o[p] < c[q] and c[i] > c[p]:
+        if side_p > 0.0 and side_q < 0.0 and c1 > o2 and o1 < c2 and c0 > c1:
             m[oo + 18 * length + i] = 1.0
-        if side_p < 0.0 and side_q > 0.0 and o[p] > c[q] and c[p] < o[q] and c[i] < c[p]:
+        if side_p < 0.0 and side_q > 0.0 and o1 > c2 and c1 < o2 and c0 < c1:
             m[oo + 18 * length + i] = -1.0
         if long and ((side > 0.0 and lower < tiny) or (side < 0.0 and upper < tiny)):
             m[oo + 19 * length + i] = side
