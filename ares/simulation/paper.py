@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ares.account import Position
 from ares.clock import Clock, SystemClock, VirtualClock
-from ares.errors import InvalidInput, Rejected
+from ares.errors import InvalidInput, Rejected, Retryable
 from ares.events import CandleClosed, Command, Event, FuturesStatistics, VenueSnapshot
 from ares.instruments import Instrument, Interval
+from ares.log import get_logger
 from ares.market import AggTrade, Candle, FuturesData, OrderBook, Ticker, candles_of
-from ares.orders import Order
+from ares.orders import Order, OrderRequest
 from ares.protocols import Capabilities, MarketData
 from ares.simulation.adoption import adopt
 from ares.simulation.klines import ns_of
@@ -35,7 +36,8 @@ class PaperExchange(VenueDesk):
     """Trades on paper: the market comes from `source`, orders never leave this object.
 
     source: any `MarketData`; its `stream_market` is used when it has one, else its klines are polled. What it streams
-    decides how orders fill: at the next quote or trade, or, from candles alone, by the rules of `SimulatedExchange`.
+    decides how orders fill: at the next quote or trade, or, from candles alone, by the rules of `SimulatedExchange`; in
+    real time an order over candles alone first meets the quote that the source gives when asked.
     Time is the source's: a virtual clock of our own beside a simulated source, else the machine's.
     """
 
@@ -318,6 +320,20 @@ class PaperExchange(VenueDesk):
         if symbol not in self._venue.instruments:
             self._venue.add(instrument)
             self._venue.quote(symbol, last)
+
+    async def _submit(self, request: OrderRequest, client_order_id: str | None) -> Order:
+        """In real time over candles alone the next price may be an hour away: the source is asked for its quote."""
+        order = await super()._submit(request, client_order_id)
+        waits = order.status.open and not order.order_type.conditional
+        if waits and self._virtual is None and self._play.listening and not self._play.ticks:
+            try:
+                quote = await self.source.get_ticker(order.symbol)
+            except (Retryable, Rejected) as error:  # it meets the next bar instead
+                get_logger("ares.simulation").warning("quote.missing", symbol=order.symbol, text=error.message)
+                return order
+            self._venue.now_ns = self.clock.now_ns()
+            self._play.meet(quote)
+        return self._venue.get_order(order.symbol, order.order_id)
 
     async def wait_filled(self, order: Order, timeout: float | None = None) -> Position:
         """As every exchange does; listens to the source when nobody does yet."""

@@ -18,7 +18,7 @@ import msgspec
 from ares.clock import Clock, VirtualClock
 from ares.errors import InvalidInput
 from ares.events import AggTrades, BookTop, CandleClosed, Event, Funding, FuturesStatistics, LinkChanged, MarkPrice
-from ares.market import Candle
+from ares.market import Candle, Ticker
 from ares.simulation.session import NO_MARKS, Alarms, BarPlay, Marks
 from ares.simulation.venue import Venue
 
@@ -55,6 +55,17 @@ class PaperPlay:
     def listening(self) -> bool:
         """True once a source was given."""
         return self._source is not None
+
+    @property
+    def ticks(self) -> bool:
+        """True when quotes or trades are streamed, so that prices come by themselves."""
+        return self._ticks
+
+    def meet(self, quote: Ticker) -> None:
+        """Have what waits meet a quote that was asked for."""
+        mark = self.venue.mark_price(quote.symbol)
+        self.venue.trade(quote.symbol, quote.bid, mark, ask=quote.ask)
+        self.venue.quote(quote.symbol, quote.mid, mark)
 
     # ------------------------------------------------------------ the play
 

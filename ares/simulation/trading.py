@@ -66,7 +66,7 @@ class VenueDesk:
             time_in_force=None if time_in_force is None else TimeInForce.of(time_in_force),
             client_order_id=client_order_id,
         )
-        order = self._venue.submit(request, client_order_id)
+        order = await self._submit(request, client_order_id)
         self._tell_private()
         return order
 
@@ -170,6 +170,10 @@ class VenueDesk:
         )
 
     # ------------------------------------------------------------ inside
+
+    async def _submit(self, request: OrderRequest, client_order_id: str | None) -> Order:
+        """Give the venue an order."""
+        return self._venue.submit(request, client_order_id)
 
     async def _ready(self, symbol: str | None) -> None:
         """Be able to answer about `symbol`."""

@@ -10,9 +10,10 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
+from attrs import evolve
 
 from ares.clock import VirtualClock
-from ares.errors import AresError, DataError, InvalidInput, Rejected
+from ares.errors import AresError, DataError, InvalidInput, Rejected, Retryable
 from ares.events import (
     AggTrades,
     BookTop,
@@ -261,6 +262,35 @@ async def test_in_real_time_an_order_never_meets_prices_older_than_itself() -> N
         assert (event.ts_event, event.ts_seen) == (T0 + (number + 1) * HOUR, clock.now)
         assert (await paper.get_order("ETHUSDT", early.order_id)).status is OrderStatus.FILLED
         assert (await paper.get_order("ETHUSDT", late.order_id)).status is expected
+
+
+async def test_in_real_time_over_candles_an_order_meets_the_quote_of_the_moment() -> None:
+    """The next candle may be an hour away; the stop that belongs to the position cannot wait so long."""
+    feed, clock = Feed({"candles"}), Hands(T0 + HOUR // 3)
+    paper = PaperExchange(feed, config=evolve(CONFIG, slippage=D(0)), clock=clock)
+    paper.stream_market(["ETHUSDT"], "1h")
+    bought = await paper.create_order("ETHUSDT", "BUY", "MARKET", 0.1)
+    assert (bought.status, bought.average_price) == (OrderStatus.FILLED, D(2001))
+    stop = await paper.create_order("ETHUSDT", "SELL", "STOP_MARKET", 0.1, stop_price=1990.0, reduce_only=True)
+    assert stop.status is OrderStatus.NEW
+    sold = await paper.create_order("ETHUSDT", "SELL", "MARKET", 0.1, reduce_only=True)
+    assert (sold.status, sold.average_price) == (OrderStatus.FILLED, D(1999))
+    assert (await paper.get_order("ETHUSDT", stop.order_id)).status is OrderStatus.EXPIRED
+
+
+async def test_an_order_waits_when_the_source_has_no_quote() -> None:
+    class Silent(Feed):
+        async def get_ticker(self, symbol: str) -> Ticker:
+            if asked:
+                raise Retryable("not now")
+            asked.append(symbol)
+            return await super().get_ticker(symbol)
+
+    asked: list[str] = []
+    paper = PaperExchange(Silent({"candles"}), config=CONFIG, clock=Hands(T0))
+    paper.stream_market(["ETHUSDT"], "1h")
+    order = await paper.create_order("ETHUSDT", "BUY", "MARKET", 0.1)
+    assert order.status is OrderStatus.NEW
 
 
 class Polled:
