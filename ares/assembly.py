@@ -5,7 +5,8 @@ A person who wires stages by hand needs nothing from here; the command line and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -17,10 +18,9 @@ from ares.clock import Clock, SystemClock
 from ares.config import AresConfig
 from ares.errors import InvalidInput, TooShort, unknown_name
 from ares.features.orchestrator import FeatureOrchestrator
-from ares.instruments import Interval
 from ares.models.registry import Registry, inspect
 from ares.monitor.position_monitor import PositionMonitor
-from ares.pipeline.journal import Journal
+from ares.pipeline.journal import Journal, SqliteJournal
 from ares.pipeline.live import LiveTradingPipeline, PipelineConfig
 from ares.pipeline.retraining import ModelSource, check_model
 from ares.protocols import AnalysisStage, Exchange, FeatureStage, MarketData, MonitoringStage, TacticsStage
@@ -40,7 +40,6 @@ __all__ = [
     "analyst_of",
     "build",
     "build_backtester",
-    "learning_starts",
     "live_gaps",
     "retrainer_of",
     "schedule_of",
@@ -48,6 +47,8 @@ __all__ = [
     "trading_starts",
     "training_plan",
 ]
+
+_LEARN_FROM = "learn_from_ns"  # the fact in a journal that says where retraining's history begins
 
 
 @frozen(kw_only=True)
@@ -151,11 +152,20 @@ def schedule_of(config: AresConfig, market: Tape, progress: Progress | None = No
 
 
 def retrainer_of(
-    config: AresConfig, *, market: MarketData, clock: Clock, symbols: Sequence[str], interval: str, since_ns: int
+    config: AresConfig,
+    *,
+    market: MarketData,
+    clock: Clock,
+    symbols: Sequence[str],
+    interval: str,
+    since_ns: int | None = None,
+    journal: Journal | None = None,
 ) -> Retrainer:
     """What trains models while a bot runs; see `ares.training.retrainer`.
 
-    since_ns: open time of the first bar to learn from; the same after a restart. Raises: InvalidInput as `schedule_of`.
+    since_ns: open time of the first bar to learn from, the same after a restart; None: as the journal says since its
+    first start, and at that start so that the first model can be trained at once. Raises: InvalidInput as
+    `schedule_of`.
     """
     from ares.training.job import TrainingJob
     from ares.training.retrainer import Retrainer
@@ -170,13 +180,10 @@ def retrainer_of(
         features=config.features,
         training=training_plan(config),
     )
-    return Retrainer(market=market, clock=clock, job=job, since_ns=since_ns)
-
-
-def learning_starts(config: AresConfig, interval: str, now_ns: int) -> int:
-    """From where a bot that begins now learns, ns UTC: so that its first model can be trained at once."""
-    step, plan = Interval.parse(interval).ns, _retraining(config).schedule(interval)
-    return (now_ns // step - plan.needed) * step
+    remember: Callable[[int], None] | None = None
+    if since_ns is None and isinstance(journal, SqliteJournal):
+        since_ns, remember = journal.about().get(_LEARN_FROM), partial(journal.note, _LEARN_FROM)
+    return Retrainer(market=market, clock=clock, job=job, since_ns=since_ns, remember=remember)
 
 
 def _retraining(config: AresConfig) -> RetrainingConfig:
@@ -226,7 +233,7 @@ def build(
 
     mode: "paper" or "live". models: which model decides when, such as `ares.models.Succession`; None: what the
     settings' `retraining` trains as time goes by, and without it the analyst keeps its own. learn_from: open time of
-    the first bar that retraining learns from (ns UTC), the same after a restart; None: so that it can begin at once.
+    the first bar that retraining learns from (ns UTC), the same after a restart; None: see `retrainer_of`.
     Raises: InvalidInput when a venue with real money meets mode "paper", or when live lacks sizing, risk management or
     predictions, or a model that was saved as data.
     """
@@ -241,9 +248,14 @@ def build(
     bot = parts or stages(chosen)
     if models is None and chosen.retraining is not None:
         clock: Clock = getattr(exchange, "clock", None) or SystemClock()
-        since = learn_from if learn_from is not None else learning_starts(chosen, interval, clock.now_ns())
         models = retrainer_of(
-            chosen, market=exchange, clock=clock, symbols=symbols, interval=interval, since_ns=since
+            chosen,
+            market=exchange,
+            clock=clock,
+            symbols=symbols,
+            interval=interval,
+            since_ns=learn_from,
+            journal=journal,
         )
     if mode == "live":
         check_model(bot.analyst, models)

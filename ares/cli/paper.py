@@ -91,9 +91,6 @@ def paper(
         raise typer.Exit(INTERRUPTED)
 
 
-_LEARN_FROM = "learn_from_ns"  # the fact that says where retraining's history begins
-
-
 @frozen(kw_only=True)
 class _Place:
     """Where a session trades: the exchange, and what must be known to find the same market again."""
@@ -103,7 +100,7 @@ class _Place:
     interval: str
     bars: int | None  # after which the session ends; None: when the market does, or never
     origin: dict[str, Any]  # what identifies the market: tape and its digest, seed
-    begins_ns: int | None  # open time of the market's first bar; None: it has always been there
+    begins_ns: int | None  # open time of the market's first bar; None: it goes back as far as one asks
     market: str  # what tells this market from others in the ledger of trials
     closed_by: Callable[[int], int] | None = None  # bars of the tape closed at a time (ns UTC); None: no tape
 
@@ -197,22 +194,9 @@ class _Session:
             symbols=[place.symbol],
             interval=place.interval,
             journal=journal,
-            learn_from=self._learn_from(),
+            learn_from=place.begins_ns,
         )
         self.recorder = Recorder(self.pipeline.desk)
-
-    def _learn_from(self) -> int | None:
-        """From where retraining learns: the tape's first bar, or what the journal says since its first start."""
-        from ares.assembly import learning_starts
-        from ares.clock import SystemClock
-
-        if self.config.retraining is None or self.place.begins_ns is not None:
-            return self.place.begins_ns
-        known = self.journal.about().get(_LEARN_FROM)
-        if known is None:
-            known = learning_starts(self.config, self.place.interval, SystemClock().now_ns())
-            self.journal.note(_LEARN_FROM, known)
-        return int(known)
 
     async def trade(self, progress: bool | None) -> None:
         """Run to the market's end, to `bars` or to a signal, and note in the journal which it was."""

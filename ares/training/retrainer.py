@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -32,25 +33,28 @@ if TYPE_CHECKING:
 __all__ = ["Retrainer"]
 
 _PAGE = 1000  # klines a request
+_YOUNG = -1  # in place of a cut: the market was told to be too young
 
 
 @define(eq=False)
 class Retrainer:
     """A source of models for `LiveTradingPipeline(models=...)` that makes them itself; one symbol.
 
-    market: where klines come from; the session's exchange will do. since_ns: open time of the history's first bar,
-    which must stay the same over restarts. job: what to train; its `number` is set for each cut. The analyst needs
+    market: where klines come from; the session's exchange will do. job: what to train; its `number` is set for each
+    cut. since_ns: open time of the history's first bar, which must stay the same over restarts; None: so that the first
+    model can be trained at once, by the market's own time, and `remember` is told. The analyst needs
     `Registry(job.models)` as its library.
     """
 
     market: MarketData
     clock: Clock
     job: TrainingJob
-    since_ns: int
+    since_ns: int | None = None
+    remember: Callable[[int], None] | None = None
     _opened: list[int] = field(factory=list)  # open times of the bars that closed, from `since_ns`
     _made: dict[int, str] = field(factory=dict)  # cut -> model
     _failed: set[int] = field(factory=set)
-    _told: set[int] = field(factory=set)  # cuts whose beginning was noticed
+    _told: set[int] = field(factory=set)  # cuts of which a person has heard
     _task: asyncio.Task[str] | None = None
     _training: int = -1  # the cut that `_task` works on
 
@@ -64,16 +68,18 @@ class Retrainer:
 
     async def follow(self, candle: Candle) -> tuple[Alert, ...]:
         """Take a closed bar, before the desk does: start a training when it is time. What a person should know."""
-        if candle.symbol != self.job.symbol or candle.open_ns < self.since_ns:
+        if candle.symbol != self.job.symbol:
             return ()
         try:
+            if candle.open_ns < await self._since():
+                return ()
             await self._hear(candle)
         except AresError as error:  # the next bar tries again
             return (self._failure(-1, type(error).__name__, str(error)),)
         bars = bisect_right(self._opened, candle.open_ns)
         reached = self.job.schedule.reached(bars)
         if reached < FIRST_TRADING:
-            return ()
+            return self._postponed()
         alerts: list[Alert] = []
         begun = reached if self._begins(reached) <= candle.close_ns else reached - 1
         if isinstance(self.clock, VirtualClock) and begun >= FIRST_TRADING and begun not in self._made:
@@ -92,6 +98,18 @@ class Retrainer:
 
     # ------------------------------------------------------------ bars
 
+    async def _since(self) -> int:
+        """Open time of the history's first bar. Raises DataError while the market has none."""
+        if self.since_ns is None:
+            last = await self.market.get_klines(self.job.symbol, self.job.interval, 1)
+            if not len(last):
+                raise DataError(f"{self.job.symbol}: the market has no closed bar yet", symbol=self.job.symbol)
+            step = Interval.parse(self.job.interval).ns
+            self.since_ns = _opens(last)[-1] + step - self.job.schedule.needed * step
+            if self.remember is not None:
+                self.remember(self.since_ns)
+        return self.since_ns
+
     async def _hear(self, candle: Candle) -> None:
         """Know the open times of all bars up to this one; after a gap, by what the market has of it."""
         step = candle.close_ns - candle.open_ns
@@ -105,7 +123,7 @@ class Retrainer:
         import pandas as pd
 
         pages: list[pd.DataFrame] = []
-        start = dt.datetime.fromtimestamp(self.since_ns / 1e9, dt.UTC)
+        start = dt.datetime.fromtimestamp(await self._since() / 1e9, dt.UTC)
         count = 0
         while bars is None or count < bars:
             page = await self.market.get_klines(self.job.symbol, self.job.interval, _PAGE, start=start)
@@ -169,6 +187,16 @@ class Retrainer:
             self._failed.add(number)
             return [self._failure(number, type(error).__name__, str(error))]
         return []
+
+    def _postponed(self) -> tuple[Alert, ...]:
+        """Said once, when the market does not go back far enough for a first model."""
+        have, needed = len(self._opened), self.job.schedule.bars_at(FIRST_TRADING)
+        if have >= needed or _YOUNG in self._told:
+            return ()
+        self._told.add(_YOUNG)
+        return (
+            Alert(code="training.postponed", symbol=self.job.symbol, facts={"bars": have, "needed": needed}),
+        )
 
     def _failure(self, number: int, error: str, message: str) -> Alert:
         """number: the cut; -1: the klines could not be read."""

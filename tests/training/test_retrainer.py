@@ -72,7 +72,7 @@ def test_a_running_bot_makes_the_models_of_the_schedule_at_its_bars(
 
     async def play() -> list[Alert]:
         start = schedule.models[0].activate_ns - 30 * HOUR
-        async with SimulatedExchange(tape, start) as exchange:
+        async with SimulatedExchange(tape, start, stuck_after=0.2) as exchange:  # nobody minds how long training takes
             trainer = Retrainer(
                 market=exchange, clock=exchange.clock, job=job(tmp_path), since_ns=tape.start_ns
             )
@@ -94,7 +94,8 @@ def test_a_running_bot_makes_the_models_of_the_schedule_at_its_bars(
 
     alerts = asyncio.run(play())
     assert tuple(seen) == schedule.activations
-    assert not [a for a in alerts if a.code.startswith(("training", "model.began"))]
+    told = [a.code for a in alerts if a.code.startswith(("training", "model.began"))]
+    assert told == ["training.postponed"], "the session begins before the first cut, and nothing goes wrong"
     for model in schedule.models:
         assert Registry(tmp_path).load(model.model_id).manifest == model.loaded.manifest
 
@@ -263,6 +264,45 @@ def test_another_processs_refusal_comes_back_typed(tape: Tape, tmp_path: Path) -
     (tmp_path / ("e" * 64)).mkdir()  # somebody's damaged model
     with pytest.raises(ModelError, match="is not a model"):
         asyncio.run(run_apart(job(tmp_path), tape.frame("ETHUSDT").iloc[:FIRST]))
+
+
+def test_without_a_beginning_it_learns_so_that_the_first_model_comes_at_once(
+    tape: Tape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the market's own time, whatever the machine's clock says; and after a restart from the same bar."""
+    works = _Works()
+    monkeypatch.setattr(retraining, "run_apart", works)
+    candles = list(candles_of(tape.frame("ETHUSDT"), "ETHUSDT", tape.interval))
+    noted: list[int] = []
+
+    async def play() -> None:
+        async with SimulatedExchange(tape, tape.end_ns - HOUR) as market:
+            trainer = Retrainer(market=market, clock=SystemClock(), job=job(tmp_path), remember=noted.append)
+            last = candles[-2]  # the bar that closed when the session began
+            assert await trainer.follow(last) == ()
+            await _settle()
+            assert works.asked == [2], "the first model's training starts with the session"
+            works.ends[2].set_result("a" * 64)
+            await _settle()
+            assert await trainer.follow(last) == ()
+            assert trainer.due(last.close_ns, "none") == "a" * 64
+            await trainer.close()
+
+    asyncio.run(play())
+    (since,) = noted
+    assert since == candles[-2].close_ns - PLAN.needed * HOUR
+
+
+def test_a_market_too_young_for_a_model_is_told_once(tape: Tape, tmp_path: Path) -> None:
+    candles = list(candles_of(tape.frame("ETHUSDT"), "ETHUSDT", tape.interval))
+
+    async def told() -> list[Alert]:
+        async with SimulatedExchange(tape, candles[899].close_ns) as market:
+            trainer = Retrainer(market=market, clock=SystemClock(), job=job(tmp_path))
+            return [alert for candle in candles[890:900] for alert in await trainer.follow(candle)]
+
+    (alert,) = asyncio.run(told())
+    assert (alert.code, alert.facts) == ("training.postponed", {"bars": 900, "needed": FIRST})
 
 
 def test_other_symbols_and_older_bars_are_not_its_business(tape: Tape, tmp_path: Path) -> None:
