@@ -14,10 +14,11 @@ pytest.importorskip("uvicorn")
 
 from ares.assembly import stages
 from ares.config import AresConfig
-from ares.events import AggTrades, CandleClosed, Event, FuturesStatistics, LinkChanged
+from ares.events import AggTrades, BookTop, CandleClosed, Event, FuturesStatistics, LinkChanged
 from ares.exchange.binance import BinanceExchange
 from ares.features.config import FeatureConfig
 from ares.features.orchestrator import FeatureOrchestrator
+from ares.market import AggTrade
 from ares.pipeline.desk import Desk
 from ares.pipeline.journal import MemoryJournal
 from ares.pipeline.live import LiveTradingPipeline, PipelineConfig
@@ -32,6 +33,18 @@ from ares.testing.tactics_checks import analysis_of
 from tests.pipeline.test_live_binance import KEY, SECRET, S, local
 
 FEATURES = FeatureConfig(groups=("flow", "futures"), timeframes=(), sources=("agg_trades", "book_top", "futures"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Compile the kernels before a clock runs."""
+    tape = Tape.synthetic(S, "1m", bars=30, seed=1)
+    at = tape.start_ns + 10**9
+    stream = FeatureOrchestrator(FEATURES).stream(S, "1m")
+    one = AggTrade(symbol=S, agg_id=1, ts_ns=at, price=1.0, quantity=1.0, buyer_is_maker=False)
+    stream.observe(AggTrades(ts_event=at, ts_seen=at, symbol=S, trades=(one,)))
+    stream.observe(BookTop(ts_event=at, ts_seen=at, symbol=S, bid=1.0, bid_quantity=1.0, ask=2.0, ask_quantity=1.0))
+    stream.update(tape.candle(S, 0))
 
 
 class Watcher:
