@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.validators import in_
 
 from ares.data.stamps import stamps_to_ns
@@ -57,6 +57,15 @@ class Archive:
         span = "monthly" if len(self.period) == 7 else "daily"
         folder = f"data/futures/um/{span}/{self.kind}/{self.symbol}"
         return f"{folder}/{self.interval}/{self.name}" if self.kind == "klines" else f"{folder}/{self.name}"
+
+    @property
+    def days(self) -> tuple[Archive, ...]:
+        """The daily files that hold what a monthly one does; empty for a day and for funding, which comes by months."""
+        if len(self.period) != 7 or self.kind == "fundingRate":
+            return ()
+        first = dt.date.fromisoformat(f"{self.period}-01")
+        dates = (first + dt.timedelta(days=n) for n in range(31))
+        return tuple(evolve(self, period=f"{date:%Y-%m-%d}") for date in dates if date.month == first.month)
 
 
 def plan(kind: str, symbol: str, start: dt.date, end: dt.date, interval: str = "") -> list[Archive]:
@@ -105,6 +114,7 @@ class Downloader:
     async def fetch(self, archives: Iterable[Archive]) -> list[Path]:
         """All of them that exist, in order. What the archive does not have is listed in `missing`.
 
+        For a month that is not published, its days are fetched.
         Raises: Retryable when the archive cannot be reached; DataError when a checksum stays wrong.
         """
         import httpx
@@ -112,8 +122,21 @@ class Downloader:
         async with httpx.AsyncClient(
             transport=self._transport, trust_env=False, follow_redirects=False, timeout=60.0
         ) as client:
-            found = await asyncio.gather(*(self._one(client, archive) for archive in archives))
-        return [path for path in found if path is not None]
+            found = await asyncio.gather(*(self._all_of(client, archive) for archive in archives))
+        return [path for paths in found for path in paths]
+
+    async def _all_of(self, client: httpx.AsyncClient, archive: Archive) -> list[Path]:
+        """The file itself, else those of its days; a month without any is missing as a whole."""
+        found = {archive: await self._one(client, archive)}
+        if found[archive] is None and archive.days:
+            paths = await asyncio.gather(*(self._one(client, day) for day in archive.days))
+            if any(paths):
+                found = dict(zip(archive.days, paths, strict=True))
+        self.missing += [each for each, path in found.items() if path is None]
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done)
+        return [path for path in found.values() if path is not None]
 
     async def _one(self, client: httpx.AsyncClient, archive: Archive) -> Path | None:
         async with self._gate:
@@ -122,13 +145,9 @@ class Downloader:
             if not (target.is_file() and note.is_file() and note.read_text() == sha256_file(target)):
                 wanted = await self._checksum(client, archive)
                 if wanted is None:
-                    self.missing.append(archive)
                     return None
                 await self._until_right(client, archive, target, wanted)
                 atomic_write(note, wanted.encode())
-            self._done += 1
-            if self._progress is not None:
-                self._progress(self._done)
             return target
 
     async def _until_right(self, client: httpx.AsyncClient, archive: Archive, target: Path, wanted: str) -> None:

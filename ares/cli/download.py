@@ -47,7 +47,8 @@ def download(
 ) -> None:
     """Fetch Binance's public archives, check their checksums, and join them into Parquet.
 
-    A second run fetches only what is new. Files that are not published (yet) are counted, not an error.
+    A second run fetches only what is new. A month that is not published as a whole comes by its days. Files that are
+    not published (yet) are counted, not an error.
     """
     from ares.download import build_store, plan
 
