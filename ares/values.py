@@ -66,6 +66,24 @@ def _readonly(values: Any) -> NDArray[np.float64]:
     return array
 
 
+def _check_interval(features: pd.DataFrame, place: int, interval: str) -> None:
+    """Refuse a frame of another interval: as its maker noted, else by the commonest step of the rows before `place`."""
+    wanted, noted = Interval.parse(interval), features.attrs.get("interval")
+    if noted is None:
+        near = features.index[max(0, place - _ROWS_LOOKED_AT) : place + 1]
+        opened = near.as_unit("ns").asi8  # type: ignore[attr-defined]
+        steps, counts = np.unique(np.diff(opened), return_counts=True)
+        if opened.size < 3 or steps[np.argmax(counts)] == wanted.ns:
+            return
+        noted = f"{steps[np.argmax(counts)] / 60e9:g} minutes"
+    elif noted == wanted.name:
+        return
+    raise InvalidInput(f"the frame's rows are {noted} apart, not {interval}", interval=interval)
+
+
+_ROWS_LOOKED_AT = 32
+
+
 @frozen(kw_only=True, eq=False)
 class FeatureRow:
     """All features of one symbol at the close of one bar."""
@@ -85,12 +103,14 @@ class FeatureRow:
     ) -> FeatureRow:
         """One row of a features frame, the last unless told otherwise; ready when no value is missing.
 
-        features: as from `generate_all_features`, indexed by open time. Raises: InvalidInput without such a row.
+        features: as from `generate_all_features`, indexed by open time. Raises: InvalidInput without such a row or when
+        the frame is of another interval.
         """
         if not -len(features) <= row < len(features):
             raise InvalidInput(f"there is no row {row}: the frame has {len(features)}", rows=len(features))
         values = features.iloc[row].to_numpy(np.float64)
         open_ns = int(features.index[[row]].as_unit("ns").asi8[0])  # type: ignore[attr-defined]
+        _check_interval(features, row % len(features), interval)
         return cls(
             symbol=symbol,
             interval=interval,
@@ -107,7 +127,7 @@ class FeatureRow:
         """One row of a features frame as stages take it; the last one unless `row` says otherwise.
 
         `ready` and `schema_id` come from what `generate_all_features` noted in `features.attrs`; without the note, a
-        row without NaN is ready. Raises: InvalidInput when there is no such row.
+        row without NaN is ready. Raises: InvalidInput when there is no such row or the frame is of another interval.
         """
         if not -len(features) <= row < len(features):
             raise InvalidInput(f"a frame of {len(features)} rows has no row {row}", row=row)
@@ -115,6 +135,7 @@ class FeatureRow:
         values = features.iloc[place].to_numpy(np.float64)
         open_ns = int(features.index[[place]].as_unit("ns").asi8[0])  # type: ignore[attr-defined]
         warmup = features.attrs.get("warmup")
+        _check_interval(features, place, interval)
         return cls(
             symbol=symbol,
             interval=interval,
@@ -169,13 +190,26 @@ class TechnicalView:
 
 @frozen(kw_only=True, eq=False)
 class AnalysisInput:
-    """What an analyst may know at `now_ns`."""
+    """What an analyst may know at `now_ns`. Raises: InvalidInput when its parts are of different symbols."""
 
     symbol: str
     now_ns: int
     row: FeatureRow
     market: MarketView
     position: Position | None = None  # None: flat
+
+    def __attrs_post_init__(self) -> None:
+        symbols = {"row": self.row.symbol, "market": self.market.symbol}
+        if self.position is not None:
+            symbols["position"] = self.position.symbol
+        for name, symbol in symbols.items():
+            if symbol != self.symbol:
+                raise InvalidInput(f"the {name} is of {symbol}, the input of {self.symbol}", part=name)
+
+    @property
+    def feature_age_ns(self) -> int:
+        """How long the row has been known; 0 when this machine's clock is behind the venue's."""
+        return max(0, self.now_ns - self.row.known_ns)
 
 
 def _probability(_: object, attribute: object, value: float | None) -> None:
@@ -204,6 +238,7 @@ class AnalysisResult:
     target_width: float  # log distance of the target from entry, > 0; NaN likewise
     volatility: float | None = None  # standard deviation of the log return of one bar
     size_factor: float = field(default=1.0, validator=[ge(0.0), le(1.0)])  # of the usual size; less under an alarm
+    feature_age_ns: int | None = None  # from when the features were known to `now_ns`; None: there were none
     valid_until_ns: int
     model_id: str
     regime: RegimeView | None = None

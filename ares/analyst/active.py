@@ -56,6 +56,7 @@ class ActiveModel:
             raise ModelError(f"an analyst needs a bundle of models, not a {type(loaded.model).__name__}")
         dual = DualModel(bundle=loaded.model)
         expires, higher = (dual.bundle.settings.get(name) for name in ("expires_ns", "side_timeframe"))
+        _check_ranges(dual)
         return cls(
             model_id=loaded.manifest.model_id,
             dual=dual,
@@ -70,6 +71,28 @@ class ActiveModel:
             expires_ns=None if expires is None else int(expires),
             side_timeframe_ns=None if higher is None else Interval.parse(str(higher)).ns,
         )
+
+
+def _check_ranges(dual: DualModel) -> None:
+    """Refuse settings that describe no bet, however well they are signed. Raises ModelError."""
+    number = (int, float)
+    least = {"horizon": (int, 1), "time_to_live": (int, 1), "cost": (number, 0.0), "target": (number, 0.0)}
+    least["stop"] = (number, 0.0)
+    for name, (kind, bound) in least.items():
+        value = dual.setting(name, kind)  # type: ignore[arg-type]
+        fits = value > bound if name in ("target", "stop") else value >= bound
+        if isinstance(value, bool) or not fits or value == float("inf"):
+            raise ModelError(f"setting {name!r} of a dual model is {value!r}, which no bet can have", setting=name)
+    for name in ("interval", "side_timeframe"):
+        value = dual.bundle.settings.get(name)
+        if value is not None:
+            try:
+                Interval.parse(str(value))
+            except InvalidInput as error:
+                raise ModelError(f"setting {name!r} of a dual model: {error}", setting=name) from error
+    expires = dual.bundle.settings.get("expires_ns")
+    if expires is not None and (not isinstance(expires, int) or isinstance(expires, bool) or expires <= 0):
+        raise ModelError(f"setting 'expires_ns' of a dual model is {expires!r}, no time in ns", setting="expires_ns")
 
 
 @frozen(kw_only=True, eq=False)

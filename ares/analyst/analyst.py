@@ -278,6 +278,7 @@ class Analyst:
             target_width=target,
             volatility=volatility if volatility > 0.0 else None,
             size_factor=factor,
+            feature_age_ns=given.feature_age_ns,
             valid_until_ns=row.known_ns + config.valid_bars * step,
             model_id=self.model_id,
             regime=regime,

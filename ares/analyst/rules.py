@@ -246,6 +246,7 @@ class RuleAnalyst:
             stop_width=widths[1],
             target_width=widths[0],
             volatility=reading.volatility if reading.volatility > 0.0 else None,
+            feature_age_ns=given.feature_age_ns,
             valid_until_ns=valid_until,
             model_id=self._name,
             regime=regime,

@@ -14,7 +14,7 @@ import typer
 
 from ares.cli.exits import ends_with_exit_code
 from ares.cli.market import open_tape, symbol_of
-from ares.cli.options import Bars, IntervalName, LogLevel, Seed, TapeFile
+from ares.cli.options import Bars, LogLevel, Seed, TapeFile
 from ares.cli.screen import note
 from ares.errors import InvalidInput
 from ares.secret import Secret
@@ -32,12 +32,15 @@ def simulate(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8089,
     tape: TapeFile = None,
     symbol: Annotated[str | None, typer.Option(help="The tape's symbol. None: from its file name, or ETHUSDT.")] = None,
-    interval: IntervalName = None,
+    interval: Annotated[
+        str | None, typer.Option(help="Length of a bar, such as 15m, 1h, 4h. None: the tape's own, or 1m.")
+    ] = None,
     api_key: Annotated[str | None, typer.Option(help="API key of the account. None: public data only.")] = None,
     api_secret: Annotated[str | None, typer.Option(help="Its secret, or the path of a PEM private key.")] = None,
     balance: Annotated[float, typer.Option(min=0.0, help="What each account begins with, in USDT.")] = 10_000.0,
     account: Annotated[
-        list[str] | None, typer.Option(help="One more account, KEY:SECRET or KEY:SECRET:BALANCE. May be repeated.")
+        list[str] | None,
+        typer.Option(help="One more account: KEY:SECRET, and :BALANCE after it if it differs. May be repeated."),
     ] = None,
     pace: Annotated[str, typer.Option(help="realtime, or how many times faster, such as 60.")] = "realtime",
     history: Annotated[

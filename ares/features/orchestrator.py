@@ -190,7 +190,8 @@ class FeatureOrchestrator:
         self._rows = bars.open_ns.size
         self._missing = dict(zip(schema.names, np.isnan(values).sum(axis=1).tolist(), strict=True))
         frame = write_frame(values, schema.names, klines_df.index)
-        frame.attrs.update(schema_id=schema.fingerprint, warmup=schema.warmup)  # for `FeatureRow.at`
+        noted = {"schema_id": schema.fingerprint, "warmup": schema.warmup, "interval": schema.interval.name}
+        frame.attrs.update(noted)  # for `FeatureRow.at`
         return frame
 
     def _run(self, schema: Schema, bars: Bars) -> NDArray[np.float64]:

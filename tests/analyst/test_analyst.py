@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from attrs import evolve
 
+from ares.analyst.active import ActiveModel
 from ares.analyst.analyst import Analyst
 from ares.analyst.config import AnalystConfig
 from ares.analyst.dual_model import DualModel
@@ -174,6 +176,38 @@ def test_features_of_another_kind_are_refused(recorded: list[tuple[FeatureRow, C
 def expiring(at_ns: int) -> Loaded:
     bundle = Bundle(parts=trained().bundle.parts, settings={**trained().bundle.settings, "expires_ns": at_ns})
     return Loaded(model=bundle, manifest=evolve(trained().loaded.manifest, model_id="e" * 64))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("horizon", -5),
+        ("horizon", 0),
+        ("cost", -1.0),
+        ("cost", math.inf),
+        ("target", 0.0),
+        ("stop", -1.0),
+        ("time_to_live", 0),
+        ("interval", "9z"),
+        ("side_timeframe", "9z"),
+        ("expires_ns", -1),
+        ("expires_ns", "soon"),
+    ],
+)
+def test_a_signed_model_that_describes_no_bet_is_refused(name: str, value: object) -> None:
+    whole = trained().loaded
+    bundle = evolve(trained().bundle, settings={**trained().bundle.settings, name: value})
+    with pytest.raises(ModelError, match=name):
+        ActiveModel.of(evolve(whole, model=bundle))
+
+
+def test_the_age_of_the_features_is_told_whatever_the_opinion(recorded: list[tuple[FeatureRow, Candle]]) -> None:
+    row, candle = recorded[0]
+    for analyst in (Analyst(model=trained()), Analyst(AnalystConfig(enable_ml_predictions=False), model=trained())):
+        for late in (0, 7, 30 * HOUR):
+            now = row.known_ns + late
+            given = question(row, candle, now_ns=now)
+            assert analyst.analyze(given).feature_age_ns == late
 
 
 def test_an_expired_model_abstains(recorded: list[tuple[FeatureRow, Candle]]) -> None:

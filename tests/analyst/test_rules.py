@@ -266,6 +266,43 @@ def test_abstaining_has_its_reason(values: tuple[float, float], ready: bool, cod
     assert reasons(result)[-1] == code
 
 
+@pytest.mark.parametrize("late", [0, 1, 90 * 10**9, 400 * HOUR])
+def test_the_age_of_the_features_is_told_also_when_abstaining(late: int) -> None:
+    asked = question(walk(1)[0], (0.01, 0.0))
+    at = asked.row.known_ns + late
+    given = evolve(asked, now_ns=at, market=evolve(asked.market, now_ns=at))
+    told = RuleAnalyst(signal).analyze(given)
+    assert told.side is None and told.feature_age_ns == late
+    assert evolve(asked, now_ns=asked.row.known_ns - 5).feature_age_ns == 0, "a clock that is behind"
+
+
+def test_an_input_of_several_symbols_is_refused() -> None:
+    asked = question(walk(1)[0], (0.01, 0.0))
+    for changed in (
+        {"symbol": "BTCUSDT"},
+        {"row": evolve(asked.row, symbol="BTCUSDT")},
+        {"market": evolve(asked.market, symbol="BTCUSDT")},
+    ):
+        with pytest.raises(InvalidInput, match="BTCUSDT"):
+            evolve(asked, **changed)
+
+
+def test_a_row_of_a_frame_is_known_when_its_own_bar_closes() -> None:
+    names = ["signal"]
+    for noted in (True, False):
+        index = pd.date_range("2024-01-01", periods=40, freq="1h", tz="UTC", unit="ns")
+        frame = pd.DataFrame(np.zeros((40, 1)), index=index, columns=names)
+        if noted:
+            frame.attrs["interval"] = "1h"
+        for make in (FeatureRow.at, FeatureRow.from_frame):
+            assert make(frame, "ETHUSDT", "1h").known_ns == index[-1].value + HOUR
+            for wrong in ("4h", "15m"):
+                with pytest.raises(InvalidInput, match=f"apart, not {wrong}"):
+                    make(frame, "ETHUSDT", wrong)
+    gappy = frame.iloc[[0, 1, 2, 3, 9, 10, 30]]
+    assert FeatureRow.at(gappy, "ETHUSDT", "1h").open_ns == index[30].value
+
+
 def test_a_stale_row_makes_it_abstain() -> None:
     believer = AnalystConfig(rules=RuleConfig(prior_win=0.7, prior_strength=500.0, min_matured=0))
     bars = walk(2)

@@ -124,6 +124,13 @@ def test_addresses_are_told_once_ready(local: dict[str, str]) -> None:
     assert local["rest"].startswith("http://127.0.0.1:") and local["streams"].startswith("ws://127.0.0.1:")
 
 
+def test_the_help_says_how_an_account_is_written(ares: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = ares("simulate", "--help").stdout
+    assert "KEY:SECRET, and :BALANCE" in shown and "the tape's own, or 1m" in shown
+    assert all(ord(letter) < 0x2190 or 0x2500 <= ord(letter) < 0x2600 for letter in shown), "an emoji in the help"
+
+
 def test_wrong_options_end_with_2(ares: Callable[..., Any], tmp_path: Path) -> None:
     none = str(tmp_path / "no")
     for wrong in (["--api-key", "only"], ["--pace", "fast"], ["--fault", "nonsense"], ["--faults", none]):

@@ -334,6 +334,39 @@ def whole(kind: Any, then: Any) -> Any:
     return lambda data: then(decode(data, kind, "mutated"))
 
 
+def read_market(data: bytes) -> Any:
+    """As the market stream reads a frame, with the errors that it expects."""
+    try:
+        return streams.event_of(streams.decode_frame(data).data, 1)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise DataError(str(error)) from error
+
+
+MARKET_FRAMES: list[dict[str, Any]] = [
+    {"e": "aggTrade", "E": 9, "s": "X", "a": 5, "p": "2", "q": "1", "f": 1, "l": 2, "T": 8, "m": True},
+    {"e": "bookTicker", "E": 9, "s": "X", "u": 5, "b": "2", "B": "1", "a": "3", "A": "1", "T": 8},
+    {"e": "markPriceUpdate", "E": 9, "s": "X", "p": "2", "i": "2", "P": "2", "r": "0.0001", "T": 28800000},
+    {"e": "kline", "E": 3600000, "s": "X",
+     "k": {"t": 0, "T": 3599999, "s": "X", "i": "1h", "o": "1", "h": "2", "l": "0.5", "c": "1.5", "v": "10",
+           "n": 3, "x": True, "q": "15", "V": "5", "Q": "7"}},
+]  # fmt: skip
+EXCHANGE_INFO: dict[str, Any] = {"symbols": [{
+    "symbol": "X", "status": "TRADING", "contractType": "PERPETUAL", "baseAsset": "B", "quoteAsset": "USDT",
+    "marginAsset": "USDT", "liquidationFee": "0.01", "filters": [
+        {"filterType": "PRICE_FILTER", "tickSize": "0.01", "minPrice": "0.01", "maxPrice": "1000"},
+        {"filterType": "LOT_SIZE", "stepSize": "0.001", "minQty": "0.001", "maxQty": "100"},
+        {"filterType": "MARKET_LOT_SIZE", "stepSize": "0.001", "minQty": "0.001", "maxQty": "50"},
+        {"filterType": "MIN_NOTIONAL", "notional": "5"},
+        {"filterType": "PERCENT_PRICE", "multiplierUp": "1.05", "multiplierDown": "0.95"}]}]}  # fmt: skip
+
+
+def test_what_is_mutated_is_understood_before() -> None:
+    """A sample that is refused as it stands would prove nothing when it is spoilt."""
+    for sample, read in SAMPLES:
+        understood = read(json.dumps(sample).encode())
+        assert understood is not None and (not hasattr(understood, "__len__") or len(understood))
+
+
 SAMPLES: list[tuple[Any, Any]] = [
     (FILL, read_user),
     ({"orderId": 5, "clientOrderId": "c", "symbol": "X", "side": "BUY", "type": "LIMIT", "status": "NEW",
@@ -349,6 +382,15 @@ SAMPLES: list[tuple[Any, Any]] = [
      lambda data: market.klines_frame(market.decode_klines(data, "k"), Interval.parse("1h"), None)),
     ([{"symbol": "X", "positionAmt": "-1", "entryPrice": "2", "markPrice": "2", "unRealizedProfit": "0"}],
      whole(list[account.PositionV3], lambda rows: [account.position_of(r, 1) for r in rows])),
+    *(({"stream": f"x@{data['e']}", "data": data}, read_market) for data in MARKET_FRAMES),
+    (EXCHANGE_INFO, whole(market.ExchangeInfo, lambda told: [instruments.instrument_of(s) for s in told.symbols])),
+    ([{"symbol": "X", "fundingTime": 8, "fundingRate": "0.0001", "markPrice": "2"}],
+     whole(list[market.FundingRow], list)),
+    ({"symbol": "X", "markPrice": "2", "indexPrice": "2", "lastFundingRate": "0.0001", "nextFundingTime": 9},
+     whole(market.PremiumIndex, lambda told: told)),
+    ({"totalWalletBalance": "5", "totalUnrealizedProfit": "0",
+      "assets": [{"asset": "USDT", "walletBalance": "5", "unrealizedProfit": "0", "openOrderInitialMargin": "1"}]},
+     whole(account.AccountV3, lambda found: account.account_of(found, [], {}, "USDT", 1))),
 ]  # fmt: skip
 
 

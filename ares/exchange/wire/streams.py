@@ -15,7 +15,7 @@ from ares.errors import DataError
 from ares.events import AggTrades, BookTop, CandleClosed, Event, MarkPrice
 from ares.exchange.wire.numbers import MS, to_ns
 from ares.instruments import Interval
-from ares.market import AggTrade, Candle
+from ares.market import AggTrade, Candle, exceeds
 
 __all__ = [
     "AggTradeFrame",
@@ -110,7 +110,9 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 decode_frame = msgspec.json.Decoder(Envelope, strict=False).decode
-"""The envelope of one combined-stream frame; raises msgspec.MsgspecError for anything else. No wrapper: it is hot."""
+"""The envelope of one combined-stream frame; raises msgspec.MsgspecError or UnicodeDecodeError for anything else.
+
+No wrapper: it is hot."""
 
 
 def stream_names(symbols: tuple[str, ...], interval: str, kinds: frozenset[str]) -> dict[str, list[str]]:
@@ -168,7 +170,9 @@ def event_of(frame: MarketFrame, seen_ns: int) -> Event | None:
 def _candle(frame: KlineFrame, seen_ns: int) -> CandleClosed:
     bar = frame.k
     _check(frame.s, bar.o, bar.h, bar.l, bar.c)
-    if not (bar.h >= max(bar.o, bar.c) and bar.l <= min(bar.o, bar.c) and 0 <= bar.v < math.inf):
+    fits = bar.h >= max(bar.o, bar.c) and bar.l <= min(bar.o, bar.c) and 0 <= bar.v < math.inf
+    amounts = min(bar.q, bar.V, bar.Q, bar.n + 1.0) < 0.0 or exceeds(bar.V, bar.v) or exceeds(bar.Q, bar.q)
+    if amounts or not fits:
         raise DataError(f"{frame.s}: the bar of {bar.t} contradicts itself", symbol=frame.s, open_ms=bar.t)
     opened = to_ns(bar.t)
     closes = opened + Interval.parse(bar.i).ns
