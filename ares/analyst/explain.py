@@ -1,8 +1,9 @@
 """Explaining an opinion: what each feature contributed to its confidence.
 
-A feature's contribution is the confidence as judged, less the confidence of the same row with that feature at its
-training median. A group's contribution is the same with all of the group's features at their medians. Contributions
-need not add up: features that say the same thing share what they say. Source: occlusion, Zeiler and Fergus 2014.
+The step from the confidence at the training medians to the confidence as judged is shared among the features, as
+`ares.models.contributions` does it: each is credited with the mean change it makes when it moves from its median to the
+row's value, in random orders. Shares add up exactly, and a group's is the sum of its features'. A column that the model
+does not read gets nothing. Source: Strumbelj and Kononenko 2014.
 """
 
 from __future__ import annotations
@@ -15,18 +16,39 @@ from numpy.typing import NDArray
 
 from ares.analyst.dual_model import DualModel
 from ares.errors import ModelError
+from ares.models.contributions import contributions
+from ares.models.model import ModelSpec
 
 __all__ = ["Explanation", "explain_row"]
 
 
 @frozen(kw_only=True)
 class Explanation:
-    """Contributions to the confidence, largest first; positive ones spoke for the opinion's side."""
+    """Contributions to the confidence, weightiest first; positive ones spoke for the opinion's side.
+
+    `base` and all `features` add up to `confidence`, up to rounding; so do `base` and all `groups`.
+    """
 
     side: int  # +1 long, -1 short, 0 tied
     confidence: float
+    base: float  # confidence in the same side with every feature at its training median
     features: Mapping[str, float]
     groups: Mapping[str, float]
+
+
+@frozen(eq=False)
+class _SameSide:
+    """A dual model's confidence in one side, as the model that contributions are asked of."""
+
+    model: DualModel
+    side: int
+    spec: ModelSpec
+
+    def predict_proba(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n, 1): where the likelier side turned, what is left for the first one."""
+        judged = self.model.judge(X)
+        same = np.where(judged.side == self.side, judged.confidence, 1.0 - judged.p_timeout - judged.confidence)
+        return np.asarray(same[:, np.newaxis])
 
 
 def explain_row(model: DualModel, x: NDArray[np.float64]) -> Explanation:
@@ -35,27 +57,18 @@ def explain_row(model: DualModel, x: NDArray[np.float64]) -> Explanation:
         raise ModelError("the model holds no training reference, so there is nothing to compare a row with")
     edges = model.bundle["reference"].edges
     usual = edges[:, (edges.shape[1] - 1) // 2]
-    names = model.columns
-    groups = sorted({name.partition(".")[0] for name in names})
-    rows = np.tile(x, (1 + len(names) + len(groups), 1))
-    for k in range(len(names)):
-        rows[1 + k, k] = usual[k]
-    for g, group in enumerate(groups):
-        members = [k for k, name in enumerate(names) if name.partition(".")[0] == group]
-        rows[1 + len(names) + g, members] = usual[members]
-    judged = model.judge(rows)
+    judged = model.judge(x[np.newaxis, :])
     side = int(judged.side[0])
-    # the confidence of the same side: where the likelier side turned, what is left for the first one
-    same = np.where(judged.side == side, judged.confidence, 1.0 - judged.p_timeout - judged.confidence)
-    change = float(same[0]) - same[1:]
-
-    def ranked(keys: tuple[str, ...] | list[str], values: NDArray[np.float64]) -> dict[str, float]:
-        order = np.argsort(-np.abs(values), kind="stable")
-        return {keys[i]: float(values[i]) for i in order}
-
+    asked = _SameSide(model, side, ModelSpec(columns=model.columns, classes=(side,)))
+    told = contributions(asked, x, usual, side)
+    groups: dict[str, float] = {}
+    for name, part in told.parts.items():
+        group = name.partition(".")[0]
+        groups[group] = groups.get(group, 0.0) + part
     return Explanation(
         side=side,
         confidence=float(judged.confidence[0]),
-        features=ranked(names, change[: len(names)]),
-        groups=ranked(groups, change[len(names) :]),
+        base=told.base,
+        features=told.parts,
+        groups=dict(sorted(groups.items(), key=lambda item: -abs(item[1]))),
     )

@@ -267,6 +267,12 @@ def test_an_explanation_is_what_the_features_change(recorded: list[tuple[Feature
     assert set(found.features) == set(model.columns)
     unread = [n for n in model.columns if n not in _split_on(model)]
     assert all(found.features[name] == 0.0 for name in unread), "a column that no tree reads contributes nothing"
+    usual = model.bundle["reference"].edges
+    there = model.judge(usual[:, (usual.shape[1] - 1) // 2][np.newaxis, :])
+    same = there.confidence if there.side[0] == found.side else 1.0 - there.p_timeout - there.confidence
+    assert found.base == float(same[0])
+    for parts in (found.features, found.groups):
+        assert found.base + sum(parts.values()) == pytest.approx(found.confidence, abs=1e-12)
     with pytest.raises(InvalidInput):
         Analyst(model=trained()).explain(result)
 

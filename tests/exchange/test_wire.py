@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,7 +123,7 @@ def test_a_market_frames_numbers_are_the_floats_nearest_to_their_text_or_refused
 
 
 def test_our_requests_are_those_of_the_official_clients(fixtures: Path) -> None:
-    recorded = {r["name"]: r for r in json.loads((fixtures / "requests.json").read_text())}
+    recorded = _recorded_requests(fixtures)
     stop = OrderRequest(
         symbol="BTCUSDT", side="SELL", order_type="STOP_MARKET", quantity=Decimal("0.01"),
         stop_price=Decimal("50000"), reduce_only=True,
@@ -131,6 +132,12 @@ def test_our_requests_are_those_of_the_official_clients(fixtures: Path) -> None:
         symbol="BTCUSDT", side="BUY", order_type="LIMIT", quantity=Decimal("0.01"), price=Decimal("59000"),
     )
     at_market = OrderRequest(symbol="BTCUSDT", side="BUY", order_type="MARKET", quantity=Decimal("0.01"))
+    small, large = (
+        OrderRequest(
+            symbol="LTCUSDT", side="BUY", order_type="LIMIT", quantity=Decimal(quantity), price=Decimal(price),
+        )
+        for quantity, price in (("0.1", "60"), ("0.11", "61"))
+    )  # fmt: skip
     ours = {
         "python-binance futures_mark_price": requests.read("/fapi/v1/premiumIndex", symbol="BTCUSDT"),
         "python-binance futures_create_order LIMIT GTC": requests.new_order(limit, "mine"),
@@ -142,9 +149,16 @@ def test_our_requests_are_those_of_the_official_clients(fixtures: Path) -> None:
         "connector cancel_order": requests.cancel_order("BTCUSDT", 22542179, None),
         "connector position_information_v3": requests.read("/fapi/v3/positionRisk", signed=True, symbol="BTCUSDT"),
         "connector change_initial_leverage": requests.set_leverage("BTCUSDT", 5),
-        "connector start_user_data_stream": requests.read("/fapi/v1/exchangeInfo"),
+        "connector start_user_data_stream": requests.listen_key("POST"),
+        "connector start_user_data_stream /fapi/v1/exchangeInfo": requests.read("/fapi/v1/exchangeInfo"),
+        "connector futures_account_balance_v3": requests.read("/fapi/v3/balance", signed=True),
+        "python-binance futures_countdown_cancel_all": requests.countdown("BTCUSDT", 120_000),
         "ccxt-static: cancelOrderWithClientOrderId swap": requests.cancel_order("LTCUSDT", None, "myid123"),
+        "ccxt-static: createOrder limit buy 0.1 @55": requests.new_order(evolve(small, price=Decimal(55)), "mine"),
+        "ccxt-static: createOrders batch of 2": requests.new_order(small, "mine"),  # one by one: we send no batches
+        "ccxt-static: createOrders batch of 2, the second": requests.new_order(large, "mine"),
     }
+    assert ours.keys() == recorded.keys()
     for name, request in ours.items():
         theirs = recorded[name]
         assert (request.method, request.path) == (theirs["method"], theirs["host_path"]), name
@@ -154,10 +168,25 @@ def test_our_requests_are_those_of_the_official_clients(fixtures: Path) -> None:
             if own_id in sent:
                 assert sent.pop(own_id) == "mine"
                 wanted.pop(own_id, None)
+        wanted.pop("newOrderRespType", None)  # the venue's default serves
         decimals = ("quantity", "price", "triggerPrice")
         assert {k: Decimal(v) if k in decimals else v for k, v in sent.items()} == {
             k: Decimal(v) if k in decimals else v for k, v in wanted.items()
         }, name
+
+
+def _recorded_requests(fixtures: Path) -> dict[str, dict[str, Any]]:
+    """All captured requests by name, orders of a batch one by one."""
+    found: dict[str, dict[str, Any]] = {}
+    for each in json.loads((fixtures / "requests.json").read_text()):
+        batch = each["params"].get("batchOrders")
+        if batch is None:
+            found[each["name"] if each["name"] not in found else f"{each['name']} {each['host_path']}"] = each
+        else:
+            single = each | {"host_path": "/fapi/v1/order"}
+            found[each["name"]] = single | {"params": batch[0]}
+            found[f"{each['name']}, the second"] = single | {"params": batch[1]}
+    return found
 
 
 # ------------------------------------------------------------ definitions
