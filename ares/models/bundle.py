@@ -11,18 +11,22 @@ from attrs import field, frozen
 from ares.errors import InvalidInput, ModelError
 from ares.models import registry
 from ares.models.model import Stored
-from ares.models.parts import restore
+from ares.models.parts import adopted, restore
 
 __all__ = ["Bundle"]
+
+
+def _adopted(parts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: adopted(part) for name, part in parts.items()}
 
 
 @frozen(kw_only=True, eq=False)
 class Bundle:
     """Named parts (`side`, `timing`, `meta`, `regime`, ...) with one id; `settings` are JSON values that go with
-    them.
+    them. A part may be a model of a class of your own; it is held as an `OwnModel`.
     """
 
-    parts: Mapping[str, Any] = field()
+    parts: Mapping[str, Any] = field(converter=_adopted)
     settings: Mapping[str, Any] = field(factory=dict)
 
     @parts.validator
@@ -51,12 +55,17 @@ class Bundle:
         return registry.save(self, directory, record)
 
     @classmethod
-    def load(cls, directory: Path | str) -> Bundle:
-        """Read a bundle that `save` wrote."""
-        return registry.load_as(cls, directory)
+    def load(cls, directory: Path | str, *, classes: Mapping[str, type] | None = None) -> Bundle:
+        """Read a bundle that `save` wrote. classes: of its parts that are not ours, by name. Raises ModelError."""
+        return registry.load_as(cls, directory, classes=classes)
 
     def stored(self) -> Stored:
         """All parts as data. Raises ModelError when one cannot be."""
+        if alien := [name for name, part in self.parts.items() if not hasattr(part, "stored")]:
+            raise ModelError(
+                f"the parts {', '.join(alien)} cannot be saved as data: a model of your own needs save and load",
+                parts=alien,
+            )
         parts = {name: part.stored() for name, part in self.parts.items()}
         return Stored(kind="bundle", meta=self.settings, parts=parts)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 from numpy.typing import ArrayLike, NDArray
 
 from ares.errors import InvalidInput, ModelError
 from ares.kernels.calibrate import METHODS, calibrate_batch
 from ares.models import registry
 from ares.models.model import Model, ModelSpec, Stored
-from ares.models.parts import restore
+from ares.models.parts import adopted, restore
 
 __all__ = ["CalibratedModel", "Calibrator"]
 
@@ -88,7 +89,7 @@ _ARRAYS = ("ratio", "params", "knot_x", "knot_y", "offset")
 class CalibratedModel:
     """A classifier whose probabilities pass through its calibrator."""
 
-    model: Any  # a Model
+    model: Any = field(converter=adopted)  # a Model
     calibrator: Calibrator
 
     def __attrs_post_init__(self) -> None:
@@ -112,9 +113,9 @@ class CalibratedModel:
         return registry.save(self, directory)
 
     @classmethod
-    def load(cls, directory: Path | str) -> CalibratedModel:
-        """Read a model that `save` wrote."""
-        return registry.load_as(cls, directory)
+    def load(cls, directory: Path | str, *, classes: Mapping[str, type] | None = None) -> CalibratedModel:
+        """Read a model that `save` wrote. classes: its model's, by name, when that is not ours. Raises ModelError."""
+        return registry.load_as(cls, directory, classes=classes)
 
     def stored(self) -> Stored:
         """Both as data. Raises ModelError when the model inside cannot be."""

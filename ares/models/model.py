@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ares.errors import InvalidInput, ModelError
 
-__all__ = ["Model", "ModelSpec", "Storable", "Stored", "matrix"]
+__all__ = ["Model", "ModelSpec", "Storable", "Stored", "is_own", "matrix"]
 
 Floats = NDArray[np.float64]
 _FLOAT64 = np.dtype(np.float64)
@@ -56,25 +56,44 @@ class ModelSpec:
 
 @runtime_checkable
 class Model(Protocol):
-    """Probabilities from features. A row alone and the same row in a batch give the same bits."""
+    """Probabilities from features. A row alone and the same row in a batch give the same bits.
+
+    A class of your own that keeps this can be a part of a bundle, and the model of `Analyst(model=...)`. With
+    `fit(X, y, sample_weight=None)` it can be given to `train` as well: X is a frame (n, columns) with the features'
+    names, y is (n,) of whole numbers, sample_weight (n,). A fit begins anew on a deep copy and leaves a `spec` with
+    X's columns and the classes of y in ascending order. `ares.testing.check_model` tries all of it.
+    """
 
     @property
-    def spec(self) -> ModelSpec: ...
+    def spec(self) -> ModelSpec:
+        """What it reads and answers."""
+        ...
 
     def predict_proba(self, X: Any) -> Floats:
-        """(n, classes) from X, (n, columns): an array, or a frame that holds the columns. A row it cannot judge is
-        NaN.
+        """(n, classes), in [0, 1], rows summing to 1. X: (n, columns) float64 in the order of `spec.columns`, an array
+        or a frame that holds the columns. A row it cannot judge is NaN.
         """
         ...
 
-    def save(self, directory: Path | str) -> str:
-        """Write the model as data into a new directory; returns its id. Raises ModelError if it cannot be data."""
+    def save(self, directory: Path | str) -> object:
+        """Write the model as data into an empty directory. Raises ModelError if it cannot be data.
+
+        The registry calls it with a directory that exists, and writes every file that it finds there into the
+        manifest. A pickle is refused. Ours return the id of the model.
+        """
         ...
 
     @classmethod
     def load(cls, directory: Path | str) -> Model:
         """Read a model that `save` wrote. Raises ModelError with the reason when anything about it is wrong."""
         ...
+
+
+def is_own(value: Any) -> bool:
+    """Whether this is an instance of a class of the user's own that is meant as a `Model`, fitted or not yet."""
+    if isinstance(value, type) or hasattr(value, "stored"):
+        return False
+    return all(callable(getattr(value, verb, None)) for verb in ("predict_proba", "save", "load"))
 
 
 @frozen(kw_only=True, eq=False)
@@ -88,6 +107,8 @@ class Stored:
     meta: Mapping[str, Any] = field(factory=dict)
     arrays: Mapping[str, NDArray[Any]] = field(factory=dict)
     parts: Mapping[str, Stored] = field(factory=dict)
+    files: Mapping[str, bytes] = field(factory=dict)  # of a model that is not ours, in a folder of their own
+    classes: Mapping[str, type] = field(factory=dict)  # by name, from whoever loads; what is stored names none
 
     def __attrs_post_init__(self) -> None:
         for name in (*self.arrays, *self.parts):

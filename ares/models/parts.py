@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import Any
 
 from ares.errors import ModelError
-from ares.models.model import Stored
+from ares.models.model import Stored, is_own
 
-__all__ = ["restore"]
+__all__ = ["adopted", "restore"]
 
 _KINDS = {
     "trees": ("ares.models.trees", "TreeModel"),
@@ -19,8 +19,17 @@ _KINDS = {
     "regime": ("ares.models.regime", "RegimeModel"),
     "drift_reference": ("ares.models.reference", "DriftReference"),
     "autoencoder": ("ares.models.autoencoder", "Autoencoder"),
+    "own": ("ares.models.own", "OwnModel"),
     "bundle": ("ares.models.bundle", "Bundle"),
 }
+
+
+def adopted(model: Any) -> Any:
+    """A model of the user's own class as an `OwnModel`; anything else as it is. Raises InvalidInput without a spec."""
+    if not is_own(model):
+        return model
+    module, name = _KINDS["own"]
+    return getattr(import_module(module), name)(model=model)
 
 
 def restore(stored: Stored) -> Any:

@@ -1,9 +1,9 @@
 """Models on disk: a directory of arrays and one JSON manifest, and nothing that could run.
 
-The manifest names every array with its size and SHA-256, and carries its own digest, which is the model's id. A
-reader refuses a directory in which one byte, one file or one claim does not fit, and says what. Directories never
-change once
-written: a new model is a new directory.
+A part of a class that is not ours has a folder in it, with the files that it wrote itself. The manifest names every
+file with its size and SHA-256, and carries its own digest, which is the model's id. A reader refuses a directory in
+which one byte, one file or one claim does not fit, and says what. Directories never change once written: a new model
+is a new directory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,8 +22,8 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from ares.errors import InvalidInput, ModelError
-from ares.models.model import ModelSpec, Storable, Stored
-from ares.models.parts import restore
+from ares.models.model import Model, ModelSpec, Storable, Stored
+from ares.models.parts import adopted, restore
 from ares.storage import atomic_write, sha256_bytes, sync_folder
 
 __all__ = ["Loaded", "Manifest", "Registry", "TrainingRecord", "inspect", "load", "load_as", "save"]
@@ -76,14 +76,20 @@ class Loaded:
     manifest: Manifest
 
 
-def save(model: Storable, directory: Path | str, record: TrainingRecord | None = None) -> str:
+def save(model: Storable | Model, directory: Path | str, record: TrainingRecord | None = None) -> str:
     """Write a model into a new directory, whole or not at all; returns its id.
 
     Saving the same content twice is no error. Raises: InvalidInput when the directory holds something else,
     ModelError when the model cannot be written as data.
     """
-    stored = model.stored()
-    files = {f"{name}.npy": _npy(array) for name, array in _walk(stored, "")}
+    kept = adopted(model)
+    if not hasattr(kept, "stored"):
+        raise ModelError(
+            f"{type(model).__name__} cannot be saved as data: give a fitted estimator to ares.models.adapt, or give "
+            "your class predict_proba, save and load"
+        )
+    stored: Stored = kept.stored()
+    files = dict(_walk(stored, ""))
     total = sum(map(len, files.values()))
     if total > SIZE_LIMIT:
         raise ModelError(f"the model takes {total} bytes, {SIZE_LIMIT} are allowed", bytes=total)
@@ -108,6 +114,7 @@ def save(model: Storable, directory: Path | str, record: TrainingRecord | None =
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         for name, data in files.items():
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
             atomic_write(temporary / name, data)
         atomic_write(temporary / MANIFEST, manifest)
         temporary.replace(target)
@@ -128,11 +135,13 @@ def load(
     fingerprint: str | None = None,
     model_id: str | None = None,
     size_limit: int = SIZE_LIMIT,
+    classes: Mapping[str, type] | None = None,
 ) -> Loaded:
     """Read a model, trusting nothing.
 
     fingerprint: of the features it will be given; None: not checked. model_id: the one expected; None: any.
-    size_limit: bytes of all arrays together.
+    size_limit: bytes of all files together. classes: of parts that are not ours, by the class's name; each is asked to
+    `load` its own verified files. None is ever imported because a file names it.
     Raises: ModelError naming what is wrong.
     """
     folder = Path(directory)
@@ -149,7 +158,7 @@ def load(
     wanted = dict(_entries(body["model"], ""))
     _check_files(folder, wanted, size_limit)
     try:
-        stored = _stored(body["model"], folder, "")
+        stored = _stored(body["model"], folder, "", classes or {})
         return Loaded(model=restore(stored), manifest=manifest)
     except ModelError:
         raise
@@ -157,21 +166,25 @@ def load(
         raise ModelError(f"{folder}: the parts of the model do not fit together: {error}") from error
 
 
-def load_as(kind: type[T], directory: Path | str) -> T:
+def load_as(kind: type[T], directory: Path | str, *, classes: Mapping[str, type] | None = None) -> T:
     """Read a model that must be of class `kind`. Raises: ModelError."""
-    model = load(directory).model
+    model = load(directory, classes=classes).model
     if not isinstance(model, kind):
         raise ModelError(f"{directory} holds a {type(model).__name__}, not a {kind.__name__}")
     return model
 
 
 class Registry:
-    """Many models under one folder, each in a directory named by its id."""
+    """Many models under one folder, each in a directory named by its id.
 
-    def __init__(self, root: Path | str) -> None:
+    classes: of parts that are not ours, by the class's name, for every `load`.
+    """
+
+    def __init__(self, root: Path | str, *, classes: Mapping[str, type] | None = None) -> None:
         self.root = Path(root)
+        self.classes = dict(classes or {})
 
-    def add(self, model: Storable, record: TrainingRecord | None = None) -> str:
+    def add(self, model: Storable | Model, record: TrainingRecord | None = None) -> str:
         """Write a model; returns its id."""
         self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.root, prefix=".new-") as waiting:
@@ -185,7 +198,7 @@ class Registry:
         """Read one model by its id. Raises: ModelError."""
         if len(model_id) != 64 or not set(model_id) <= set("0123456789abcdef"):
             raise ModelError(f"{model_id!r} is no model id: 64 hexadecimal digits", model_id=model_id)
-        return load(self.root / model_id, fingerprint=fingerprint, model_id=model_id)
+        return load(self.root / model_id, fingerprint=fingerprint, model_id=model_id, classes=self.classes)
 
     def manifests(self) -> tuple[Manifest, ...]:
         """All models there, by the end of their training window, the latest last. Raises: ModelError."""
@@ -222,15 +235,23 @@ def _npy(array: NDArray[Any]) -> bytes:
     return stream.getvalue()
 
 
-def _walk(stored: Stored, path: str) -> Iterator[tuple[str, NDArray[Any]]]:
-    yield from ((f"{path}{name}", array) for name, array in stored.arrays.items())
+def _walk(stored: Stored, path: str) -> Iterator[tuple[str, bytes]]:
+    """The files of a model: arrays beside the manifest, those of a model that is not ours in a folder of their own."""
+    yield from ((f"{path}{name}.npy", _npy(array)) for name, array in stored.arrays.items())
+    yield from ((f"{_folder(path)}/{name}", data) for name, data in stored.files.items())
     for name, part in stored.parts.items():
         yield from _walk(part, f"{path}{name}-")
 
 
+def _folder(path: str) -> str:
+    return path.rstrip("-") or "own"
+
+
 def _describe(stored: Stored, files: Mapping[str, bytes], path: str) -> dict[str, Any]:
     spec = stored.spec
+    own = {name: {"bytes": len(data), "sha256": sha256_bytes(data)} for name, data in stored.files.items()}
     return {
+        **({"files": own} if own else {}),
         "kind": stored.kind,
         "spec": None if spec is None else {name: _plain(getattr(spec, name)) for name in _SPEC},
         "meta": dict(stored.meta),
@@ -297,6 +318,8 @@ def _entries(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[
     try:
         for name, entry in node["arrays"].items():
             yield f"{path}{name}.npy", entry
+        for name, entry in node.get("files", {}).items():
+            yield f"{_folder(path)}/{name}", entry
         for name, part in node["parts"].items():
             yield from _entries(part, f"{path}{name}-")
     except (AttributeError, KeyError, TypeError) as error:
@@ -304,7 +327,9 @@ def _entries(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[
 
 
 def _check_files(folder: Path, wanted: Mapping[str, Mapping[str, Any]], size_limit: int) -> None:
-    found = {path.name: path for path in folder.iterdir()}
+    inner = {str(parent) for name in wanted for parent in PurePosixPath(name).parents}
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    found = {name: path for name, path in paths.items() if name not in inner or path.is_symlink()}
     foreign = sorted(found.keys() - wanted.keys() - {MANIFEST})
     missing = sorted(wanted.keys() - found.keys())
     if foreign or missing:
@@ -322,21 +347,29 @@ def _check_files(folder: Path, wanted: Mapping[str, Mapping[str, Any]], size_lim
         raise ModelError(f"{folder} takes {total} bytes, {size_limit} are allowed", bytes=total)
 
 
-def _stored(node: Mapping[str, Any], folder: Path, path: str) -> Stored:
+def _stored(node: Mapping[str, Any], folder: Path, path: str, classes: Mapping[str, type]) -> Stored:
+    own = node.get("files", {})
     return Stored(
         kind=node["kind"],
         spec=_spec(node["spec"]),
         meta=node["meta"],
         arrays={name: _array(folder / f"{path}{name}.npy", entry) for name, entry in node["arrays"].items()},
-        parts={name: _stored(part, folder, f"{path}{name}-") for name, part in node["parts"].items()},
+        parts={name: _stored(part, folder, f"{path}{name}-", classes) for name, part in node["parts"].items()},
+        files={name: _verified(folder / _folder(path) / name, entry) for name, entry in own.items()},
+        classes=classes,
     )
 
 
-def _array(path: Path, entry: Mapping[str, Any]) -> NDArray[Any]:
+def _verified(path: Path, entry: Mapping[str, Any]) -> bytes:
     data = path.read_bytes()
     digest = sha256_bytes(data)
     if digest != entry["sha256"]:
         raise ModelError(f"{path} was altered: its SHA-256 is {digest}, the manifest says {entry['sha256']}")
+    return data
+
+
+def _array(path: Path, entry: Mapping[str, Any]) -> NDArray[Any]:
+    data = _verified(path, entry)
     shape, dtype = tuple(entry["shape"]), entry["dtype"]
     if dtype not in _DTYPES:
         raise ModelError(f"{path}: arrays of type {dtype!r} are not read", dtype=dtype)

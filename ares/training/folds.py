@@ -15,13 +15,14 @@ import pandas as pd
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from ares.analyst.dual_model import lean_of, needed_confidence, pool, toward
+from ares.analyst.dual_model import lean_of, meta_columns, needed_confidence, pool, toward
 from ares.errors import InvalidInput, TooShort
 from ares.models.abstention import LowerBound
 from ares.models.calibrators import Calibrator
+from ares.models.model import is_own
 from ares.training.calibration import fit_calibrator, fit_lower_bound
 from ares.training.dataset import Dataset, TrainConfig, limited
-from ares.training.out_of_fold import OutOfFold, fit_weighted
+from ares.training.out_of_fold import OutOfFold, classes_of, fit_fresh
 from ares.training.splits import WalkForward
 
 __all__ = ["CALIBRATED_FROM", "Estimators", "OutOfSample", "Progress", "horizon_cost", "walk_forward"]
@@ -37,7 +38,8 @@ _EIGHT_HOURS = 8 * 3600 * 10**9
 
 @frozen(kw_only=True)
 class Estimators:
-    """Unfitted classifiers, cloned for each fit. None: the part is absent.
+    """Unfitted classifiers, copied for each fit: scikit-learn's or a `Model` of the user's own with `fit`. None: the
+    part is absent.
 
     Raises: InvalidInput for what is no classifier with probabilities.
     """
@@ -54,11 +56,13 @@ class Estimators:
             return
         kind = value.__name__ if isinstance(value, type) else type(value).__name__
         lacking = [verb for verb in ("fit", "predict_proba", "get_params") if not hasattr(value, verb)]
+        if is_own(value):
+            lacking = [verb for verb in lacking if verb != "get_params"]  # copied deeply instead
         if isinstance(value, type) or lacking:
             wanted = "an instance, not a class" if isinstance(value, type) else f"it has no {', '.join(lacking)}"
             raise InvalidInput(
                 f"{attribute.name}: {kind} is no unfitted classifier with probabilities ({wanted}); "
-                "SVC needs probability=True, for instance",
+                "SVC needs probability=True, for instance; a model of your own needs fit, predict_proba, save and load",
                 part=attribute.name,
             )
 
@@ -139,14 +143,16 @@ def walk_forward(
         return lambda done, total: progress(stage, done, total) if progress is not None else None
 
     with limited(config.threads):
-        found = _early(estimators.side, data, data.side_rows, data.y, splitter, tell("side"), data.decided)
+        found = _early(estimators.side, data, data.side_rows, data.y, splitter, tell("side"), data.decided, data.side_columns)
         sides = _three(found)
         side, lean = lean_of(sides)
         side = np.where(found.tested, side, 0)
         timing = np.full(len(data), np.nan)
         if estimators.timing is not None and data.timing_columns:
             base, every = data.X[:, data.timing_at], np.ones(len(data), dtype=np.bool_)
-            rises = _early(estimators.timing, data, base, data.rises, splitter, tell("timing"), every)
+            rises = _early(
+                estimators.timing, data, base, data.rises, splitter, tell("timing"), every, data.timing_columns
+            )
             timing = toward(rises.proba[:, rises.classes.index(1)], side)
         meta = np.full(len(data), np.nan)
         if estimators.meta is not None:
@@ -162,13 +168,12 @@ def _early(
     splitter: WalkForward,
     tell: Callable[[int, int], None],
     learnt: NDArray[np.bool_],
+    columns: tuple[str, ...],
 ) -> OutOfFold:
-    """Predictions of each test block by a clone fitted on the rows known before it, weighted among themselves.
+    """Predictions of each test block by a copy fitted on the rows known before it, weighted among themselves.
 
-    learnt: (n,) rows that may be fitted on; all are predicted.
+    learnt: (n,) rows that may be fitted on; all are predicted. columns: of X.
     """
-    from sklearn.base import clone
-
     classes = np.unique(y)
     proba = np.full((y.size, classes.size), np.nan)
     fold = np.full(y.size, -1, dtype=np.int64)
@@ -176,9 +181,9 @@ def _early(
     for number, (train, test) in enumerate(splitter.split(X, y)):
         tell(number, total)
         train = train[learnt[train]]
-        model = fit_weighted(clone(estimator), X[train], y[train], data.weights(train))
+        model = fit_fresh(estimator, X[train], y[train], data.weights(train), columns)
         proba[test] = 0.0
-        proba[np.ix_(test, np.searchsorted(classes, model.classes_))] = model.predict_proba(X[test])
+        proba[np.ix_(test, np.searchsorted(classes, classes_of(model)))] = model.predict_proba(X[test])
         fold[test] = number
     tell(total, total)
     return OutOfFold(proba=proba, fold=fold, classes=tuple(classes.tolist()), strictly_before=True)
@@ -217,9 +222,7 @@ def _meta(
     tell: Callable[[int, int], None],
 ) -> Floats:
     """The chance that each row's bet pays, by models trained on earlier out-of-fold bets only."""
-    from sklearn.base import clone
-
-    X = np.hstack([data.side_rows, sides])
+    X, columns = np.hstack([data.side_rows, sides]), meta_columns(data.side_columns)
     pays = (data.bets(side).net > 0).astype(np.int64)
     out = np.full(len(data), np.nan)
     last = int(fold.max())
@@ -228,17 +231,19 @@ def _meta(
         train = known(data, fold, 0, block)
         train = train[(side[train] != 0) & data.decided[train]]
         test = np.flatnonzero(fold == block)
-        out[test] = _chance(clone(estimator), X, pays, data.weights(train), train, test)
+        out[test] = _chance(estimator, X, pays, data.weights(train), train, test, columns)
     tell(last + 1, last + 1)
     return out
 
 
-def _chance(estimator: Any, X: Floats, z: Ints, weight: Floats, train: Ints, test: Ints) -> Floats:
+def _chance(
+    estimator: Any, X: Floats, z: Ints, weight: Floats, train: Ints, test: Ints, columns: tuple[str, ...]
+) -> Floats:
     """Probability of class 1 on the test rows; where training held one class only, that class is certain."""
     if np.unique(z[train]).size < 2:
         return np.full(test.size, float(z[train].mean()) if train.size else np.nan)
-    model = fit_weighted(estimator, X[train], z[train], weight)
-    found: Floats = model.predict_proba(X[test])[:, list(model.classes_).index(1)]
+    model = fit_fresh(estimator, X[train], z[train], weight, columns)
+    found: Floats = model.predict_proba(X[test])[:, classes_of(model).index(1)]
     return found
 
 

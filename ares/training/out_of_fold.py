@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,11 @@ from attrs import frozen
 from numpy.typing import ArrayLike, NDArray
 
 from ares.errors import InvalidInput
+from ares.models.model import ModelSpec, is_own
+from ares.models.own import OwnModel
 from ares.training.labels import BarrierConfig, Labels, triple_barrier
 
-__all__ = ["MetaLabels", "OutOfFold", "fit_weighted", "meta_labels", "out_of_fold"]
+__all__ = ["MetaLabels", "OutOfFold", "classes_of", "fit_fresh", "fit_weighted", "meta_labels", "out_of_fold"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -53,6 +57,30 @@ def fit_weighted(estimator: Any, X: Any, y: Any, sample_weight: Floats | None) -
     return estimator.fit(X, y, **{name: sample_weight})
 
 
+def fit_fresh(
+    estimator: Any, X: Any, y: Any, sample_weight: Floats | None, columns: Sequence[str] | None = None
+) -> Any:
+    """Fit a copy that knows nothing yet: a clone of an estimator, a deep copy of a model of the user's own.
+
+    columns: of X when it is an array; own models are given a frame. Returns: the estimator, or an `OwnModel`.
+    Raises: InvalidInput when an own model does not say afterwards that it reads X's columns and knows y's classes.
+    """
+    from sklearn.base import clone
+
+    if not is_own(estimator):
+        return fit_weighted(clone(estimator), X, y, sample_weight)
+    if not isinstance(X, pd.DataFrame):
+        X = pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])] if columns is None else list(columns))
+    model = copy.deepcopy(estimator)
+    fit_weighted(model, X, y, sample_weight)
+    return OwnModel(model=model, spec=ModelSpec(columns=tuple(X.columns), classes=tuple(np.unique(y).tolist())))
+
+
+def classes_of(model: Any) -> tuple[Any, ...]:
+    """The classes of what `fit_fresh` gave, in the order of its probabilities."""
+    return model.spec.classes if isinstance(model, OwnModel) else tuple(model.classes_)
+
+
 def out_of_fold(
     estimator: Any, X: Any, y: ArrayLike, splitter: Any, *, sample_weight: ArrayLike | None = None
 ) -> OutOfFold:
@@ -63,8 +91,6 @@ def out_of_fold(
     sample_weight: (n,) of the fits. A class that a fold's training lacks gets probability 0 there.
     Raises: InvalidInput when two folds test one row, as combinatorial splits do.
     """
-    from sklearn.base import clone
-
     target = np.asarray(y)
     weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
     classes = np.unique(target)
@@ -75,8 +101,8 @@ def out_of_fold(
     for number, (train, test) in enumerate(splitter.split(X, target)):
         if (fold[test] >= 0).any():
             raise InvalidInput("two folds test the same row; use PurgedKFold or WalkForward")
-        model = fit_weighted(clone(estimator), take[train], target[train], None if weight is None else weight[train])
-        at = np.searchsorted(classes, model.classes_)
+        model = fit_fresh(estimator, take[train], target[train], None if weight is None else weight[train])
+        at = np.searchsorted(classes, classes_of(model))
         proba[test] = 0.0
         proba[np.ix_(test, at)] = model.predict_proba(take[test])
         fold[test] = number

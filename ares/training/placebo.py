@@ -24,7 +24,7 @@ from ares.analyst.dual_model import lean_of
 from ares.errors import TooShort
 from ares.training.dataset import Dataset, TrainConfig, limited
 from ares.training.folds import Estimators, walk_forward
-from ares.training.out_of_fold import fit_weighted
+from ares.training.out_of_fold import classes_of, fit_fresh
 from ares.training.reliability import Interval, auc, block_interval
 
 __all__ = ["Importance", "Placebos", "importance", "placebos"]
@@ -118,15 +118,13 @@ def importance(data: Dataset, estimator: Any, config: TrainConfig, *, repeats: i
     The columns of a group move together, by whole rows, so that they stay consistent among themselves.
     Source: Breiman 2001; groups as in Lopez de Prado 2018, chapter 8.
     """
-    from sklearn.base import clone
-
     first = 2 * len(data) // 3
     train = np.flatnonzero((data.t1 < data.t0[first]) & data.decided)
     test = np.arange(first, len(data))[data.y[first:] != 0]
     with limited(config.threads):
         X = data.side_rows
-        model = fit_weighted(clone(estimator), X[train], data.y[train], data.weights(train))
-    classes = list(model.classes_)
+        model = fit_fresh(estimator, X[train], data.y[train], data.weights(train), data.side_columns)
+    classes = classes_of(model)
     rng = np.random.default_rng(seed)
     X, up = X[test], data.y[test] > 0
 

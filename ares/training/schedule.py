@@ -41,7 +41,7 @@ from ares.training.folds import Estimators, OutOfSample, Progress, bases, calibr
 from ares.training.given import rates
 from ares.training.noting import note_training, symbols_of
 from ares.training.origin import Origin, find
-from ares.training.out_of_fold import OutOfFold, fit_weighted
+from ares.training.out_of_fold import OutOfFold, fit_fresh
 from ares.training.scores import Scores, score
 from ares.training.trainer import adapted, identified, record_of, regime_of, settings_for
 from ares.training.trials import TrialLedger
@@ -349,32 +349,28 @@ class _Pass:
         )
 
     def _fit(self, rows: Ints) -> dict[str, Any]:
-        from sklearn.base import clone
-
         data, learnt = self.data, rows[self.data.decided[rows]]
         spec: dict[str, Any] = {"timeframe": data.interval.name, "horizon": self.config.barriers.horizon}
         X = data.X[learnt][:, data.side_at]
-        side = fit_weighted(clone(self.estimators.side), X, data.y[learnt], data.weights(learnt))
+        side = fit_fresh(self.estimators.side, X, data.y[learnt], data.weights(learnt), data.side_columns)
         parts = {"side": adapted(side, columns=data.side_columns, **spec)}
         if self.estimators.timing is not None and data.timing_columns:
             X = data.X[rows][:, data.timing_at]
-            timing = fit_weighted(clone(self.estimators.timing), X, data.rises[rows], data.weights(rows))
+            timing = fit_fresh(self.estimators.timing, X, data.rises[rows], data.weights(rows), data.timing_columns)
             parts["timing"] = adapted(timing, columns=data.timing_columns, **spec)
         return parts
 
     def _fit_meta(self, seen: Ints) -> Any:
         """The meta model on out-of-sample bets; None when it is switched off or all bets ended alike."""
-        from sklearn.base import clone
-
         data = self.data
         seen = seen[data.decided[seen]]
         pays = (data.bets(self._side).net > 0).astype(np.int64)[seen]
         if self.estimators.meta is None or np.unique(pays).size < 2:
             return None
         X = np.hstack([data.X[seen][:, data.side_at], self._sides[seen]])
-        meta = fit_weighted(clone(self.estimators.meta), X, pays, data.weights(seen))
-        horizon = self.config.barriers.horizon
-        return adapted(meta, columns=meta_columns(data.side_columns), timeframe=data.interval.name, horizon=horizon)
+        columns, horizon = meta_columns(data.side_columns), self.config.barriers.horizon
+        meta = fit_fresh(self.estimators.meta, X, pays, data.weights(seen), columns)
+        return adapted(meta, columns=columns, timeframe=data.interval.name, horizon=horizon)
 
     def _speak(self, number: int, parts: dict[str, Any], test: Ints) -> None:
         """The parts' raw opinions on the block."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 from numpy.typing import NDArray
 
 from ares.analyst.dual_model import DualModel, meta_columns, settings_of
@@ -18,6 +18,7 @@ from ares.instruments import Interval
 from ares.models import registry
 from ares.models.adapters import adapt, storable
 from ares.models.bundle import Bundle
+from ares.models.own import OwnModel
 from ares.models.regime import RegimeModel
 from ares.storage import sha256_bytes
 from ares.training.dataset import Dataset, TrainConfig, klines_of, limited, make_dataset, recorded_of
@@ -32,7 +33,7 @@ from ares.training.folds import (
     walk_forward,
 )
 from ares.training.noting import note_training, symbols_of
-from ares.training.out_of_fold import fit_weighted
+from ares.training.out_of_fold import fit_fresh
 from ares.training.regime import RegimeConfig, fit_regimes
 from ares.training.scores import Scores, score
 from ares.training.trials import TrialLedger
@@ -97,7 +98,8 @@ def train(
     """Train a dual model on all of `klines`, and score its kind walk-forward on the same.
 
     klines: a klines frame or a tape (then `symbol` names its track). features: an orchestrator; None: the default set.
-    side, timing, meta: unfitted scikit-learn classifiers; None: gradient boosting. config: see `TrainConfig`.
+    side, timing, meta: unfitted scikit-learn classifiers, or models of your own (`ares.models.Model`) with `fit`; None:
+    gradient boosting. config: see `TrainConfig`.
     An autoencoder that they enable is fitted on the first training window, before any test block, and saved with the
     model, which computes its columns itself: sessions give the model the same features without it.
     funding: settled rates by time, a Series or a frame; None: the assumed rate, charged to both sides. trials:
@@ -169,24 +171,23 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 def _refit(data: Dataset, found: OutOfSample, estimators: Estimators, config: TrainConfig) -> Bundle:
     """The parts fitted on every row whose answer they may know, calibrated on out-of-fold scores only."""
-    from sklearn.base import clone
-
     kwargs: dict[str, Any] = {"timeframe": data.interval.name, "horizon": config.barriers.horizon}
     parts: dict[str, Any] = {}
     X, learnt = data.side_rows, np.flatnonzero(data.decided)
     with limited(config.threads):
-        side = fit_weighted(clone(estimators.side), X[learnt], data.y[learnt], data.weights(learnt))
+        side = fit_fresh(estimators.side, X[learnt], data.y[learnt], data.weights(learnt), data.side_columns)
         parts["side"] = adapted(side, columns=data.side_columns, **kwargs)
         if np.isfinite(found.timing).any():
-            timing = fit_weighted(clone(estimators.timing), data.X[:, data.timing_at], data.rises, data.weights())
-            parts["timing"] = adapted(timing, columns=data.timing_columns, **kwargs)
+            X, columns = data.X[:, data.timing_at], data.timing_columns
+            timing = fit_fresh(estimators.timing, X, data.rises, data.weights(), columns)
+            parts["timing"] = adapted(timing, columns=columns, **kwargs)
         bets = data.bets(found.side)
         rows = np.flatnonzero((found.fold >= 0) & (found.side != 0) & data.decided)
         pays = (bets.net > 0).astype(np.int64)
         if np.isfinite(found.meta).any() and np.unique(pays[rows]).size == 2:
-            X = np.hstack([X, found.sides])[rows]
-            meta = fit_weighted(clone(estimators.meta), X, pays[rows], data.weights(rows))
-            parts["meta"] = adapted(meta, columns=meta_columns(data.side_columns), **kwargs)
+            X, columns = np.hstack([data.side_rows, found.sides])[rows], meta_columns(data.side_columns)
+            meta = fit_fresh(estimators.meta, X, pays[rows], data.weights(rows), columns)
+            parts["meta"] = adapted(meta, columns=columns, **kwargs)
         regime = regime_of(data, config)
     scored = np.flatnonzero(found.scored & (found.side != 0))
     base, prior = bases(data, found.side, scored, "timing" in parts, "meta" in parts)
@@ -202,7 +203,10 @@ def _refit(data: Dataset, found: OutOfSample, estimators: Estimators, config: Tr
 
 
 def adapted(estimator: Any, **spec: Any) -> Any:
-    """An estimator as a model, by its own adapter when it has one."""
+    """What `fit_fresh` gave as a model: one of the user's own as it is, else by its own adapter when it has one."""
+    if isinstance(estimator, OwnModel):
+        told = {name: value for name, value in spec.items() if name in ("timeframe", "horizon")}
+        return evolve(estimator, spec=evolve(estimator.spec, **told))
     own = getattr(estimator, "adapted", None)
     return adapt(estimator, **spec) if own is None else own(**spec)
 
@@ -273,10 +277,10 @@ def record_of(
 
 
 def _described(estimator: Any) -> dict[str, Any]:
-    """An estimator's class and settings, those that are plain values."""
+    """An estimator's class and settings, those that are plain values. Of a model of the user's own: the class."""
     settings = {
         name: value
-        for name, value in estimator.get_params().items()
+        for name, value in (estimator.get_params() if hasattr(estimator, "get_params") else {}).items()
         if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and np.isfinite(value))
     }
     return {"class": f"{type(estimator).__module__}.{type(estimator).__qualname__}", "settings": settings}
@@ -288,10 +292,11 @@ def identified(bundle: Bundle, record: registry.TrainingRecord) -> registry.Load
     A bundle with a part that cannot be data keeps living in memory only; its id says so.
     """
     DualModel(bundle=bundle)
+    own = {part.name: type(part.model) for part in bundle.parts.values() if isinstance(part, OwnModel)}
     if all(storable(part) for part in bundle.parts.values()):
         with tempfile.TemporaryDirectory() as folder:
             registry.save(bundle, Path(folder) / "model", record)
-            return registry.load(Path(folder) / "model")
+            return registry.load(Path(folder) / "model", classes=own)
     content = repr((sorted(bundle.parts), record)).encode() + np.float64(bundle.settings["prior"]).tobytes()
     manifest = registry.Manifest(
         model_id=sha256_bytes(content), kind="backtest_only", spec=None, record=record, code_version=""
