@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from ares.analyst.adoption import VOLATILITY, as_bundle, refusal_of
+from ares.analyst.config import AnalystConfig
 from ares.analyst.dual_model import DualModel
 from ares.analyst.health import HEALTH_COLUMNS
 from ares.analyst.technical import TECHNICAL_COLUMNS
-from ares.errors import InvalidInput, ModelError, unknown_name
+from ares.errors import ModelError, unknown_name
 from ares.instruments import Interval
 from ares.models import registry
 from ares.models.autoencoder import Autoencoder
-from ares.models.bundle import Bundle
 from ares.values import FeatureRow
 
-__all__ = ["ActiveModel", "Places", "bars_since_close", "places_of", "read_model"]
+__all__ = ["ActiveModel", "Places", "bars_since_close", "places_of"]
 
 Floats = NDArray[np.float64]
 _MONDAY_NS = 4 * 86_400 * 10**9  # the epoch was a Thursday; weeks begin on Mondays
-VOLATILITY = "volatility.ewma_128"  # read when there is no model to name another column
 
 
 @frozen(kw_only=True, eq=False)
@@ -38,10 +38,11 @@ class ActiveModel:
     stop: float
     cost: float
     volatility: str
-    interval: str
+    interval: str | None  # of its rows; None: it is not tied to one
     time_to_live: int
     expires_ns: int | None
     side_timeframe_ns: int | None  # sides are decided at closes of this timeframe; None: at each bar
+    refusal: str | None  # why it must not trade real money; None: it may
 
     def age(self, row: FeatureRow) -> int | None:
         """Bars since the side was decided, at the row's close; None when each bar decides."""
@@ -50,11 +51,11 @@ class ActiveModel:
         return int(bars_since_close(row.open_ns, row.known_ns - row.open_ns, self.side_timeframe_ns))
 
     @classmethod
-    def of(cls, loaded: registry.Loaded) -> ActiveModel:
-        """Read what was loaded. Raises ModelError when it is no dual model."""
-        if not isinstance(loaded.model, Bundle):
-            raise ModelError(f"an analyst needs a bundle of models, not a {type(loaded.model).__name__}")
-        dual = DualModel(bundle=loaded.model)
+    def of(cls, loaded: registry.Loaded, config: AnalystConfig | None = None) -> ActiveModel:
+        """Read what was loaded. config: names the bet of a model that does not. Raises ModelError when it is no dual
+        model.
+        """
+        dual = DualModel(bundle=as_bundle(loaded.model, config if config is not None else AnalystConfig()))
         expires, higher = (dual.bundle.settings.get(name) for name in ("expires_ns", "side_timeframe"))
         _check_ranges(dual)
         return cls(
@@ -66,10 +67,11 @@ class ActiveModel:
             stop=float(dual.setting("stop", (int, float))),
             cost=float(dual.setting("cost", (int, float))),
             volatility=dual.setting("volatility", str),
-            interval=dual.setting("interval", str),
+            interval=dual.setting("interval", (str, NoneType)),
             time_to_live=dual.setting("time_to_live", int),
             expires_ns=None if expires is None else int(expires),
             side_timeframe_ns=None if higher is None else Interval.parse(str(higher)).ns,
+            refusal=refusal_of(dual, loaded.manifest),
         )
 
 
@@ -124,18 +126,6 @@ def bars_since_close(open_ns: Any, step_ns: int, timeframe_ns: int) -> Any:
     return ((open_ns - _MONDAY_NS) // step_ns + 1) % (timeframe_ns // step_ns)
 
 
-def read_model(model: Any) -> registry.Loaded:
-    """A model from a directory, a `Loaded`, or anything that carries one as `loaded`."""
-    if isinstance(model, registry.Loaded):
-        return model
-    if isinstance(model, str | Path):
-        return registry.load(model)
-    found = getattr(model, "loaded", None)
-    if not isinstance(found, registry.Loaded):
-        raise InvalidInput(f"model must be a directory or a trained model, not {type(model).__name__}")
-    return found
-
-
 def places_of(model: ActiveModel | None, row: FeatureRow) -> Places:
     """Where everything stands in rows of this schema.
 
@@ -154,10 +144,10 @@ def places_of(model: ActiveModel | None, row: FeatureRow) -> Places:
         missing = [name for name in (encoder.inputs if encoder is not None else ()) if name not in index]
         index |= {name: len(row.names) + i for i, name in enumerate(encoder.names if encoder is not None else ())}
         missing += [name for name in columns if name not in index]
-        if foreign or missing or row.interval != model.interval:
+        if foreign or missing or model.interval not in (None, row.interval):
             raise ModelError(
-                f"model {model.model_id} reads {model.interval} features {wanted}, this row is of {row.interval} "
-                f"features {row.schema_id} and lacks {len(missing)} columns; train it again",
+                f"model {model.model_id} reads {model.interval or 'any'} features {wanted}, this row is of "
+                f"{row.interval} features {row.schema_id} and lacks {len(missing)} columns; train it again",
                 expected=wanted,
                 found=row.schema_id,
                 missing=missing[:5],

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ares.analyst.active import ActiveModel, Places, places_of, read_model
+from ares.analyst.active import ActiveModel, Places, places_of
+from ares.analyst.adoption import read_model
 from ares.analyst.config import AnalystConfig
 from ares.analyst.dual_model import Judgement, needed_confidence
 from ares.analyst.explain import Explanation, explain_row
@@ -40,9 +41,12 @@ class Library(Protocol):
 class Analyst:
     """A trained model's opinions. Without one it abstains and says so; the other parts work all the same.
 
-    model: a directory written by `save`, what `ares.train` gave, or a `Loaded` of the registry. library: where
-    `activate` finds further models by their id. instruments: margin tiers for the liquidation risk; None: the built-in
-    table. fingerprint: of the features it will be given, to refuse a foreign model at once instead of at the first row.
+    model: a directory written by `save`, what `ares.train` gave, a `Loaded` of the registry, or a fitted side model of
+    your own (`ares.models.Model`). The latter bets on the settings' horizon and widths; its probabilities are taken as
+    they are, each opinion says so (`calibration.none`), has no lower bound, and is not for real money.
+    classes: of a directory's parts that are not ours, by the class's name. library: where `activate` finds further
+    models by their id. instruments: margin tiers for the liquidation risk; None: the built-in table. fingerprint: of
+    the features it will be given, to refuse a foreign model at once instead of at the first row.
 
     Call it once for each closed bar, in order. A row gets the same probability alone and in a batch, bit for bit. It
     abstains, with the numbers, on a missing value, a row unlike all training rows, an expired model, a lower bound of
@@ -54,6 +58,7 @@ class Analyst:
         config: AnalystConfig | None = None,
         *,
         model: Any = None,
+        classes: Mapping[str, type] | None = None,
         library: Library | None = None,
         instruments: Sequence[Instrument] = (),
         fingerprint: str | None = None,
@@ -69,7 +74,7 @@ class Analyst:
         self._results: dict[str, deque[AnalysisResult]] = {}
         self._rows: dict[str, deque[tuple[int, str, NDArray[np.float64]]]] = {}
         if model is not None:
-            self._use(ActiveModel.of(read_model(model)))
+            self._use(ActiveModel.of(read_model(model, classes), self.config))
 
     # ------------------------------------------------------------ the verb
 
@@ -107,7 +112,7 @@ class Analyst:
         if found is None:
             if self._library is None:
                 raise ModelError(f"no library to find model {sha256} in", sha256=sha256)
-            found = ActiveModel.of(self._library.load(sha256, fingerprint=self._fingerprint))
+            found = ActiveModel.of(self._library.load(sha256, fingerprint=self._fingerprint), self.config)
             if found.model_id != sha256:
                 raise ModelError(f"the library gave model {found.model_id} for {sha256}", sha256=sha256)
         self._use(found)
@@ -160,9 +165,7 @@ class Analyst:
         """Why this analyst must not trade real money; None when it may."""
         if self._model is None:
             return "the analyst has no model"
-        if self._model.manifest.kind == "backtest_only":
-            return "a part of the model has no adapter, so it cannot be saved and verified"
-        return None
+        return self._model.refusal
 
     # ------------------------------------------------------------ state
 
@@ -253,6 +256,7 @@ class Analyst:
         regime = self._regime(row, symbol, places, new)
         judged, reasons = self._judge(given, symbol, places, x, volatility)
         side, factor = 0, 1.0
+        bounded = model is not None and "bound" in model.dual.bundle
         if judged is not None and model is not None:
             side = int(judged.side[0])
             age = model.age(row)
@@ -271,7 +275,7 @@ class Analyst:
             p_timeout=None if judged is None else float(judged.p_timeout[0]),
             side=None if side == 0 else Side.BUY if side > 0 else Side.SELL,
             confidence=0.0 if side == 0 or judged is None else float(judged.confidence[0]),
-            confidence_low=None if side == 0 or judged is None else float(judged.low[0]),
+            confidence_low=float(judged.low[0]) if side and judged is not None and bounded else None,
             horizon=horizon,
             horizon_ns=horizon * step,
             stop_width=stop,
@@ -312,7 +316,10 @@ class Analyst:
             return None, (Reason(code="volatility.unknown", numbers={"volatility": volatility}),)
         if symbol.vigilance is not None and (strange := symbol.vigilance.stranger(x)) is not None:
             return None, (strange,)
-        return model.dual.judge(x.reshape(1, -1)), ()
+        judged = model.dual.judge(x.reshape(1, -1))
+        if model.dual.silent(judged)[0]:
+            return None, (Reason(code="row.not_judged"),)
+        return judged, () if "confidence_calibrator" in model.dual.bundle else (Reason(code="calibration.none"),)
 
     def _refusals(
         self,

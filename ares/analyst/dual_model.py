@@ -188,7 +188,11 @@ class DualModel:
             np.stack([lean, timing, meta], axis=1), self.base, self.weight, self.prior, self.setting("aggregator", str)
         )
         calibrated = self._calibrated(sides, "side_calibrator")
-        confidence = self._calibrated(np.stack([1.0 - score, score], axis=1), "confidence_calibrator")[:, 1]
+        pair = np.stack([1.0 - score, score], axis=1)
+        if "confidence_calibrator" in self.bundle:
+            confidence = self._calibrated(pair, "confidence_calibrator")[:, 1]
+        else:
+            confidence = score * (1.0 - calibrated[:, 1])  # the score shares what the side model leaves to the targets
         bound: LowerBound | None = self.bundle.get("bound")
         return Judgement(
             p_down=calibrated[:, 0],
@@ -202,6 +206,14 @@ class DualModel:
             confidence=confidence,
             low=bound.apply(confidence) if bound is not None else confidence,
         )
+
+    def silent(self, judged: Judgement) -> NDArray[np.bool_]:
+        """Rows that one of the parts could not judge, (n,): a model of the user's own may say so by NaN."""
+        found = np.isnan(judged.lean)
+        for part, chance in ((self.timing, judged.timing), (self.meta, judged.meta)):
+            if part is not None:
+                found |= np.isnan(chance)
+        return found
 
     def _calibrated(self, proba: Floats, part: str) -> Floats:
         if part not in self.bundle:

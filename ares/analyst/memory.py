@@ -50,7 +50,9 @@ class Memory:
         uniqueness = float(model.dual.setting("uniqueness", (int, float)))
         self.vigilance = Vigilance(bundle.get("reference"), model.horizon, uniqueness, config.vigilance)
         regime = bundle.get("regime")
-        self.regime = None if regime is None else RegimeFilter(regime, Interval.parse(model.interval).ns)
+        self.regime = None
+        if regime is not None:
+            self.regime = RegimeFilter(regime, Interval.parse(model.dual.setting("interval", str)).ns)
 
     def moment(
         self, row: FeatureRow, time_to_live: int, side: int, timing: float, *, wanted: bool, age: int | None = None

@@ -16,9 +16,10 @@ from ares.errors import InvalidInput, ModelError
 from ares.models.dense import DenseModel, from_linear, from_perceptron
 from ares.models.flatten import flatten_boosting, flatten_forest, flatten_hist_boosting, flatten_lightgbm
 from ares.models.model import ModelSpec, Stored, matrix
+from ares.models.own import OwnModel
 from ares.models.trees import TreeModel
 
-__all__ = ["BacktestOnly", "adapt", "storable"]
+__all__ = ["BacktestOnly", "adapt", "storable", "unsavable"]
 
 Floats = NDArray[np.float64]
 
@@ -114,7 +115,21 @@ def adapt(
 
 def storable(model: Any) -> bool:
     """Whether a model can be saved as data, and so go live."""
-    return not isinstance(model, BacktestOnly) and hasattr(model, "stored")
+    return unsavable(model) is None
+
+
+def unsavable(model: Any) -> str | None:
+    """Why a model cannot be saved as data; None when it can. A model of the user's own is saved to see."""
+    if isinstance(model, BacktestOnly):
+        return model.reason
+    if not hasattr(model, "stored"):
+        return f"{type(model).__name__} has no save and load"
+    try:
+        if isinstance(model, OwnModel):
+            model.stored()
+    except ModelError as error:
+        return error.message
+    return None
 
 
 def _known(estimator: Any, scaler: Any, spec: ModelSpec) -> TreeModel | DenseModel:

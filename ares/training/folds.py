@@ -143,7 +143,9 @@ def walk_forward(
         return lambda done, total: progress(stage, done, total) if progress is not None else None
 
     with limited(config.threads):
-        found = _early(estimators.side, data, data.side_rows, data.y, splitter, tell("side"), data.decided, data.side_columns)
+        found = _early(
+            estimators.side, data, data.side_rows, data.y, splitter, tell("side"), data.decided, data.side_columns
+        )
         sides = _three(found)
         side, lean = lean_of(sides)
         side = np.where(found.tested, side, 0)

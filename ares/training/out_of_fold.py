@@ -50,7 +50,7 @@ def fit_weighted(estimator: Any, X: Any, y: Any, sample_weight: Floats | None) -
     """
     from sklearn.utils.validation import has_fit_parameter
 
-    steps = getattr(estimator, "steps", None)
+    steps = None if is_own(estimator) else getattr(estimator, "steps", None)
     if sample_weight is None or not has_fit_parameter(estimator if steps is None else steps[-1][1], "sample_weight"):
         return estimator.fit(X, y)
     name = "sample_weight" if steps is None else f"{steps[-1][0]}__sample_weight"
