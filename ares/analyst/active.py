@@ -14,7 +14,7 @@ from ares.analyst.config import AnalystConfig
 from ares.analyst.dual_model import DualModel
 from ares.analyst.health import HEALTH_COLUMNS
 from ares.analyst.technical import TECHNICAL_COLUMNS
-from ares.errors import ModelError, unknown_name
+from ares.errors import InvalidInput, ModelError, unknown_name
 from ares.instruments import Interval
 from ares.models import registry
 from ares.models.autoencoder import Autoencoder

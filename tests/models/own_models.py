@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ares.models import ModelSpec
+from ares.models.model import ModelSpec
 
 Floats = NDArray[np.float64]
 

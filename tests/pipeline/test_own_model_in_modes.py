@@ -15,7 +15,7 @@ from ares.assembly import Stages, build, stages
 from ares.backtesting.backtester import Backtester
 from ares.errors import InvalidInput, ModelError
 from ares.events import Command, Event, encode
-from ares.models import Registry
+from ares.models.registry import Registry
 from ares.pipeline.desk import Desk
 from ares.pipeline.journal import MemoryJournal
 from ares.pipeline.recovery import replay

@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 from ares.errors import InvalidInput
-from ares.models import ModelSpec
-from ares.testing import Report, check_model
+from ares.models.model import ModelSpec
+from ares.testing.model import check_model
+from ares.testing.report import Report
 from tests.models.own_models import ByBatch, Logistic, Unsavable
 
 COLUMNS = ["a", "b", "c"]
