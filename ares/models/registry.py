@@ -156,6 +156,8 @@ def load(
             found=manifest.record.fingerprint,
         )
     wanted = dict(_entries(body["model"], ""))
+    if odd := sorted(name for name, entry in wanted.items() if not isinstance(entry, dict)):
+        raise ModelError(f"the manifest describes the files {', '.join(odd)} by no object")
     _check_files(folder, wanted, size_limit)
     try:
         stored = _stored(body["model"], folder, "", classes or {})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,12 @@ import pytest
 
 from ares.errors import InvalidInput, ModelError
 from ares.models.bundle import Bundle
+from ares.models.calibrators import CalibratedModel
 from ares.models.model import ModelSpec
 from ares.models.own import OwnModel, refuse_pickle
 from ares.models.registry import Registry, load
+from ares.training.calibration import fit_calibrator
+from ares.training.out_of_fold import OutOfFold
 from tests.models.own_models import Logistic, Unsavable
 
 CLASSES: dict[str, type] = {"Logistic": Logistic}
@@ -83,6 +87,58 @@ def test_one_byte_one_file_or_one_link_too_many_is_refused(fitted: Logistic, tmp
     target.symlink_to(tmp_path / "spec.json")
     with pytest.raises(ModelError, match="not a plain file"):
         load(tmp_path / "m", classes=CLASSES)
+
+
+@pytest.mark.parametrize(
+    "files", [["spec.json"], {"spec.json": 5}, {"../spec.json": {"bytes": 1, "sha256": ""}}, {"spec.json": {}}]
+)
+def test_a_signed_manifest_with_odd_files_is_refused(fitted: Logistic, tmp_path: Path, files: Any) -> None:
+    Bundle(parts={"side": fitted}).save(tmp_path / "m")
+    path = tmp_path / "m" / "manifest.json"
+    body = json.loads(path.read_text())
+    body["model"]["parts"]["side"]["files"] = files
+    (tmp_path / "m" / "side" / "weights.npz").unlink()
+    del body["id"]
+    plain = {"sort_keys": True, "separators": (",", ":")}
+    body["id"] = hashlib.sha256(json.dumps(body, **plain).encode()).hexdigest()  # type: ignore[arg-type]
+    path.write_text(json.dumps(body, **plain))  # type: ignore[arg-type]
+    with pytest.raises(ModelError):
+        load(tmp_path / "m", classes=CLASSES)
+
+
+def test_a_class_that_loads_something_else_is_refused(fitted: Logistic, tmp_path: Path) -> None:
+    Bundle(parts={"side": fitted}).save(tmp_path / "m")
+    for kind, told in (
+        (_Renamed, "another than it was saved"),
+        (_Broken, "load failed: KeyError"),
+        (int, "load failed"),
+    ):
+        with pytest.raises(ModelError, match=told):
+            load(tmp_path / "m", classes={"Logistic": kind})
+
+
+def test_a_calibrated_model_may_hold_one(fitted: Logistic, tmp_path: Path) -> None:
+    y = np.where(rows(400)[:, 0] > 0, 1, -1)
+    fold = np.zeros(400, dtype=np.int64)
+    kept = OutOfFold(proba=fitted.predict_proba(rows(400)), fold=fold, classes=(-1, 1), strictly_before=True)
+    made = CalibratedModel(model=fitted, calibrator=fit_calibrator(kept, y, method="sigmoid"))
+    made.save(tmp_path / "m")
+    found = CalibratedModel.load(tmp_path / "m", classes=CLASSES)
+    assert np.array_equal(found.predict_proba(rows()), made.predict_proba(rows()))
+
+
+class _Renamed(Logistic):
+    @classmethod
+    def load(cls, directory: Path | str) -> Self:
+        made = super().load(directory)
+        made.spec = ModelSpec(columns=made.spec.columns[::-1], classes=made.spec.classes)
+        return made
+
+
+class _Broken(Logistic):
+    @classmethod
+    def load(cls, directory: Path | str) -> Self:
+        raise KeyError("weights")
 
 
 def _npz(**arrays: Any) -> bytes:

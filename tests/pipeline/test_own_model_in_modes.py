@@ -28,6 +28,7 @@ from ares.training.trainer import TrainedModel
 from tests.models.own_models import ByBatch, Logistic, Unsavable
 from tests.training.markets import QUICK, market, orchestrator, quick
 
+HOUR = 3600 * 10**9
 SYMBOL, INTERVAL, TRAINED = "ETHUSDT", "1h", 3000
 CLASSES: dict[str, type] = {"Logistic": Logistic}
 Commands = list[tuple[int, list[bytes]]]
@@ -167,6 +168,24 @@ def test_given_directly_it_trades_on_its_own_word_and_says_so(tape: Tape, tmp_pa
     model_id = Registry(tmp_path).add(mine)
     saved = bot(tmp_path / model_id, classes=CLASSES)
     assert in_backtest(saved, tape) == commands
+
+
+class Silent(Logistic):
+    """Cannot judge any row."""
+
+    def predict_proba(self, X: Any) -> Any:
+        return np.full_like(super().predict_proba(X), np.nan)
+
+
+def test_a_row_that_it_cannot_judge_is_no_trade(tape: Tape) -> None:
+    mine = Silent()
+    mine.__dict__.update(fitted_by_hand().__dict__)
+    result = Backtester(features=orchestrator(), analyst=Analyst(model=mine)).run(
+        tape.slice(None, tape.start_ns + 650 * HOUR)
+    )
+    opinions = [decision.analysis for decision in result.records.decisions]
+    assert all(opinion.side is None and opinion.p_up is None for opinion in opinions)
+    assert any(reason.code == "row.not_judged" for opinion in opinions for reason in opinion.reasons)
 
 
 def test_a_side_model_must_tell_up_from_down() -> None:
