@@ -330,7 +330,8 @@ def _settlements(
     """
     if funding is None:
         first = -(-int(opened[0]) // _EIGHT_HOURS) * _EIGHT_HOURS
-        settled = np.arange(first, int(opened[-1]) + step + 1, _EIGHT_HOURS, dtype=np.int64)
+        count = (int(opened[-1]) + step - first) // _EIGHT_HOURS + 1  # in ns a range would be counted in floats
+        settled = first + _EIGHT_HOURS * np.arange(count, dtype=np.int64)
         long_rate = short_rate = np.full(settled.size, costs.assumed_funding)
     else:
         rates = given.rates(funding)

@@ -37,7 +37,7 @@ def daily_returns(data: Dataset, found: OutOfSample, scores: Scores) -> pd.Serie
     if not tested.size:
         return pd.Series(np.empty(0), index=pd.DatetimeIndex([], tz="UTC"))
     first, last = (int(x) // DAY_NS * DAY_NS for x in (tested[0], tested[-1]))
-    days = np.arange(first, last + 1, DAY_NS)
+    days = first + DAY_NS * np.arange((last - first) // DAY_NS + 1)  # in ns a range would be counted in floats
     net = np.zeros(days.size)
     np.add.at(net, (bets.t0 - first) // DAY_NS, bets.net)
     return pd.Series(net, index=pd.DatetimeIndex(days, tz="UTC"))
