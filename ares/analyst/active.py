@@ -18,6 +18,8 @@ from ares.errors import InvalidInput, ModelError, unknown_name
 from ares.instruments import Interval
 from ares.models import registry
 from ares.models.autoencoder import Autoencoder
+from ares.models.regime import RegimeModel
+from ares.models.regime_columns import OBSERVED, regime_names
 from ares.values import FeatureRow
 
 __all__ = ["ActiveModel", "Places", "bars_since_close", "places_of"]
@@ -50,6 +52,12 @@ class ActiveModel:
             return None
         return int(bars_since_close(row.open_ns, row.known_ns - row.open_ns, self.side_timeframe_ns))
 
+    @property
+    def regimes(self) -> RegimeModel | None:
+        """What makes the model's own regime columns; None: it has none."""
+        found: RegimeModel | None = self.dual.bundle.get("regime_features")
+        return found
+
     @classmethod
     def of(cls, loaded: registry.Loaded, config: AnalystConfig | None = None) -> ActiveModel:
         """Read what was loaded. config: names the bet of a model that does not. Raises ModelError when it is no dual
@@ -58,6 +66,7 @@ class ActiveModel:
         dual = DualModel(bundle=as_bundle(loaded.model, config if config is not None else AnalystConfig()))
         expires, higher = (dual.bundle.settings.get(name) for name in ("expires_ns", "side_timeframe"))
         _check_ranges(dual)
+        _check_regimes(dual, loaded.manifest.model_id)
         return cls(
             model_id=loaded.manifest.model_id,
             dual=dual,
@@ -97,25 +106,42 @@ def _check_ranges(dual: DualModel) -> None:
         raise ModelError(f"setting 'expires_ns' of a dual model is {expires!r}, no time in ns", setting="expires_ns")
 
 
+def _check_regimes(dual: DualModel, model_id: str) -> None:
+    """Raises ModelError when the states behind the model's regime columns are not those that it was trained with."""
+    regimes = dual.bundle.get("regime_features")
+    if regimes is not None and not isinstance(regimes, RegimeModel):
+        raise ModelError(f"part regime_features of model {model_id} is a {type(regimes).__name__}, no RegimeModel")
+    found, told = ([], OBSERVED) if regimes is None else (list(regimes.states), regimes.spec.columns)
+    wanted = dual.bundle.settings.get("regimes", [])
+    if wanted != found or tuple(told) != OBSERVED:
+        raise ModelError(
+            f"model {model_id} reads regimes {wanted} told by {', '.join(OBSERVED)}, its part regime_features "
+            f"has {found} told by {', '.join(map(str, told))}; train it again",
+            expected=wanted,
+            found=found,
+        )
+
+
 @frozen(kw_only=True, eq=False)
 class Places:
     """Where the columns stand in rows of one schema."""
 
     volatility: int
-    model: NDArray[np.int64]  # among the row's values and, after them, the autoencoder's columns
+    model: NDArray[np.int64]  # among the row's values and, after them, the autoencoder's columns and the regimes'
     required: NDArray[np.int64]  # positions in the model's row
     regime: NDArray[np.int64] | None
     health: tuple[tuple[str, int], ...]
     technical: tuple[tuple[str, int], ...]
     autoencoder: Autoencoder | None = None  # the model's own
     encoded: NDArray[np.int64] | None = None  # the autoencoder's inputs
+    observed: NDArray[np.int64] | None = None  # what regimes are told by; None: the row lacks some of it
 
-    def of(self, values: Floats) -> Floats:
-        """What the model reads of a row's values, (columns,)."""
-        if self.autoencoder is None:
+    def of(self, values: Floats, regimes: Floats) -> Floats:
+        """What the model reads of a row's values, (columns,). regimes: the probabilities of its own; empty: none."""
+        if self.autoencoder is None and not regimes.size:
             return np.asarray(values[self.model])
-        codes = self.autoencoder.of_row(values[self.encoded])
-        return np.asarray(np.concatenate([values, codes])[self.model])
+        codes = () if self.autoencoder is None else (self.autoencoder.of_row(values[self.encoded]),)
+        return np.asarray(np.concatenate([values, *codes, regimes])[self.model])
 
 
 def bars_since_close(open_ns: Any, step_ns: int, timeframe_ns: int) -> Any:
@@ -141,8 +167,11 @@ def places_of(model: ActiveModel | None, row: FeatureRow) -> Places:
         foreign = wanted is not None and named and row.schema_id != wanted
         columns, required = model.dual.columns, model.dual.required
         encoder = model.dual.bundle.get("autoencoder")
-        missing = [name for name in (encoder.inputs if encoder is not None else ()) if name not in index]
-        index |= {name: len(row.names) + i for i, name in enumerate(encoder.names if encoder is not None else ())}
+        inputs = (*(encoder.inputs if encoder is not None else ()), *(OBSERVED if model.regimes is not None else ()))
+        missing = [name for name in inputs if name not in index]
+        made = () if model.regimes is None else regime_names(model.regimes)
+        own = (*(encoder.names if encoder is not None else ()), *made)
+        index |= {name: len(row.names) + i for i, name in enumerate(own)}
         missing += [name for name in columns if name not in index]
         if foreign or missing or model.interval not in (None, row.interval):
             raise ModelError(
@@ -166,4 +195,5 @@ def places_of(model: ActiveModel | None, row: FeatureRow) -> Places:
         technical=tuple((c, index[c]) for c in TECHNICAL_COLUMNS if c in index),
         autoencoder=encoder,
         encoded=None if encoder is None else np.array([index[c] for c in encoder.inputs], dtype=np.int64),
+        observed=np.array([index[c] for c in OBSERVED], dtype=np.int64) if set(OBSERVED) <= set(index) else None,
     )

@@ -25,6 +25,7 @@ from ares.instrument_tables import default_instrument
 from ares.instruments import Instrument, Side
 from ares.kernels.barriers import barrier_widths
 from ares.models import registry
+from ares.models.regime_columns import PERIOD
 from ares.values import AnalysisInput, AnalysisResult, FeatureRow, LiquidationView, Reason, RegimeView
 
 __all__ = ["Analyst", "Library"]
@@ -94,8 +95,10 @@ class Analyst:
         places, symbol = self._where(row), self._symbol(given.symbol)
         known = row.ready and self.config.enable_feature_engineering
         volatility = float(row.values[places.volatility]) if known else _NAN
-        x = places.of(row.values)
         new = row.open_ns > symbol.last_open_ns
+        if new and row.ready and places.observed is not None:
+            symbol.regime_columns.update(row.open_ns, row.known_ns - row.open_ns, row.values[places.observed])
+        x = places.of(row.values, symbol.regime_columns.at(row.open_ns))
         if new:
             symbol.last_open_ns = row.open_ns
             self._move_on(given, symbol, x, volatility)
@@ -160,6 +163,12 @@ class Analyst:
     def model_id(self) -> str:
         """The digest of the model that decides; "none" without one."""
         return "none" if self._model is None else self._model.model_id
+
+    @property
+    def settle(self) -> int:
+        """Warm bars after which what it says no longer depends on where history began, beyond the features' own."""
+        reads = self._library is not None or (self._model is not None and self._model.regimes is not None)
+        return 2 * PERIOD if reads else 0
 
     def live_refusal(self) -> str | None:
         """Why this analyst must not trade real money; None when it may."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 
 from ares.analyst.active import ActiveModel
 from ares.analyst.config import AnalystConfig
@@ -14,6 +14,7 @@ from ares.analyst.liquidation import Excursions
 from ares.analyst.vigilance import Vigilance
 from ares.instruments import Interval
 from ares.models.regime import RegimeFilter
+from ares.models.regime_columns import RegimeColumns
 from ares.values import FeatureRow, Reason
 
 __all__ = ["Memory"]
@@ -26,6 +27,7 @@ class Memory:
     excursions: Excursions
     vigilance: Vigilance | None = None
     regime: RegimeFilter | None = None
+    regime_columns: RegimeColumns = field(factory=RegimeColumns)  # what it observed outlives the model
     last_open_ns: int = -1
     wish_side: int = 0  # a bet that waits for its moment
     wish_ends_ns: int = 0
@@ -53,6 +55,7 @@ class Memory:
         self.regime = None
         if regime is not None:
             self.regime = RegimeFilter(regime, Interval.parse(model.dual.setting("interval", str)).ns)
+        self.regime_columns.use(model.regimes)
 
     def moment(
         self, row: FeatureRow, time_to_live: int, side: int, timing: float, *, wanted: bool, age: int | None = None
@@ -100,4 +103,4 @@ class Memory:
 
 
 _PLAIN = ("last_open_ns", "wish_side", "wish_ends_ns", "lapsed")
-_PARTS = ("excursions", "vigilance", "regime")
+_PARTS = ("excursions", "vigilance", "regime", "regime_columns")

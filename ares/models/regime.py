@@ -64,12 +64,15 @@ class RegimeModel:
         rows = matrix(X, self.spec.columns)
         return np.ascontiguousarray((np.clip(rows, self.low, self.high) - self.shift) / self.scale)
 
-    def filter(self, open_ns: ArrayLike, X: Any, interval_ns: int) -> tuple[Floats, Ints]:
+    def filter(
+        self, open_ns: ArrayLike, X: Any, interval_ns: int, *, period: int = RESTART
+    ) -> tuple[Floats, Ints]:
         """Filtered probabilities, (n, k), and the policy's regime, (n,), at each bar; row t knows rows up to t.
 
-        open_ns: (n,) open times. X: (n, d). interval_ns: length of a bar.
+        open_ns: (n,) open times. X: (n, d). interval_ns: length of a bar. period: bars, a divisor of `RESTART`; where
+        history began is forgotten after two of them.
         """
-        bars = np.asarray(open_ns, dtype=np.int64) // interval_ns
+        bars = np.asarray(open_ns, dtype=np.int64) // interval_ns * _restarts(period)
         rows = self.scaled(X)
         if bars.shape != (rows.shape[0],):
             raise InvalidInput(f"{bars.size} open times for {rows.shape[0]} rows")
@@ -126,30 +129,44 @@ class RegimeModel:
         return model
 
 
+def _restarts(period: int) -> int:
+    """By what to multiply a bar's number so that the kernel, which begins anew each `RESTART`, does so each period."""
+    if period < 1 or RESTART % period:
+        raise InvalidInput(f"period must divide {RESTART}, {period} does not", period=period)
+    return RESTART // period
+
+
 _ARRAYS = ("low", "high", "shift", "scale", "log_start", "log_move", "mean", "whiten", "log_det")
 
 
 class RegimeFilter:
     """A regime model moved on bar by bar; the same bits as `RegimeModel.filter`.
 
-    interval_ns: length of a bar.
+    interval_ns: length of a bar. period: as for `RegimeModel.filter`.
     """
 
-    def __init__(self, model: RegimeModel, interval_ns: int) -> None:
+    def __init__(self, model: RegimeModel, interval_ns: int, *, period: int = RESTART) -> None:
         if interval_ns <= 0:
             raise InvalidInput(f"interval_ns must be > 0, not {interval_ns}", interval_ns=interval_ns)
         self.model = model
         self._interval_ns = interval_ns
+        self._restarts = _restarts(period)
+        self._regime = 0
         self._state = model._fresh()
         self._out = np.empty(model.log_start.size)
         self._arguments = model._arguments()
 
     def update(self, open_ns: int, x: ArrayLike) -> RegimeNow:
         """One bar on. x: (d,) in the order of the model's columns; with a missing value the bar observes nothing."""
+        chances, names = self.step(open_ns, x).tolist(), self.model.states
+        return RegimeNow(regime=names[self._regime], probabilities=dict(zip(names, chances, strict=True)))
+
+    def step(self, open_ns: int, x: ArrayLike) -> Floats:
+        """The same as numbers: the probabilities in the order of the model's states, (k,)."""
         row = self.model.scaled(x)[0]
-        regime = regime_step(open_ns // self._interval_ns, row, *self._arguments, self._state, self._out)
-        names = self.model.states
-        return RegimeNow(regime=names[regime], probabilities=dict(zip(names, self._out.tolist(), strict=True)))
+        number = open_ns // self._interval_ns * self._restarts
+        self._regime = regime_step(number, row, *self._arguments, self._state, self._out)
+        return self._out.copy()
 
     def save_state(self) -> dict[str, Any]:
         """Everything it knows, as JSON values."""

@@ -149,9 +149,10 @@ class Desk:
         return frozenset[str]().union(*(seat.kinds for seat in self._seats.values()))
 
     def history_needed(self, symbol: str) -> int:
-        """Closed bars that make the symbol's features warm and independent of where history began."""
+        """Closed bars that make features warm, and them and the opinions independent of where history began."""
         stream = self._seat(symbol).stream
-        return stream.warmup + int(getattr(stream, "settle", 0))
+        settle = int(getattr(stream, "settle", 0)) + int(getattr(self._decider.analyst, "settle", 0))
+        return stream.warmup + settle
 
     def last_open_ns(self, symbol: str) -> int:
         """Open time of the last candle seen; -1 before the first."""

@@ -121,6 +121,7 @@ def _data(model: TrainedModel, symbol: str) -> Section:
             ("sides", _sides(model)),
             ("timing", _timing(model)),
             ("autoencoder", _autoencoder(model)),
+            ("regime columns", _regimes(model)),
             ("parts", ", ".join(sorted(model.bundle.parts))),
             ("model id", model.model_id),
         ),
@@ -147,6 +148,15 @@ def _autoencoder(model: TrainedModel) -> str:
     codes, inputs = int(encoder.widths[encoder.bottleneck]), len(encoder.inputs)
     where = f"the first {model.data.head:,} bars"
     return f"{codes} codes of {inputs} features; fitted on {encoder.rows:,} rows of {where}, frozen for all blocks"
+
+
+def _regimes(model: TrainedModel) -> str:
+    regimes = model.data.regimes
+    if regimes is None:
+        return "none"
+    states, told = ", ".join(regimes.states), ", ".join(regimes.spec.columns)
+    where = f"the first {model.data.head:,} bars"
+    return f"filtered probabilities of {states}, told by {told}; fitted on {where}, frozen for all blocks"
 
 
 def _folds(model: TrainedModel) -> Section:

@@ -20,8 +20,11 @@ from ares.features.sources import kinds_of
 from ares.instruments import Interval
 from ares.kernels import barriers
 from ares.models.autoencoder import Autoencoder
+from ares.models.regime import RegimeModel
+from ares.models.regime_columns import OBSERVED, PREFIX, regime_columns, regime_names
 from ares.training.bootstrap import sequential_weights
 from ares.training.labels import BarrierConfig, Labels, cusum, interval_ns, triple_barrier
+from ares.training.regime import RegimeConfig, fit_regimes
 
 __all__ = ["Bets", "Dataset", "TrainConfig", "limited", "make_dataset"]
 
@@ -47,6 +50,7 @@ class TrainConfig:
     aggregator: str = "log_odds"
     calibration: str = "sigmoid"  # of the confidence; overlapping labels are too few for a step function
     bound_level: float = field(default=0.9, validator=[ge(0.5), lt(1.0)])  # one-sided, of the confidence's lower bound
+    regime_features: bool = True  # the models read the filtered probabilities of regimes as columns
     max_missing: float = field(default=0.01, validator=[ge(0.0), lt(1.0)])  # share of the first window; else optional
     lifetime: int | None = None  # bars after the last label for which the model may decide; None: no end
     resamples: int = field(default=200, validator=ge(20))  # of bootstrap intervals
@@ -99,6 +103,7 @@ class Dataset:
     uniqueness: float  # mean share of its life that a label has to itself
     fingerprint: str  # of the features
     autoencoder: Autoencoder | None  # made its columns of the features; fitted on the first training window. None: off
+    regimes: RegimeModel | None  # made its regime columns; fitted on the first training window. None: off
     interval: Interval
     bars: int  # of the klines
     dropped: dict[str, int]  # rows left out, by reason
@@ -204,7 +209,8 @@ def make_dataset(
     there are and which of them are required; None: the warm-up and `first_share` of the rest. recorded: other frames of
     `features.compute`, such as `agg_trades_df`.
     When the features enable an autoencoder and bring none that is fitted, one is fitted on that window, its columns
-    join the features' from the first row to the last, and it belongs to every model trained on these rows.
+    join the features' from the first row to the last, and it belongs to every model trained on these rows. So it is
+    with the regimes of `regime_features`, where the features have the columns that regimes are told by.
     Raises: InvalidInput, TooShort, DataError.
     """
     made = _features(klines, features, interval, recorded or {}) if table is None else table
@@ -217,10 +223,17 @@ def make_dataset(
         raise unknown_name("feature", config.volatility, names)
     values = made.to_numpy(dtype=np.float64)
     warm = np.arange(len(made)) >= features.warmup
+    opened = pd.DatetimeIndex(klines.index).as_unit("ns").asi8
     encoder = _autoencoder(made.iloc[:first], features, config)
     if encoder is not None:
         at = [names.index(name) for name in encoder.inputs]
         values, names = np.hstack([values, encoder.of_rows(values[:, at])]), (*names, *encoder.names)
+    regimes = _regimes(values[:first][warm[:first]], names, step, config)
+    if regimes is not None:
+        at = [names.index(name) for name in OBSERVED]
+        followed = np.full((len(made), len(regimes.states)), np.nan)
+        followed[warm] = regime_columns(regimes, opened[warm], values[warm][:, at], step.ns)
+        values, names = np.hstack([values, followed]), (*names, *regime_names(regimes))
     sigma = np.where(warm, values[:, names.index(config.volatility)], np.nan)
     kept, required = _columns(values[:first][warm[:first]], names, config.max_missing)
     if not kept:
@@ -229,7 +242,6 @@ def make_dataset(
         )
     higher, base = _higher(kept, step, config), tuple(name for name in kept if "@" not in name)
     complete = warm & np.isfinite(values[:, [names.index(n) for n in required]]).all(axis=1)
-    opened = pd.DatetimeIndex(klines.index).as_unit("ns").asi8
     age = _ages(opened, step, config)
     events = np.flatnonzero(complete & (sigma > 0) & (age <= config.time_to_live))
     if config.events == "cusum":
@@ -264,6 +276,7 @@ def make_dataset(
         uniqueness=float(sides.uniqueness().mean()),
         fingerprint=features.fingerprint,
         autoencoder=encoder,
+        regimes=regimes,
         interval=step,
         bars=len(klines),
         dropped=dropped,
@@ -317,6 +330,26 @@ def _autoencoder(made: pd.DataFrame, features: FeatureOrchestrator, config: Trai
 
     with limited(config.threads):
         return fit_autoencoder(made, features.config.autoencoder)
+
+
+def _regimes(rows: Floats, names: tuple[str, ...], step: Interval, config: TrainConfig) -> RegimeModel | None:
+    """One fitted on these rows; None when it is switched off, or when the features lack what it is told by."""
+    taken = [name for name in names if name.startswith(PREFIX)]
+    if taken:
+        raise InvalidInput(f"feature {taken[0]!r} has a name that is kept for regimes: rename it", feature=taken[0])
+    if not config.regime_features or not set(OBSERVED) <= set(names):
+        return None
+    observed = rows[:, [names.index(name) for name in OBSERVED]]
+    chosen = RegimeConfig(restarts=2, iterations=40, seed=config.seed)
+    try:
+        with limited(config.threads):
+            return fit_regimes(observed, columns=OBSERVED, config=chosen, timeframe=step.name).model
+    except TooShort as error:
+        raise TooShort(
+            f"the first training window is too short for regimes: {error}; give it longer data, or switch "
+            "`regime_features` off",
+            rows=len(rows),
+        ) from error
 
 
 def limited(threads: int | None) -> AbstractContextManager[Any]:

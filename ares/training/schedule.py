@@ -326,6 +326,8 @@ class _Pass:
             parts["regime"] = regime
         if data.autoencoder is not None:
             parts["autoencoder"] = data.autoencoder
+        if data.regimes is not None:
+            parts["regime_features"] = data.regimes
         lifetime = plan.lifetime if plan.lifetime is not None else 2 * plan.every
         settings = settings_for(own, self.config, base, prior)
         settings["expires_ns"] = start_ns + lifetime * data.interval.ns

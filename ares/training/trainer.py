@@ -20,6 +20,7 @@ from ares.models.adapters import adapt, storable
 from ares.models.bundle import Bundle
 from ares.models.own import OwnModel
 from ares.models.regime import RegimeModel
+from ares.models.regime_columns import OBSERVED
 from ares.storage import sha256_bytes
 from ares.training.dataset import Dataset, TrainConfig, klines_of, limited, make_dataset, recorded_of
 from ares.training.drift import reference_of
@@ -42,7 +43,6 @@ __all__ = ["TrainedModel", "adapted", "identified", "record_of", "regime_of", "s
 
 Floats = NDArray[np.float64]
 REGIME_ROWS = 8760
-REGIME_COLUMNS = ("volatility.ewma_32", "volatility.ratio_8_64", "returns.scaled_48")
 
 
 @frozen(kw_only=True, eq=False)
@@ -101,7 +101,8 @@ def train(
     side, timing, meta: unfitted scikit-learn classifiers, or models of your own (`ares.models.Model`) with `fit`; None:
     gradient boosting. config: see `TrainConfig`.
     An autoencoder that they enable is fitted on the first training window, before any test block, and saved with the
-    model, which computes its columns itself: sessions give the model the same features without it.
+    model, which computes its columns itself: sessions give the model the same features without it. So are the regimes
+    whose filtered probabilities the models read as columns.
     funding: settled rates by time, a Series or a frame; None: the assumed rate, charged to both sides. trials:
     configurations tried so far, this one included; it goes into the manifest. ledger: where this is written down as a
     trial of its symbol (ETHUSDT unless told) and interval; None: in memory, shared by this process. progress: called
@@ -199,6 +200,8 @@ def _refit(data: Dataset, found: OutOfSample, estimators: Estimators, config: Tr
         parts["regime"] = regime
     if data.autoencoder is not None:
         parts["autoencoder"] = data.autoencoder
+    if data.regimes is not None:
+        parts["regime_features"] = data.regimes
     return Bundle(parts=parts, settings=settings_for(data, config, base, prior))
 
 
@@ -213,13 +216,13 @@ def adapted(estimator: Any, **spec: Any) -> Any:
 
 def regime_of(data: Dataset, config: TrainConfig, previous: RegimeModel | None = None) -> RegimeModel | None:
     """A regime model of the last `REGIME_ROWS` rows, its states named as before; None when features lack columns."""
-    if any(name not in data.columns for name in REGIME_COLUMNS):
+    if any(name not in data.columns for name in OBSERVED):
         return None
-    at = [data.columns.index(name) for name in REGIME_COLUMNS]
+    at = [data.columns.index(name) for name in OBSERVED]
     chosen = RegimeConfig(restarts=2, iterations=40, seed=config.seed)
     return fit_regimes(
         data.X[-REGIME_ROWS:, at],
-        columns=REGIME_COLUMNS,
+        columns=OBSERVED,
         config=chosen,
         previous=previous,
         timeframe=data.interval.name,
@@ -247,6 +250,7 @@ def settings_for(data: Dataset, config: TrainConfig, base: Floats, prior: float)
             time_to_live=config.time_to_live,
             side_timeframe=config.side_timeframe,
             **apart,
+            regimes=[] if data.regimes is None else list(data.regimes.states),
             uniqueness=data.uniqueness,
             expires_ns=None if lifetime is None else ends + lifetime * data.interval.ns,
         )
@@ -265,6 +269,8 @@ def record_of(
         parameters[name] = None if estimator is None else _described(estimator)
     encoder = data.autoencoder
     parameters["autoencoder"] = None if encoder is None else {"key": encoder.key, "klines": data.head}
+    regimes = data.regimes
+    parameters["regime_features"] = None if regimes is None else {"states": list(regimes.states), "klines": data.head}
     return registry.TrainingRecord(
         fingerprint=data.fingerprint,
         trained_from_ns=int(data.t0[0]),

@@ -21,6 +21,7 @@ from ares.errors import DataError, InvalidInput, ModelError
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.market import Candle, MarketView, candles_of
 from ares.models.bundle import Bundle
+from ares.models.regime_columns import OBSERVED, regime_columns, regime_names
 from ares.models.registry import Loaded
 from ares.values import AnalysisInput, AnalysisResult, FeatureRow
 from tests.training.markets import market, orchestrator, trained
@@ -57,8 +58,12 @@ def codes(result: AnalysisResult) -> set[str]:
 
 def test_a_row_alone_is_judged_as_in_a_batch_bit_for_bit(recorded: list[tuple[FeatureRow, Candle]]) -> None:
     model = DualModel(bundle=trained().bundle)
-    places = [recorded[0][0].names.index(name) for name in model.columns]
-    X = np.stack([row.values[places] for row, _ in recorded])
+    own = trained().bundle["regime_features"]
+    names = recorded[0][0].names + regime_names(own)
+    told = [names.index(name) for name in OBSERVED]
+    values = np.stack([row.values for row, _ in recorded])
+    regimes = regime_columns(own, [row.open_ns for row, _ in recorded], values[:, told], HOUR)
+    X = np.hstack([values, regimes])[:, [names.index(name) for name in model.columns]]
     batch = model.judge(X)
     analyst = Analyst(model=trained())
     for i, (row, candle) in enumerate(recorded):

@@ -16,6 +16,7 @@ from sklearn.svm import SVC
 from ares.analyst.analyst import Analyst
 from ares.analyst.dual_model import DualModel, needed_confidence, pool
 from ares.errors import InvalidInput, ModelError, TooShort
+from ares.models.regime_columns import regime_names
 from ares.simulation.tape import Tape
 from ares.training.dataset import make_dataset
 from ares.training.folds import CALIBRATED_FROM, Estimators, known, walk_forward
@@ -133,8 +134,11 @@ def test_too_little_history_is_refused() -> None:
 
 def test_features_are_those_of_the_dataset() -> None:
     data = make_dataset(market().klines.iloc[:2000], QUICK, orchestrator())
+    assert data.regimes is not None
     frame = orchestrator().compute(market().klines.iloc[:2000])
-    assert np.array_equal(data.X, frame.iloc[data.event][list(data.columns)].to_numpy())
+    read = [name for name in data.columns if name in frame]
+    assert set(data.columns) - set(read) == set(regime_names(data.regimes)), "the model makes these itself"
+    assert np.array_equal(data.X[:, : len(read)], frame.iloc[data.event][read].to_numpy())
     assert not any("@" in name for name in data.timing_columns)
     assert np.isfinite(data.X[:, [data.columns.index(n) for n in data.required]]).all()
 
