@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import field, frozen
-from attrs.validators import ge, gt, le
+from attrs.validators import ge, gt, instance_of, le, optional
 from numpy.typing import NDArray
 
 from ares.account import Account, Position
@@ -334,7 +334,7 @@ class TacticsInput:
 class TacticsResult:
     """A plan, or None and the reasons why not."""
 
-    plan: TradePlan | None
+    plan: TradePlan | None = field(validator=optional(instance_of(TradePlan)))
     reasons: tuple[Reason, ...] = ()
 
 

@@ -103,12 +103,17 @@ class Decider:
             return Answer(tactics=self.calls.checked(out, stage, event.symbol, TacticsResult, event.tactics))
         return Answer()
 
-    def activate(self, sha256: str) -> None:
-        """Hand a new model to the analyst. Raises ModelError when the analyst has none to exchange."""
-        verb: Callable[[str], Any] | None = getattr(self.analyst, "activate", None)
-        if verb is None:
-            raise ModelError(f"{type(self.analyst).__name__} has no model to activate", sha256=sha256)
-        verb(sha256)
+    def activate(self, out: Outbox, sha256: str) -> bool:
+        """Hand a new model to the analyst; False after an alert when it is refused or there is none to exchange."""
+
+        def take() -> bool:
+            verb: Callable[[str], Any] | None = getattr(self.analyst, "activate", None)
+            if verb is None:
+                raise ModelError(f"{type(self.analyst).__name__} has no model to activate", sha256=sha256)
+            verb(sha256)
+            return True
+
+        return self.calls.answer(out, "model", "", bool, take) is True
 
     def record(
         self,

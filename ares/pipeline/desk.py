@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from types import NoneType
 from typing import Any
 
 from ares.account import Account, Ledger
@@ -199,7 +200,7 @@ class Desk:
 
     def _on_mark(self, out: Outbox, event: MarkPrice) -> None:
         seat = self._seat(event.symbol)
-        seat.observe(event)
+        self._observe(out, seat, event)
         if event.price == seat.mark:
             return
         seat.mark = event.price
@@ -212,18 +213,18 @@ class Desk:
 
     def _on_book_top(self, out: Outbox, event: BookTop) -> None:
         seat = self._seat(event.symbol)
-        seat.observe(event)
+        self._observe(out, seat, event)
         seat.quoted(event)
 
     def _on_observed(self, out: Outbox, event: AggTrades | FuturesStatistics) -> None:
         seat = self._seat(event.symbol)
-        seat.observe(event)
+        self._observe(out, seat, event)
         if isinstance(event, AggTrades):
             seat.saw_trades(event)
 
     def _on_funding(self, out: Outbox, event: Funding) -> None:
         seat = self._seat(event.symbol)
-        seat.observe(event)
+        self._observe(out, seat, event)
         seat.funded(event)
         if event.amount is not None:
             self._ledger().book_funding(seat.known_instrument(), amount=event.amount)
@@ -323,13 +324,14 @@ class Desk:
             self._enter(out, seat, seat.analysis, result.plan, result.reasons)
 
     def _on_model(self, out: Outbox, event: ModelActivated) -> None:
-        self._decider.activate(event.sha256)
+        if not self._decider.activate(out, event.sha256):
+            return  # the old one goes on until it expires
         for symbol in self.guard.begin_model():
             out.alert("model.replaced", symbol, model=event.sha256)
 
     def _on_link(self, out: Outbox, event: LinkChanged) -> None:
         for seat in self._seats.values():
-            seat.observe(event)
+            self._observe(out, seat, event)
         if event.up:
             self.guard.release(f"link:{event.link}")
         else:
@@ -397,10 +399,18 @@ class Desk:
 
     # ------------------------------------------------------------ small things
 
+    def _observe(self, out: Outbox, seat: Seat, event: Event) -> None:
+        """Tell the features of a market event, if they listen to any."""
+        hear = seat.hears
+        if hear is not None:
+            self.calls.answer(out, "sources", seat.symbol, NoneType, hear, event)
+
     def _trade_closed(self, trade: ClosedTrade) -> None:
         self.records.trade(trade)
         seat = self._seats[trade.symbol]
         seat.dirty, seat.looked_ns = False, None
+        if not self.custody.trades:
+            self.calls.well("monitor")  # nobody asks it while the account is flat
 
     def _in_flight(self) -> Decimal:
         """Notional of entries that are ordered and not filled, at the mark."""

@@ -38,7 +38,7 @@ from ares.pipeline.journal import Journal, MemoryJournal
 from ares.pipeline.merge import Merger
 from ares.pipeline.outcome import failed
 from ares.pipeline.outside import stage_answer
-from ares.pipeline.recovery import incarnation_at, reconcile, recover
+from ares.pipeline.recovery import incarnation_at, reconcile, recover, resolved
 from ares.pipeline.retraining import LiveModelSource, ModelSource, activation, check_model
 from ares.pipeline.seat import statistics_since
 from ares.protocols import AnalysisStage, Exchange, FeatureStage, MonitoringStage, TacticsStage
@@ -332,14 +332,11 @@ class LiveTradingPipeline:
 
     async def _resolve(self, intent: Intent, client_id: str) -> Event:
         """Find out what became of an order whose answer was lost; never sends it again."""
-        for _ in range(2):
-            try:
-                order = await self.exchange.get_order(intent.request.symbol, client_order_id=client_id)
-                return OrderUpdate(ts_event=order.updated_ns, ts_seen=self.clock.now_ns(), order=order)
-            except (Rejected, Retryable, OutcomeUnknown):
-                await self.clock.wait_until(self.clock.now_ns() + 20_000_000_000)
-        absent = Rejected("the venue denied the order twice", client_order_id=client_id)
-        return failed(intent, client_id, absent, self.clock.now_ns())
+        order = await resolved(self.exchange, intent.request.symbol, client_id, self.clock)
+        now = self.clock.now_ns()
+        if order is not None:
+            return OrderUpdate(ts_event=order.updated_ns, ts_seen=now, order=order)
+        return failed(intent, client_id, Rejected("the venue denied the order twice", client_order_id=client_id), now)
 
     async def _cancel(self, command: Cancel) -> None:
         state = self.desk.intents.get(command.intent_id)

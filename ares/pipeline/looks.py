@@ -63,7 +63,8 @@ class Looks:
     def _look_again(self, out: Outbox, given: AssessmentInput) -> None:
         """Ask to be woken when time alone could change the verdict: an opinion goes stale though no candle comes."""
         ask: Callable[[AssessmentInput], int | None] | None = getattr(self.monitor, "next_look", None)
-        moment = ask(given) if ask is not None else None
+        symbol = given.trade.symbol
+        moment = self.calls.answer(out, "monitor", symbol, int | None, ask, given) if ask is not None else None
         if moment is not None:
             out.wake_at(moment, f"stale:{given.trade.symbol}")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from attrs import frozen
 
 from ares.clock import Clock
-from ares.errors import DataError, Rejected
+from ares.errors import AresError, DataError, Rejected
 from ares.events import Command, Event, OrderUpdate, encode
 from ares.orders import Order, OrderStatus
 from ares.pipeline.desk import Desk
@@ -16,9 +16,10 @@ from ares.pipeline.journal import Journal, Record
 from ares.pipeline.outcome import failed
 from ares.protocols import Trading
 
-__all__ = ["ReplayReport", "incarnation_at", "reconcile", "recover", "replay"]
+__all__ = ["ReplayReport", "incarnation_at", "reconcile", "recover", "replay", "resolved"]
 
 _PROOF_NS = 20_000_000_000  # an order is called absent only this long after it was written
+_FIRST_PAUSE_NS = 1_000_000_000  # after a read that failed; twice as long each time
 _UNKNOWN_ORDER = (-2013, -2011)
 
 
@@ -46,8 +47,16 @@ def replay(
     each: called after every event, for progress bars and equity curves. Stops at the first difference.
     Raises: DataError when the journal is damaged.
     """
+    try:
+        return _replayed(records, desk, each)
+    finally:
+        desk.calls.replaying(None)
+
+
+def _replayed(records: Iterator[Record], desk: Desk, each: Callable[[Event], None] | None) -> ReplayReport:
     events = commands = 0
     for event, recorded in records:
+        desk.calls.replaying(recorded)
         answered = desk.handle(event)
         events += 1
         commands += len(answered)
@@ -107,6 +116,29 @@ async def reconcile(exchange: Trading, desk: Desk, journal: Journal, clock: Cloc
         elif order.status is not OrderStatus.UNKNOWN:
             updates.append(OrderUpdate(ts_event=order.updated_ns, ts_seen=now, order=order))
     return updates
+
+
+async def resolved(exchange: Trading, symbol: str, client_id: str, clock: Clock) -> Order | None:
+    """The order whose answer was lost, as soon as the venue tells of it; None once the venue has denied it twice.
+
+    Only the venue's own word counts, and only well after the order was sent. A read that fails, for whatever reason, is
+    no answer: it is asked again until there is one.
+    """
+    proof_ns, pause_ns, denials = clock.now_ns() + _PROOF_NS, _FIRST_PAUSE_NS, 0
+    while True:
+        asked_ns = clock.now_ns()
+        try:
+            order = await _find(exchange, symbol, client_id)
+        except AresError:
+            await clock.wait_until(asked_ns + pause_ns)
+            pause_ns = min(2 * pause_ns, _PROOF_NS)
+            continue
+        if order is not None and order.status is not OrderStatus.UNKNOWN:
+            return order
+        denials += order is None
+        if denials >= 2 and asked_ns >= proof_ns:
+            return None
+        await clock.wait_until(max(proof_ns, asked_ns + pause_ns))
 
 
 async def _find(exchange: Trading, symbol: str, client_id: str) -> Order | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import define
 
 from ares.errors import InvalidInput
@@ -43,11 +45,10 @@ class Seat:
         """Kinds of market events that the features are made of besides candles: agg_trades, book_top, futures."""
         return frozenset(getattr(self.stream, "kinds", ()))
 
-    def observe(self, event: Event) -> None:
-        """Tell the features of a market event, if they listen to any."""
-        hear = getattr(self.stream, "observe", None)
-        if hear is not None:
-            hear(event)
+    @property
+    def hears(self) -> Callable[[Event], None] | None:
+        """How to tell the features of a market event; None when they listen to none."""
+        return getattr(self.stream, "observe", None)
 
     def saw_trades(self, event: AggTrades) -> None:
         """Others have traded."""

@@ -367,7 +367,7 @@ class Venue:
             end, mark_end = (low, mark_low) if leg < 0 else (high, mark_high)
             hit = first_hit(self._on_path(m), price, end, leg, through)
             liquidated = m.liquidation and held * leg < 0 and leg * (mark_end - m.liquidation) >= 0
-            border = min(max(m.liquidation, low), high)
+            border = leg * max(leg * min(max(m.liquidation, low), high), leg * price)  # a fill may bring it behind us
             if liquidated and (hit is None or leg * (border - hit[0]) < 0):
                 self._liquidate(m, border)
                 price = border

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ares.errors import InvalidInput, Rejected
@@ -155,6 +155,21 @@ class Pair:
 
 
 @given(CONFIGS, BARS)
+@example(  # a fill beyond its limit brings the liquidation price behind the price that is there
+    VenueConfig(start_balance=D(2_000), slippage=D(0), maker_fee=D(0), taker_fee=D(0), limit_through=2, leverage=1),
+    [
+        ([], 60, [("leverage", 7)], 0, 0, 0),
+        (
+            [("order", "SELL", "LIMIT", 3, 140, False, "GTC")],
+            123,
+            [("order", "SELL", "LIMIT", 15, 125, False, "GTC")],
+            0,
+            4,
+            0,
+        ),
+        ([], 112, [("leverage", 20)], 0, 30, 0),
+    ],
+)
 @settings(max_examples=150)
 def test_the_venue_agrees_with_a_price_that_moves_tick_by_tick(config: VenueConfig, bars: list) -> None:
     pair = Pair(config)
