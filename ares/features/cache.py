@@ -9,8 +9,10 @@ alone is larger than the bound is not kept, and a folder that cannot be used is 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -30,6 +32,7 @@ Array = NDArray[np.float64]
 
 _FORMAT = 2
 _MANIFEST = "manifest.json"
+_ENTRY_NAME = re.compile("[0-9a-f]{40}")  # of our folders; others are not ours to remove
 
 
 @frozen(eq=False)
@@ -94,13 +97,21 @@ class FeatureCache:
         """
         folder = self._entry(fingerprint, inputs, open_ns)
         try:
-            with FileLock(self.folder / f"{folder.name}.lock"):
+            with self._lock(folder):
                 self._write(folder, inputs, open_ns, out, cached, engine, total or open_ns.size)
                 self._shrink(newest=folder)
         except Retryable:
             return
+        except FileNotFoundError as error:
+            if not self.folder.exists():
+                self._give_up(f"the feature cache folder {self.folder} is gone, features are not kept: {error}")
+            return  # another process has made room by removing what was being written
         except (OSError, InvalidInput) as error:
             self._give_up(f"the feature cache in {self.folder} cannot be used, features are not kept: {error}")
+
+    def _lock(self, folder: Path) -> FileLock:
+        """What a process holds while it changes an entry."""
+        return FileLock(self.folder / f"{folder.name}.lock")
 
     def _give_up(self, why: str) -> None:
         if self.trouble is None:
@@ -187,22 +198,52 @@ class FeatureCache:
                 path.unlink(missing_ok=True)
 
     def _shrink(self, newest: Path) -> None:
-        """Remove the least recently used entries until the folder is within its bound; the newest goes last."""
+        """Remove the least recently used entries until the folder is within its bound; the newest goes last.
+
+        What killed runs left without a manifest goes too. What another process is writing now stays: that process makes
+        room itself when it is done.
+        """
         entries = []
-        for manifest in self.folder.glob(f"*/{_MANIFEST}"):
-            size = sum(p.stat().st_size for p in manifest.parent.iterdir() if p.is_file())
-            entries.append((manifest.parent == newest, manifest.stat().st_mtime_ns, size, manifest.parent))
+        for folder in self.folder.iterdir():
+            if not (_ENTRY_NAME.fullmatch(folder.name) and folder.is_dir()):
+                continue
+            try:
+                used_ns = (folder / _MANIFEST).stat().st_mtime_ns
+            except FileNotFoundError:
+                self._remove_leftover(folder)
+                continue
+            entries.append((folder == newest, used_ns, _bytes_in(folder), folder))
         total = sum(size for _, _, size, _ in entries)
         for last, _, size, folder in sorted(entries):
             if total <= self.max_bytes:
                 return
-            shutil.rmtree(folder, ignore_errors=True)
-            total -= size
-            if last:
+            if not last:
+                with contextlib.suppress(Retryable), self._lock(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    total -= size
+            elif size > self.max_bytes:
+                shutil.rmtree(folder, ignore_errors=True)
                 self._give_up(
                     f"features of {size / (1 << 20):.0f} MB are not kept: the cache's max_megabytes is "
                     f"{self.max_bytes >> 20}"
                 )
+
+    def _remove_leftover(self, folder: Path) -> None:
+        """Remove a folder without a manifest, unless another process is writing it now."""
+        with contextlib.suppress(Retryable), self._lock(folder):
+            if not (folder / _MANIFEST).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bytes_in(folder: Path) -> int:
+    """Size of an entry's files. What another process is still writing, or removes meanwhile, counts nothing."""
+    total = 0
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            if path.suffix != ".tmp":
+                with contextlib.suppress(FileNotFoundError):
+                    total += path.stat().st_size
+    return total
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:

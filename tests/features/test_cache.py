@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,9 +15,11 @@ import pandas as pd
 import pytest
 
 from ares.errors import InvalidInput
+from ares.features.cache import FeatureCache
 from ares.features.config import FeatureConfig, WaveletCacheConfig
 from ares.features.orchestrator import FeatureOrchestrator
-from ares.storage import sha256_bytes
+from ares.features.plan import Engine
+from ares.storage import FileLock, sha256_bytes
 from tests.features.real import differences
 
 
@@ -195,6 +198,61 @@ def test_two_writers_do_no_harm(tmp_path: Path, bars: pd.DataFrame, plain: pd.Da
         assert list(pool.map(work, [3_000, 4_000, 5_000, 6_000] * 3)) == [[]] * 12
     for manifest in tmp_path.glob("*/manifest.json"):
         assert json.loads(manifest.read_bytes())["rows"] <= len(bars)
+
+
+def grow(folder: Path, seed: int, max_bytes: int) -> str | None:
+    """Write an entry in forty parts of random numbers, and say what troubled the cache."""
+    cache, rng, n = FeatureCache(folder, max_bytes), np.random.default_rng(seed), 2_000
+    inputs, out, open_ns = rng.normal(size=(3, n)), rng.normal(size=(5, n)), np.arange(n, dtype=np.int64)
+    engine = Engine(np.zeros(3), np.zeros(3, np.int64), np.zeros(3, np.int64), np.zeros(3))
+    for begin in range(0, n, 50):
+        end = begin + 50
+        cache.write("f", inputs[:, :end], open_ns[:end], out[:, :end], begin, engine, n)
+    return cache.trouble
+
+
+@pytest.mark.parametrize("max_bytes", [1 << 30, 200_000])
+def test_entries_that_others_write_or_remove_meanwhile_are_no_trouble(tmp_path: Path, max_bytes: int) -> None:
+    """Four entries of 100 to 200 kB at once: beyond the smaller bound they remove each other."""
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda seed: grow(tmp_path, seed, max_bytes), range(4))) == [None] * 4
+    grow(tmp_path, 5, max_bytes)
+    assert sum(p.stat().st_size for p in tmp_path.glob("*/*")) <= max_bytes
+
+
+def test_an_entry_that_vanishes_while_it_is_measured_is_no_trouble(
+    tmp_path: Path, bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached(tmp_path).compute(bars.iloc[:2_000])
+    stat = Path.stat
+
+    def gone(path: Path, **rest: Any) -> os.stat_result:
+        found = stat(path, **rest)
+        if path.name.startswith(("rows_", "engine_")) and path.parent in others:
+            path.unlink()
+            raise FileNotFoundError(path)
+        return found
+
+    others = {path.parent for path in tmp_path.glob("*/manifest.json")}
+    features = cached(tmp_path)
+    monkeypatch.setattr(Path, "stat", gone)
+    features.compute(bars.iloc[100:2_000])
+    assert counts(features)["trouble"] is None
+
+
+def test_what_killed_runs_left_goes_and_what_is_being_written_stays(tmp_path: Path, bars: pd.DataFrame) -> None:
+    left, busy, foreign = tmp_path / ("a" * 40), tmp_path / ("b" * 40), tmp_path / "models"
+    for folder in (left, busy, foreign):
+        folder.mkdir()
+        (folder / ".rows_0_9.parquet.x.tmp").write_bytes(bytes(2 << 20))
+    (foreign / "manifest.json").write_text("{}")
+    with FileLock(tmp_path / f"{busy.name}.lock"):
+        features = cached(tmp_path, max_megabytes=4)
+        features.compute(bars.iloc[:500])
+        assert not left.exists() and busy.exists() and foreign.exists()
+    features.compute(bars.iloc[:600])
+    assert not busy.exists() and foreign.exists()
+    assert counts(features) == {"hits": 1, "misses": 1, "extended": 1, "damaged": 0, "trouble": None}
 
 
 def load(path: Path, rows: int) -> pd.DataFrame:
