@@ -168,6 +168,7 @@ class SqliteJournal:
         self._finished = _FINISHED in self.about()
         self._riding = 0
         self._in_transaction = False
+        self._durable = self._next, self._chain  # as of the last commit
 
     def append(self, event: Event, commands: Sequence[Command]) -> None:
         """Store one event and its commands; durable on return if either concerns money.
@@ -195,13 +196,31 @@ class SqliteJournal:
             if durable or self._riding >= _BATCH:
                 self.flush()
         except sqlite3.Error as error:
-            raise DataError(f"cannot write journal {self.path}: {error}", path=str(self.path)) from error
+            raise self._refused(error) from error
 
     def flush(self) -> None:
-        """Make everything appended so far durable."""
+        """Make everything appended so far durable. Raises: DataError when the disk refuses."""
         if self._in_transaction:
-            self._db.execute("COMMIT")
+            try:
+                self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise self._refused(error) from error
             self._in_transaction, self._riding = False, 0
+            self._durable = self._next, self._chain
+
+    def _refused(self, error: sqlite3.Error) -> DataError:
+        """Go back to what is durable, so that a later record cannot follow one that is lost; the error to raise."""
+        with contextlib.suppress(sqlite3.Error):  # the first error is the one to tell; a full disk has rolled back
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        self._in_transaction, self._riding = False, 0
+        self._next, self._chain = self._durable
+        return DataError(
+            f"cannot write journal {self.path}: {error}. It holds its first {self._next} events, undamaged: mend the "
+            "disk and start again",
+            path=str(self.path),
+            events=self._next,
+        )
 
     @property
     def finished(self) -> bool:
@@ -259,8 +278,10 @@ class SqliteJournal:
     def start(self) -> int:
         """Note a start, durably; its incarnation, counted from 1."""
         self.flush()
-        with self._db:
+        try:
             cursor = self._db.execute("INSERT INTO starts (first_seq) VALUES (?)", (self._next,))
+        except sqlite3.Error as error:
+            raise self._refused(error) from error
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
@@ -275,17 +296,20 @@ class SqliteJournal:
     def note(self, key: str, value: Any) -> None:
         """Store or replace one fact, durably."""
         self.flush()
-        with self._db:
+        try:
             self._db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (key, json.dumps(value)))
+        except sqlite3.Error as error:
+            raise self._refused(error) from error
 
     def __len__(self) -> int:
         return self._next
 
     def close(self) -> None:
-        """Flush and let go of the file. Safe to call twice."""
-        with contextlib.suppress(sqlite3.ProgrammingError):
+        """Flush and let go of the file, even when the disk refuses. Safe to call twice."""
+        try:
             self.flush()
-        self._exit.close()
+        finally:
+            self._exit.close()
 
     def _open(self, read_only: bool) -> sqlite3.Connection:
         if read_only:

@@ -6,6 +6,7 @@ It is the same for a simulated, a paper and a real exchange: which one it is, th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
@@ -116,11 +117,12 @@ class LiveTradingPipeline:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._merger.close()
-        if isinstance(self._models, LiveModelSource):
-            await self._models.close()
-        self.journal.close()
-        await self.exchange.__aexit__(*exc)
+        async with AsyncExitStack() as closing:  # last in, first out; each, whatever the others raise
+            closing.push_async_callback(self.exchange.__aexit__, *exc)
+            closing.callback(self.journal.close)
+            if isinstance(self._models, LiveModelSource):
+                closing.push_async_callback(self._models.close)
+            closing.push_async_callback(self._merger.close)
 
     async def run(self, until: int | None = None) -> None:
         """Trade until the market stream ends, `stop` is called, or the time passes `until` (ns UTC).

@@ -263,3 +263,38 @@ def test_an_unfinished_journal_may_end_anywhere_but_not_inside_a_record(tmp_path
         db.executescript("DELETE FROM events WHERE seq >= 2")
     with contextlib.closing(SqliteJournal(path, read_only=True)) as torn, pytest.raises(DataError, match="missing"):
         list(torn.records())
+
+
+def test_a_full_disk_is_told_once_and_leaves_a_sound_journal(tmp_path: Path) -> None:
+    """SQLite's own limit of pages answers like a full disk: SQLITE_FULL, and it rolls back by itself."""
+    path = tmp_path / "j.sqlite"
+    journal = SqliteJournal(path)
+    for event, commands in story():
+        journal.append(event, commands)  # the last is an operator's order: durable
+    pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+    journal._db.execute(f"PRAGMA max_page_count={pages + 1}")
+    large = Alert(code="x.happened", symbol="ETHUSDT", facts={"text": "a" * 3000})
+    journal.append(candle(5), [])  # rides along, and is lost with what follows
+    with pytest.raises(DataError, match=r"full.*first 5 events"):
+        journal.append(candle(6), [large] * 9)
+    assert len(journal) == 5
+    with pytest.raises(DataError, match="expects seq 5"):
+        journal.append(candle(7), [])  # nothing may follow what is lost
+    with pytest.raises(DataError, match="full"):
+        journal.note("large", "a" * 30_000)
+    journal.close()
+    again = SqliteJournal(path)
+    assert told(again) == [(encode(event), [encode(c) for c in commands]) for event, commands in story()]
+    again.append(candle(5), [large])
+    again.close()
+
+
+def test_a_commit_that_fails_lets_go_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "j.sqlite"
+    journal = SqliteJournal(path)
+    journal.append(candle(0), [])
+    journal._db.execute("PRAGMA query_only=1")
+    journal._db.execute("ROLLBACK")  # so that there is nothing to commit
+    with pytest.raises(DataError, match="cannot write"):
+        journal.close()
+    SqliteJournal(path).close()  # neither the lock nor the file is held

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,10 @@ from attrs import evolve
 from ares.analyst.config import AnalystConfig, RuleConfig
 from ares.analyst.rules import RuleAnalyst
 from ares.assembly import Stages, build, stages
-from ares.errors import InvalidInput, OutcomeUnknown, Rejected, Retryable
+from ares.errors import DataError, InvalidInput, OutcomeUnknown, Rejected, Retryable
 from ares.events import Alert, Command, Event, OrderUpdate, Purpose, Submit
 from ares.orders import Order, OrderStatus
-from ares.pipeline.journal import MemoryJournal
+from ares.pipeline.journal import MemoryJournal, SqliteJournal
 from ares.pipeline.live import LiveTradingPipeline
 from ares.protocols import Capabilities, FeatureRow
 from ares.simulation.paper import PaperExchange
@@ -52,6 +53,16 @@ class Moody(SimulatedExchange):
         if self.after is not None and (error := self.after(number, kwargs)) is not None:
             raise error
         return order
+
+
+class Closing(Moody):
+    """Counts how often it is closed."""
+
+    closed = 0
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.closed += 1
+        await super().__aexit__(*exc)
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +256,27 @@ def test_a_paper_account_lives_in_the_journal(tape: Tape) -> None:
     sent = [c.intent.intent_id for _, cs in journal.records() for c in cs if isinstance(c, Submit)]
     assert len(sent) == len(set(sent))
     assert not [a for a in second.alerts if a.code == "position.differs"]
+
+
+def test_a_full_disk_ends_the_session_with_its_own_error_and_closes_everything(tape: Tape, tmp_path: Path) -> None:
+    path, exchange = tmp_path / "j.sqlite", Closing(tape)
+    journal = SqliteJournal(path)
+    pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+    journal._db.execute(f"PRAGMA max_page_count={pages + 30}")
+    with pytest.raises(DataError, match="full"):
+        play(exchange, journal=journal)
+    assert exchange.closed == 1
+    again = SqliteJournal(path)  # its lock is free
+    assert len(list(again.records())) == len(again)
+    again.close()
+
+
+def test_what_cannot_be_closed_does_not_keep_the_rest_open(tape: Tape) -> None:
+    class Stuck(MemoryJournal):
+        def close(self) -> None:
+            raise DataError("the journal cannot be closed")
+
+    exchange = Closing(tape)
+    with pytest.raises(DataError, match="cannot be closed"):
+        play(exchange, journal=Stuck())
+    assert exchange.closed == 1
