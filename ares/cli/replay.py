@@ -15,6 +15,7 @@ from ares.errors import DataError, InvalidInput
 if TYPE_CHECKING:
     from ares.backtesting.recorder import Recorder
     from ares.config import AresConfig
+    from ares.events import Command, Event
     from ares.pipeline.journal import SqliteJournal
     from ares.pipeline.recovery import ReplayReport
 
@@ -106,8 +107,8 @@ def replayed(
     recorder = Recorder(desk)
     with progress_bar(f"replaying {about['symbol']} {about['interval']}", len(journal), progress) as advance:
 
-        def each(event: Any) -> None:
-            recorder(event, [])
+        def each(event: Event, commands: list[Command]) -> None:
+            recorder(event, commands)
             advance(event.seq + 1)
 
         return recorder, replay_records(journal.records(), desk, each=each)

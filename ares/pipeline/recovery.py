@@ -40,11 +40,11 @@ class ReplayReport:
 
 
 def replay(
-    records: Iterator[Record], desk: Desk, *, each: Callable[[Event], None] | None = None
+    records: Iterator[Record], desk: Desk, *, each: Callable[[Event, list[Command]], None] | None = None
 ) -> ReplayReport:
     """Feed recorded events to a fresh desk and compare its commands with the recorded ones.
 
-    each: called after every event, for progress bars and equity curves. Stops at the first difference.
+    each: called with every event and its commands, for progress bars and equity curves. Stops at the first difference.
     Raises: DataError when the journal is damaged.
     """
     try:
@@ -69,7 +69,7 @@ def _replayed(records: Iterator[Record], desk: Desk, each: Callable[[Event], Non
                 replayed=tuple(answered),
             )
         if each is not None:
-            each(event)
+            each(event, recorded)
     return ReplayReport(events=events, commands=commands, difference=None)
 
 

@@ -201,6 +201,14 @@ def test_replay_gives_the_figures_of_the_session(ares: Run, whole: dict[str, Any
     }
 
 
+def test_replay_counts_the_alerts_of_the_session(ares: Run, tmp_path: Path) -> None:
+    settings, book = tmp_path / "strict.yaml", tmp_path / "bot.sqlite"
+    settings.write_text("desk: {guard: {drawdown_limit: 0.0005}}\n")
+    session = ares("paper", *MARKET, "--config", settings, "--json", "--journal", book).answer
+    assert "guard.drawdown" in session["alerts"]
+    assert ares("replay", "--journal", book, "--json").answer["alerts"] == session["alerts"]
+
+
 def test_replay_names_the_first_difference(ares: Run, whole: dict[str, Any], tmp_path: Path) -> None:
     settings = tmp_path / "other.yaml"
     settings.write_text("tactician: {risk_per_trade: 0.001}\n")
