@@ -82,7 +82,7 @@ class LiveSources:
     _trades: _Columns = field(factory=lambda: _Columns("qqdb"), init=False)  # number, ns, base, buyer is maker
     _quotes: _Columns = field(factory=lambda: _Columns("qdddd"), init=False)  # ns, bid, size, ask, size
     _published: dict[str, _Columns] = field(factory=dict, init=False)  # ns, value
-    _first_ns: int | None = field(default=None, init=False)  # of the first trade ever
+    _first_ns: int | None = field(default=None, init=False)  # time of the earliest trade told
     _last_id: int | None = field(default=None, init=False)  # highest number of the trades of closed bars
     _expected: int | None = field(default=None, init=False)  # number that shows that an interruption lost nothing
 
@@ -115,7 +115,7 @@ class LiveSources:
         """One aggregated trade. Raises DataError for a quantity that cannot be."""
         if not trade.quantity >= 0:
             raise DataError(f"aggTrades: quantity {trade.quantity} of trade {trade.agg_id}", agg_id=trade.agg_id)
-        if self._first_ns is None:
+        if self._first_ns is None or trade.ts_ns < self._first_ns:
             self._first_ns = trade.ts_ns
         if trade.agg_id == self._expected:
             self._expected = None

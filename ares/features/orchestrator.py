@@ -312,13 +312,16 @@ class FeatureOrchestrator:
         """A fresh stream for one symbol.
 
         sources: names of the columns that its bars will carry. None: those of the configuration's `sources`, which the
-        stream gathers itself from the events it is told (`observe`), and all of a kline's, until the first bar shows by
-        its NaNs which of them its venue does not provide; the schema is fixed from then on.
+        stream gathers itself from the events it is told (`observe`) where a feature reads them, and all of a kline's,
+        until the first bar shows by its NaNs which of them its venue does not provide; the schema is fixed from then
+        on.
         """
         interval = Interval.parse(interval)
         _tell_when_compiling()
         schema = self.schema(interval, sources, sr_levels)
-        kinds = kinds_of(self.config.sources) if sources is None else frozenset[str]()
+        read = set(schema.plan.inputs)
+        asked = () if sources is not None else self.config.sources
+        kinds = kinds_of([source for source in asked if not read.isdisjoint(input_columns([source]))])
         stream = Stream(self.schema, symbol, schema, fixed=sources is not None, kinds=kinds)
         self._streams[symbol, interval.name] = stream
         return stream

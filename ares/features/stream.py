@@ -103,9 +103,9 @@ class Stream:
         trades = self._check(candle)
         if not self._fixed:
             self._fix_sources(candle)
+        if columns is None and self._gathered is not None:
+            columns = self._gathered.columns(open_ns, candle.volume)  # read or not: what is over is let go
         if self._extra:
-            if columns is None and self._gathered is not None:
-                columns = self._gathered.columns(open_ns, candle.volume)
             self._take(columns or {})
         advance(
             self._memory, self._table, self._state, self._inputs, self._number, self._table_out, 0, 0, 0,

@@ -53,7 +53,9 @@ def replay(
         desk.calls.replaying(None)
 
 
-def _replayed(records: Iterator[Record], desk: Desk, each: Callable[[Event], None] | None) -> ReplayReport:
+def _replayed(
+    records: Iterator[Record], desk: Desk, each: Callable[[Event, list[Command]], None] | None
+) -> ReplayReport:
     events = commands = 0
     for event, recorded in records:
         desk.calls.replaying(recorded)

@@ -273,3 +273,40 @@ def test_sources_fix_the_schema_from_the_start(trades: pd.DataFrame) -> None:
     assert input_columns(["open_interest"]) == {"futures_open_interest"}
     with pytest.raises(InvalidInput, match="agg_trades"):
         FeatureConfig(sources=("aggtrades",))
+
+
+def test_what_no_feature_reads_is_neither_asked_for_nor_gathered(trades: pd.DataFrame) -> None:
+    def stream(*groups: str) -> Stream:
+        sources = ("agg_trades", "book_top", "open_interest")
+        return FeatureOrchestrator(FeatureConfig(groups=groups, timeframes=(), sources=sources)).stream(APE, "5m")
+
+    assert stream("momentum").kinds == frozenset()
+    assert stream("momentum", "futures").kinds == {"futures"}
+    assert stream("momentum", "flow").kinds == {"agg_trades", "book_top"}
+    deaf, silent = stream("momentum"), stream("momentum")
+    bars = bars_of(trades, "5min").iloc[:40]
+    for candle, mine in by_bar(told(trades), candles_of(bars, "5m", APE)):
+        if mine:
+            deaf.observe(event_of(mine))
+        np.testing.assert_array_equal(deaf.update(candle).values, silent.update(candle).values)
+    assert deaf.save_state()["gathered"] is None
+
+
+def test_trades_that_begin_out_of_order_are_counted_from_the_earliest(trades: pd.DataFrame) -> None:
+    """The first bar begins with its first trade, so it is complete, in whatever order its trades are told."""
+    bars = bars_of(trades, "5min").iloc[:30]
+    candles = candles_of(bars, "5m", APE)
+    begun = told(trades)
+    begun[0] = AggTrade(symbol=APE, agg_id=begun[0].agg_id, ts_ns=candles[0].open_ns, price=begun[0].price,
+                        quantity=begun[0].quantity, buyer_is_maker=begun[0].buyer_is_maker)  # fmt: skip
+    frame = trades.copy()
+    frame["time"] = pd.DatetimeIndex(frame.time).as_unit("ns")
+    frame.loc[frame.index[0], "time"] = bars.index[0]
+    whole = flow().compute(bars, frame)
+    stream = flow().stream(APE, "5m")
+    rows = []
+    for candle, mine in by_bar(begun, candles):
+        stream.observe(event_of(mine[::-1]))
+        rows.append(stream.update(candle).values)
+    np.testing.assert_array_equal(np.array(rows), whole.to_numpy())
+    assert whole["flow.delta_1"].notna().iloc[0]
