@@ -107,14 +107,16 @@ def trading_starts(config: AresConfig, market: Tape) -> int:
 
 def _first_model(plan: ScheduleConfig, market: Tape) -> int:
     """When the first model of a schedule begins, ns UTC. Raises TooShort when it would not on this market."""
-    opened, cut = market.tracks[0].open_ns, plan.bars_at(FIRST_TRADING)
-    if plan.needed >= opened.size:
+    opened, step = market.tracks[0].open_ns, market.interval.ns
+    begun = plan.begun(opened, step) >= FIRST_TRADING
+    starts = plan.begins(FIRST_TRADING, opened, step) if begun else market.end_ns
+    if starts >= market.end_ns:
         raise TooShort(
             f"{opened.size} bars are too few to retrain on: the first model begins after {plan.needed} (first "
             f"{plan.first}, every {plan.every}, delay {plan.delay}); give more bars, or `retraining` shorter lengths",
             rows=int(opened.size),
         )
-    return int(opened[cut - 1]) + (1 + plan.delay) * market.interval.ns
+    return starts
 
 
 def training_plan(config: AresConfig) -> TrainConfig:

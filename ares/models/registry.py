@@ -21,6 +21,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
+from ares.clock import SystemClock
 from ares.errors import InvalidInput, ModelError
 from ares.models.model import Model, ModelSpec, Storable, Stored
 from ares.models.parts import adopted, restore
@@ -187,14 +188,33 @@ class Registry:
         self.classes = dict(classes or {})
 
     def add(self, model: Storable | Model, record: TrainingRecord | None = None) -> str:
-        """Write a model; returns its id."""
+        """Write a model; returns its id. One that is there already, whoever wrote it, is verified instead.
+
+        Raises: ModelError when what lies there is damaged, or the model cannot be written as data.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.root, prefix=".new-") as waiting:
+        self._sweep()
+        with tempfile.TemporaryDirectory(dir=self.root, prefix=_UNFINISHED) as waiting:
             model_id = save(model, Path(waiting) / "model", record)
-            if not (self.root / model_id).exists():
+            try:
                 (Path(waiting) / "model").replace(self.root / model_id)
+            except OSError:
+                if not (self.root / model_id).is_dir():
+                    raise
+                _verify(self.root / model_id)
+            else:
                 sync_folder(self.root)
         return model_id
+
+    def _sweep(self) -> None:
+        """Remove what a run left that ended in the middle of writing."""
+        for path in self.root.glob(f"{_UNFINISHED}*"):
+            try:
+                left = SystemClock().now_ns() - path.stat().st_mtime_ns > _ABANDONED
+            except FileNotFoundError:  # its run has just finished
+                continue
+            if left:
+                shutil.rmtree(path, ignore_errors=True)
 
     def load(self, model_id: str, *, fingerprint: str | None = None) -> Loaded:
         """Read one model by its id. Raises: ModelError."""
@@ -214,6 +234,8 @@ class Registry:
         return known[-1] if known else None
 
 
+_UNFINISHED = ".new-"
+_ABANDONED = 24 * 3600 * 10**9  # ns after which nobody is writing any more
 _RECORD = ("fingerprint", "trained_from_ns", "trained_to_ns", "parameters", "metrics", "trials", "notes")
 
 
@@ -347,6 +369,15 @@ def _check_files(folder: Path, wanted: Mapping[str, Mapping[str, Any]], size_lim
                 raise ModelError(f"{path} has {size} bytes, the manifest says {wanted[name].get('bytes')}")
     if total > size_limit:
         raise ModelError(f"{folder} takes {total} bytes, {size_limit} are allowed", bytes=total)
+
+
+def _verify(folder: Path) -> None:
+    """Every file is there and unaltered. Raises: ModelError."""
+    body = _read_manifest(folder)
+    wanted = dict(_entries(body["model"], ""))
+    _check_files(folder, wanted, SIZE_LIMIT)
+    for name, entry in wanted.items():
+        _verified(folder / name, entry)
 
 
 def _stored(node: Mapping[str, Any], folder: Path, path: str, classes: Mapping[str, type]) -> Stored:

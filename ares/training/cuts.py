@@ -6,13 +6,19 @@ by one cut at the same places.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 from attrs.validators import ge
 
 from ares.errors import InvalidInput
 from ares.instruments import Interval
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["FIRST_TRADING", "RetrainingConfig", "ScheduleConfig"]
 
@@ -44,6 +50,21 @@ class ScheduleConfig:
     def reached(self, bars: int) -> int:
         """Number of the last cut once so many bars have closed; -1 before the first."""
         return (bars - self.first) // self.every if bars >= self.first else -1
+
+    def begins(self, number: int, opened: Sequence[int] | NDArray[np.int64], step: int) -> int:
+        """When the model of a cut begins, ns: at the first bar that closes then or later. opened: of all bars, ns."""
+        return int(opened[self.bars_at(number) - 1]) + (1 + self.delay) * step
+
+    def begun(self, opened: Sequence[int] | NDArray[np.int64], step: int) -> int:
+        """Number of the last cut whose model decides on the last of these bars; -1 before the first.
+
+        opened: open times of all bars from the history's beginning, ns. step: length of a bar, ns. Cuts lie at numbers
+        of bars, but a delay passes in time, so a gap after a cut lets its model begin after fewer bars.
+        """
+        number = self.reached(len(opened))
+        if number >= 0 and self.begins(number, opened, step) > int(opened[-1]) + step:
+            number -= 1  # the one before has begun: a delay is shorter than `every`
+        return number
 
     @property
     def needed(self) -> int:

@@ -137,7 +137,7 @@ def schedule_models(
         raise InvalidInput(f"models that learn from {', '.join(recorded)} are kept in memory, in no store")
     pass_ = _begin(frame, schedule, config, orchestrator, estimators, interval, funding, trials, store, recorded)
     plan = pass_.plan
-    count = max(0, -(-(len(frame) - plan.delay - plan.first) // plan.every))
+    count = plan.begun(pass_.origin.opened, pass_.data.interval.ns) + 1
     if count <= FIRST_TRADING:
         raise TooShort(
             f"{len(frame)} bars leave {count} cuts, {FIRST_TRADING + 1} are needed: the first model would begin after "
@@ -290,8 +290,8 @@ class _Pass:
         if last:
             return (1 << 62), (1 << 62)
         step = self.data.interval.ns
-        cut_ns = int(self.origin.opened[self.plan.bars_at(number) - 1]) + step
-        return cut_ns, cut_ns + self.plan.delay * step
+        start_ns = self.plan.begins(number, self.origin.opened, step)
+        return start_ns - self.plan.delay * step, start_ns
 
     def _known(self, number: int, cut_ns: int) -> Ints:
         """Rows to learn from at a cut: their outcomes are known, and they lie in its window."""

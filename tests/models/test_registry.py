@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -240,6 +241,42 @@ def test_a_registry_finds_the_model_that_may_decide_now(tmp_path: Path) -> None:
     (shelf.root / ids[0]).rename(shelf.root / ("0" * 64))
     with pytest.raises(ModelError, match="holds model"):
         shelf.load("0" * 64)
+
+
+def test_two_that_finish_the_same_model_both_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one's rename comes between ours being written and being put in its place."""
+    model, X = small()
+    real = registry.save
+
+    def overtaken(*given: Any, **more: Any) -> str:
+        monkeypatch.setattr(registry, "save", real)
+        assert Registry(tmp_path).add(model, RECORD) == real(*given, **more)
+        return real(*given, **more)
+
+    monkeypatch.setattr(registry, "save", overtaken)
+    monkeypatch.setattr(Path, "exists", lambda path: False)  # as it was when ours looked
+    model_id = Registry(tmp_path).add(model, RECORD)
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == [model_id]
+    assert np.array_equal(Registry(tmp_path).load(model_id).model.predict_proba(X), model.predict_proba(X))
+
+
+def test_adding_a_model_that_lies_there_damaged_is_refused(tmp_path: Path) -> None:
+    model, _ = small()
+    shelf = Registry(tmp_path)
+    array = next((tmp_path / shelf.add(model, RECORD)).glob("*.npy"))
+    array.write_bytes(array.read_bytes()[:-1] + b"\xff")
+    with pytest.raises(ModelError, match="was altered"):
+        shelf.add(model, RECORD)
+
+
+def test_what_a_killed_run_left_is_removed_and_a_running_one_is_left_alone(tmp_path: Path) -> None:
+    left, running = tmp_path / ".new-left", tmp_path / ".new-running"
+    for folder in (left, running):
+        (folder / "model").mkdir(parents=True)
+    os.utime(left, (0, 0))
+    model_id = Registry(tmp_path).add(small()[0], RECORD)
+    assert {path.name for path in tmp_path.iterdir()} == {".new-running", model_id}
 
 
 def test_records_must_be_plain_json() -> None:

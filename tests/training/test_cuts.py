@@ -57,6 +57,29 @@ def test_the_last_cut_reached_is_the_last_whose_bars_have_closed(first: int, eve
     assert plan.needed == plan.bars_at(FIRST_TRADING) + 1
 
 
+@given(
+    st.integers(200, 260),
+    st.integers(50, 80),
+    st.integers(1, 49),
+    st.lists(st.integers(1, 90), min_size=1, max_size=600),
+)
+def test_the_last_model_that_has_begun_is_counted_by_cuts_in_bars_and_delays_in_time(
+    first: int, every: int, delay: int, steps: list[int]
+) -> None:
+    """steps: bars to the next one, so anything above 1 is a gap."""
+    plan, step = ScheduleConfig(first=first, every=every, delay=delay), 60
+    opened = [0]
+    for bars in [1] * 199 + steps:
+        opened.append(opened[-1] + bars * step)
+    by_definition = [
+        n
+        for n in range(20)
+        if plan.bars_at(n) <= len(opened)
+        and opened[plan.bars_at(n) - 1] + (1 + delay) * step <= opened[-1] + step
+    ]
+    assert plan.begun(opened, step) == max(by_definition, default=-1)
+
+
 def test_the_section_is_off_until_it_is_written_and_survives_the_journal(tmp_path: Path) -> None:
     assert load_config(env={}).retraining is None
     path = tmp_path / "bot.yaml"

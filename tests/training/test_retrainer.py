@@ -232,12 +232,146 @@ def test_a_market_that_cannot_be_read_is_told_and_asked_again(
             raise Retryable("the venue is busy")
 
         monkeypatch.setattr(trainer.market, "get_klines", silent)
-        (alert,) = await bar(FIRST)
-        assert (alert.code, alert.facts["error"]) == ("training.failed", "Retryable") and works.asked == []
+        assert await bar(FIRST) == [] and works.asked == []
+        (alert,) = await bar(FIRST + 1)
+        assert (alert.code, alert.facts["cut"], alert.facts["error"]) == ("training.failed", -1, "Retryable")
         monkeypatch.setattr(trainer.market, "get_klines", read)
-        assert await bar(FIRST + 1) == [] and works.asked == [2]
+        assert len(await bar(FIRST + 2)) == 1 and works.asked == [2]
+        assert await bar(FIRST + 3) == []
 
     in_real_time(tape, tmp_path, monkeypatch, scene)
+
+
+def test_a_market_that_is_busy_at_a_cut_costs_a_bar_and_not_the_model(
+    tape: Tape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(trainer: Retrainer, works: _Works, bar: Any) -> None:
+        await bar(FIRST - 1)
+        read = trainer.market.get_klines
+
+        async def busy(*_: object, **__: object) -> pd.DataFrame:
+            raise Retryable("the venue is busy")
+
+        monkeypatch.setattr(trainer.market, "get_klines", busy)
+        told = [alert for n in range(FIRST, FIRST + 4) for alert in await bar(n)]
+        assert [(a.code, a.facts["cut"], a.facts["error"]) for a in told] == [("training.failed", 2, "Retryable")]
+        assert works.asked == []
+        monkeypatch.setattr(trainer.market, "get_klines", read)
+        assert await bar(FIRST + 4) == [] and works.asked == [2]
+
+    in_real_time(tape, tmp_path, monkeypatch, scene)
+
+
+@pytest.mark.parametrize("error", [ValueError("arrow: cannot convert"), KeyError("volume"), MemoryError("of pages")])
+def test_whatever_goes_wrong_in_a_training_or_a_reading_is_told_and_ends_no_session(
+    error: Exception, tape: Tape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(trainer: Retrainer, works: _Works, bar: Any) -> None:
+        read = trainer.market.get_klines
+
+        async def broken(*_: object, **__: object) -> pd.DataFrame:
+            raise error
+
+        monkeypatch.setattr(trainer.market, "get_klines", broken)
+        assert await bar(FIRST - 2) == []
+        monkeypatch.setattr(trainer.market, "get_klines", read)
+        (alert,) = await bar(FIRST - 1)
+        assert (alert.code, alert.facts["cut"], alert.facts["error"]) == ("training.failed", -1, type(error).__name__)
+        await bar(FIRST)
+        works.ends[2].set_exception(error)
+        await _settle()
+        (alert,) = await bar(FIRST + 1)
+        assert (alert.code, alert.facts["cut"], alert.facts["error"]) == ("training.failed", 2, type(error).__name__)
+
+    in_real_time(tape, tmp_path, monkeypatch, scene)
+
+
+def test_in_real_time_a_bar_does_not_wait_for_the_history(
+    tape: Tape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(trainer: Retrainer, works: _Works, bar: Any) -> None:
+        read, arrives, asked = trainer.market.get_klines, asyncio.Event(), []
+
+        async def slow(*given: Any, **more: Any) -> pd.DataFrame:
+            asked.append(given)
+            await arrives.wait()
+            return await read(*given, **more)
+
+        monkeypatch.setattr(trainer.market, "get_klines", slow)
+        for n in (FIRST, FIRST + 1):
+            assert await asyncio.wait_for(bar(n), 5) == []
+            assert trainer.due(close_of(tape, n), "old") is None
+        assert len(asked) == 1 and works.asked == [], "one reading is under way"
+        arrives.set()
+        await _settle()
+        assert works.asked == [2], "the training begins with the history, not a bar later"
+
+    in_real_time(tape, tmp_path, monkeypatch, scene)
+
+
+def test_a_model_that_decides_already_is_not_told_late_after_a_restart(
+    tape: Tape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(trainer: Retrainer, works: _Works, bar: Any) -> None:
+        for n in range(FIRST + 100, FIRST + 104):
+            assert await bar(n) == []
+            assert trainer.due(close_of(tape, n), "a" * 64) is None
+            if n == FIRST + 101:
+                works.ends[2].set_result("a" * 64)
+                await _settle()
+
+    in_real_time(tape, tmp_path, monkeypatch, scene)
+
+
+def _gap(bars: int, after: int, missing: int) -> Tape:
+    """So many bars, and after one of them some that the venue never had."""
+    klines = market().klines
+    whole = pd.concat([klines.iloc[:after], klines.iloc[after + missing : bars + missing]])
+    return Tape.from_frame(whole, symbol="ETHUSDT")
+
+
+SHORT = ScheduleConfig(first=300, every=100, delay=24)
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        _gap(620, 605, 20),  # cut 3 at 600: its delay passes within the gap
+        _gap(624, 624, 0),  # the model of cut 3 begins with the very last bar
+        _gap(623, 623, 0),  # and here one bar later
+    ],
+    ids=["gap", "last bar", "a bar before"],
+)
+def test_a_backtest_and_a_session_have_the_same_models_where_a_tape_ends(
+    ends: Tape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ares.features.orchestrator import FeatureOrchestrator
+
+    settings: dict[str, Any] = {"config": TRAINING, "features": FeatureOrchestrator(FEATURES), "interval": "1h"}
+    made = schedule_models(ends, schedule=SHORT, **settings)
+
+    async def at_once(given: TrainingJob, klines: pd.DataFrame) -> str:
+        return str(given.number)
+
+    monkeypatch.setattr(retraining, "run_apart", at_once)
+
+    async def session() -> list[tuple[int, str]]:
+        begun, current = [], "none"
+        given = evolve(job(tmp_path), schedule=SHORT)
+        async with SimulatedExchange(ends, ends.end_ns - HOUR) as exchange:
+            trainer = Retrainer(market=exchange, clock=exchange.clock, job=given, since_ns=ends.start_ns)
+            for candle in candles_of(ends.frame("ETHUSDT"), "ETHUSDT", ends.interval):
+                await trainer.follow(candle)
+                chosen = trainer.due(candle.close_ns, current)
+                if chosen is not None:
+                    begun.append((candle.close_ns, chosen))
+                    current = chosen
+        return begun
+
+    begun = asyncio.run(session())
+    closes = ends.track("ETHUSDT").close_ns
+    firsts = [int(closes[closes >= model.activate_ns][0]) for model in made.models]
+    assert begun == [(close, str(number)) for number, close in enumerate(firsts, start=2)]
 
 
 def test_after_a_restart_the_model_is_found_and_not_made_again(
@@ -299,7 +433,11 @@ def test_a_market_too_young_for_a_model_is_told_once(tape: Tape, tmp_path: Path)
     async def told() -> list[Alert]:
         async with SimulatedExchange(tape, candles[899].close_ns) as market:
             trainer = Retrainer(market=market, clock=SystemClock(), job=job(tmp_path))
-            return [alert for candle in candles[890:900] for alert in await trainer.follow(candle)]
+            alerts: list[Alert] = []
+            for candle in candles[890:900]:
+                alerts += await trainer.follow(candle)
+                await _settle()
+            return alerts
 
     (alert,) = asyncio.run(told())
     assert (alert.code, alert.facts) == ("training.postponed", {"bars": 900, "needed": FIRST})
