@@ -237,7 +237,7 @@ def build(
     settings' `retraining` trains as time goes by, and without it the analyst keeps its own. learn_from: open time of
     the first bar that retraining learns from (ns UTC), the same after a restart; None: see `retrainer_of`.
     Raises: InvalidInput when a venue with real money meets mode "paper", or when live lacks sizing, risk management or
-    predictions, or a model that was saved as data.
+    predictions, or a model that was saved as data; when retraining meets `parts` that could not use its models.
     """
     chosen = config or AresConfig()
     if mode not in ("paper", "live"):
@@ -249,6 +249,7 @@ def build(
         _check_live(chosen)
     bot = parts or stages(chosen)
     if models is None and chosen.retraining is not None:
+        _check_retrained(chosen, bot, interval)
         clock: Clock = getattr(exchange, "clock", None) or SystemClock()
         models = retrainer_of(
             chosen,
@@ -273,6 +274,26 @@ def build(
         journal=journal,
         models=models,
     )
+
+
+def _check_retrained(config: AresConfig, bot: Stages, interval: str) -> None:
+    """Refuse stages that the models of the settings' retraining would not fit."""
+    analyst = bot.analyst
+    if not hasattr(analyst, "activate") or (isinstance(analyst, Analyst) and analyst.library is None):
+        raise InvalidInput(
+            f"retraining makes models, but {type(analyst).__name__} takes none: give "
+            "Analyst(library=Registry(retraining.models)), or leave `retraining` out",
+            analyst=type(analyst).__name__,
+        )
+    trained = FeatureOrchestrator(config.features).schema(interval).fingerprint
+    own = bot.features.schema(interval).fingerprint if isinstance(bot.features, FeatureOrchestrator) else None
+    if own != trained:
+        raise InvalidInput(
+            f"retraining learns from the settings' features {trained}, but the bot computes "
+            f"{own or type(bot.features).__name__}: describe its features in the settings, or give `models`",
+            expected=trained,
+            found=own,
+        )
 
 
 def live_gaps(config: AresConfig) -> list[str]:

@@ -165,6 +165,11 @@ class Analyst:
         return "none" if self._model is None else self._model.model_id
 
     @property
+    def library(self) -> Library | None:
+        """Where further models come from; None: it keeps the one that it has."""
+        return self._library
+
+    @property
     def settle(self) -> int:
         """Warm bars after which what it says no longer depends on where history began, beyond the features' own."""
         reads = self._library is not None or (self._model is not None and self._model.regimes is not None)

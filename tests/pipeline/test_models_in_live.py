@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from attrs import evolve
 
 from ares.analyst.analyst import Analyst
+from ares.analyst.rules import RuleAnalyst
 from ares.assembly import Stages, build, stages
+from ares.config import AresConfig
 from ares.errors import InvalidInput
+from ares.features.config import FeatureConfig
+from ares.features.orchestrator import FeatureOrchestrator
+from ares.models.registry import Registry
 from ares.pipeline.live import LiveTradingPipeline
 from ares.protocols import Capabilities, Exchange
 from ares.simulation.simulated_exchange import SimulatedExchange
 from ares.simulation.tape import Tape
+from ares.training.cuts import RetrainingConfig
 from tests.training.markets import market, orchestrator, quick
 
 
@@ -34,6 +41,23 @@ def test_live_needs_a_model_or_one_to_come() -> None:
         build(mode="live", parts=bot(Analyst()), **given)
     build(mode="live", parts=bot(Analyst()), models=_Never(), **given)
     build(mode="paper", parts=bot(Analyst()), **given)
+
+
+def test_retraining_refuses_stages_that_its_models_do_not_fit(tmp_path: Path) -> None:
+    exchange = cast(Exchange, SimulatedExchange(Tape.synthetic("ETHUSDT", "1h", bars=50)))
+    config = AresConfig(retraining=RetrainingConfig(models=tmp_path))
+    given: dict[str, Any] = {"exchange": exchange, "symbols": ["ETHUSDT"], "interval": "1h"}
+    fitting = stages(config)
+    build(config, parts=fitting, **given)
+    build(config, parts=evolve(fitting, analyst=Analyst(library=Registry(tmp_path))), **given)
+    for analyst in (Analyst(), RuleAnalyst()):
+        with pytest.raises(InvalidInput, match="takes none"):
+            build(config, parts=evolve(fitting, analyst=analyst), **given)
+        build(config, parts=evolve(fitting, analyst=analyst), models=_Never(), **given)
+    own = FeatureOrchestrator(FeatureConfig(groups=("returns", "volatility")))
+    with pytest.raises(InvalidInput, match="describe its features") as refused:
+        build(config, parts=evolve(fitting, features=own), **given)
+    assert own.schema("1h").fingerprint in str(refused.value)
 
 
 class _Real(SimulatedExchange):
