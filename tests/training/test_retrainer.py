@@ -366,6 +366,7 @@ def test_a_backtest_and_a_session_have_the_same_models_where_a_tape_ends(
                 if chosen is not None:
                     begun.append((candle.close_ns, chosen))
                     current = chosen
+            await trainer.close()
         return begun
 
     begun = asyncio.run(session())
