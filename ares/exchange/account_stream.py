@@ -16,11 +16,13 @@ from attrs import define, evolve, field
 
 from ares.account import Account
 from ares.clock import Clock
-from ares.errors import AresError, DataError, Rejected
+from ares.errors import AresError, DataError, Rejected, Retryable
 from ares.events import Event, FillBooked, Funding, LinkChanged, OrderUpdate, VenueSnapshot
 from ares.exchange.conditionals import Conditionals
+from ares.exchange.fees import Fees
 from ares.exchange.link import Connect, Link
 from ares.exchange.rest import RestClient
+from ares.exchange.trades import Trades
 from ares.exchange.wire.account import Income, ListenKey
 from ares.exchange.wire.market import FundingRow
 from ares.exchange.wire.requests import listen_key, read
@@ -44,6 +46,8 @@ _log = get_logger("ares.exchange")
 _RENEW = 25 * 60.0  # seconds between two extensions of the listen key, which lasts 60 minutes
 _AUDIT_EXPOSED, _AUDIT_FLAT = 10.0, 60.0  # seconds between two looks at venue truth
 _SOON = 0.5  # seconds until the venue is read after a report that could not be handled
+_SLOWEST = 30.0  # seconds between two looks at venue truth when each ends in a failure
+_LOOK_BACK_NS = 7 * 86_400_000_000_000  # of an earlier session's trades, read again for what it may have missed
 _PARKED = 2.0  # seconds that an order of unknown origin waits for the algo report that explains it
 _MOST_DRIFT_NS = 500_000_000  # a clock further off than this is not trusted with new risk
 _MOST_WAITING = 20_000  # events a reader may leave lying before the account counts as unheard
@@ -62,6 +66,7 @@ class Past:
     """What an earlier session has told already, as its journal says."""
 
     told: set[tuple[str, str]] = field(factory=set)  # fills by (symbol, trade id)
+    times: dict[tuple[str, str], int] = field(factory=dict)  # of those fills, ns
     symbols: set[str] = field(factory=set)  # that were traded
     until_ns: int = 0  # time of its last record; 0: there was none
 
@@ -69,12 +74,26 @@ class Past:
         """Take one recorded event."""
         self.until_ns = max(self.until_ns, event.ts_event)
         if isinstance(event, FillBooked):
-            self.told.add((event.fill.symbol, event.fill.trade_id))
+            identity = event.fill.symbol, event.fill.trade_id
+            self.told.add(identity)
+            self.times[identity] = event.fill.ts_ns
             self.symbols.add(event.fill.symbol)
         elif isinstance(event, OrderUpdate):
             self.symbols.add(event.order.symbol)
             if event.order.order_type.conditional:
                 conditionals.saw(event.order)
+
+    def confirmed(self) -> dict[str, int]:
+        """Trade id by symbol after which trades are read again: those of the last week, or after the newest told."""
+        newest: dict[str, int] = {}
+        oldest: dict[str, int] = {}
+        for symbol, trade_id in self.told:
+            if trade_id.isdigit():
+                number = int(trade_id)
+                newest[symbol] = max(newest.get(symbol, 0), number)
+                if self.times.get((symbol, trade_id), 0) >= max(1, self.until_ns - _LOOK_BACK_NS):
+                    oldest[symbol] = min(oldest.get(symbol, number), number)
+        return newest | oldest
 
 
 class Venue(Protocol):
@@ -110,10 +129,8 @@ class AccountStream(AsyncIterator[Event]):
         self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()  # None: the connection came back
         self._past = past
         self._told: set[tuple[str, str]] = set(past.told)  # fills by (symbol, trade id)
-        self._last_trade: dict[str, int] = {}  # highest trade id by symbol
-        for symbol, trade_id in past.told:
-            if trade_id.isdigit():
-                self._last_trade[symbol] = max(self._last_trade.get(symbol, 0), int(trade_id))
+        self._trades = Trades(rest, clock, past.confirmed())
+        self._fees = Fees(venue.fee_in_quote)
         self._states: dict[str, tuple[_State, _Terms]] = {}  # of the newest report told, by client id
         self._open: dict[str, Order] = {}  # orders that may still trade, by client id
         self._held: dict[str, Decimal] = {}  # position by our fills
@@ -124,6 +141,9 @@ class AccountStream(AsyncIterator[Event]):
         self._begun = False  # the first snapshot was told
         self._drifted = False  # our clock is too far off
         self._unheard = False  # the reader has left too much lying
+        self._audit_at = 0.0  # of the loop's clock
+        self._failures = 0  # reports and audits that could not be handled, since an audit without any before it
+        self._failed = False  # one of them after the last audit
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
         self._failure: AresError | None = None
@@ -167,7 +187,12 @@ class AccountStream(AsyncIterator[Event]):
 
     def status(self) -> dict[str, object]:
         """For people."""
-        return {"link": self.link.status(), "unusable_frames": dict(self.bad), "waiting": len(self._events)}
+        return {
+            "link": self.link.status(),
+            "unusable_frames": dict(self.bad),
+            "waiting": len(self._events),
+            "fees_assumed": self._fees.assumed,
+        }
 
     # ------------------------------------------------------------ the connection
 
@@ -199,6 +224,9 @@ class AccountStream(AsyncIterator[Event]):
                 failures = 2
             except AresError:
                 failures += 1
+            except Exception as error:  # whatever it is, the key must go on being extended
+                _log.error("listen_key.failed", error=f"{type(error).__name__}: {error}")
+                failures += 1
             if failures >= 2:
                 failures = 0
                 self.link.renew()
@@ -206,36 +234,57 @@ class AccountStream(AsyncIterator[Event]):
     # ------------------------------------------------------------ the worker: one after the other
 
     async def _work(self) -> None:
-        """Venue truth, then frames as they come; looks at the venue in between."""
+        """Venue truth, then frames as they come; looks at the venue in between. No failure ends it."""
         try:
             await self._connected()
             await self._truth(first=True)
-        except AresError as error:
-            self._failure = error
+        except Exception as error:
+            unforeseen = DataError(f"the private stream cannot begin: {type(error).__name__}: {error}")
+            self._failure = error if isinstance(error, AresError) else unforeseen
             self._there.set()
             return
         loop = asyncio.get_running_loop()
-        audit_at = loop.time() + self._audit_every()
+        self._audit_at = loop.time() + self._audit_every()
         while True:
-            audit_at = min(audit_at, loop.time() + self._audit_every())
-            wait = min(audit_at, min((t for t, _ in self._parked), default=audit_at)) - loop.time()
             try:
-                async with asyncio.timeout(max(0.0, wait)):
-                    frame = await self._frames.get()
-                if frame is None:
-                    if self._broken:
-                        await self._truth()
-                else:
-                    await self._frame(frame)
-            except TimeoutError:
-                await self._unpark(loop.time())
-                if loop.time() >= audit_at:
-                    await self._audit()
-                    audit_at = loop.time() + self._audit_every()
-            except AresError as error:
-                self.bad[type(error).__name__] += 1
-                _log.warning("private.not_handled", error=str(error))
-                audit_at = min(audit_at, loop.time() + _SOON)  # what was not understood is read instead
+                await self._next(loop)
+            except Exception as error:
+                self._not_handled(error)
+
+    async def _next(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Handle one frame, or what is due."""
+        self._audit_at = min(self._audit_at, loop.time() + self._audit_every())
+        wait = min(self._audit_at, min((t for t, _ in self._parked), default=self._audit_at)) - loop.time()
+        try:
+            async with asyncio.timeout(max(0.0, wait)):
+                frame = await self._frames.get()
+        except TimeoutError:
+            await self._unpark(loop.time())
+            if loop.time() >= self._audit_at:
+                await self._audit(loop)
+            return
+        if frame is not None:
+            await self._frame(frame)
+        elif self._broken:
+            await self._truth()
+
+    def _not_handled(self, error: Exception) -> None:
+        """What was not understood is read instead, soon, and later each time that it happens again.
+
+        After a failure that nobody foresaw the account counts as unheard until that look has succeeded.
+        """
+        name = type(error).__name__
+        self.bad[name] += 1
+        if isinstance(error, AresError):
+            _log.warning("private.not_handled", error=str(error))
+        else:
+            _log.error("private.failed", error=f"{name}: {error}")
+            if not self._broken:
+                self._broken = True
+                self._say("account", False)
+        self._failures, self._failed = self._failures + 1, True
+        later = min(_SLOWEST, _SOON * 2.0 ** min(self._failures - 1, 6))
+        self._audit_at = min(self._audit_at, asyncio.get_running_loop().time() + later)
 
     async def _connected(self) -> None:
         """Wait for the link before the first look, so that nothing falls between the look and the stream."""
@@ -249,11 +298,11 @@ class AccountStream(AsyncIterator[Event]):
         exposed = bool(self._open) or any(self._held.values())
         return _AUDIT_EXPOSED if exposed else _AUDIT_FLAT
 
-    async def _audit(self) -> None:
-        try:
-            await self._truth()
-        except AresError as error:
-            _log.warning("audit.not_made", error=str(error))
+    async def _audit(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._audit_at = loop.time() + self._audit_every()
+        await self._truth()
+        self._failures = self._failures if self._failed else 0
+        self._failed = False
 
     async def _truth(self, *, first: bool = False) -> None:
         """Read the venue; tell the trades and orders that were missed, then the snapshot."""
@@ -288,7 +337,7 @@ class AccountStream(AsyncIterator[Event]):
                     await self._venue.get_order(symbol, client_order_id=order.client_order_id)
                 except Rejected as error:
                     _log.warning("order.not_found", symbol=symbol, error=str(error))
-            await self._missed_trades(symbol)
+            await self._trades.missed(symbol, self._since_ms, self._take)
 
     async def _catch_up(self, account: Account) -> None:
         """Trades of every symbol whose position our fills do not explain, or that may have been missed."""
@@ -296,23 +345,21 @@ class AccountStream(AsyncIterator[Event]):
         differing = {s for s in {*venue, *self._held} if venue.get(s, Decimal(0)) != self._held.get(s, Decimal(0))}
         symbols = differing | ({o.symbol for o in self._open.values()} | set(self._held) if self._broken else set())
         for symbol in sorted(symbols):
-            await self._missed_trades(symbol)
+            await self._trades.missed(symbol, self._since_ms, self._take)
         if self._broken or differing:
             for order in list(self._open.values()):
                 fresh = await self._venue.get_order(order.symbol, client_order_id=order.client_order_id)
                 self._tell_order(fresh)
 
-    async def _missed_trades(self, symbol: str) -> None:
-        last = self._last_trade.get(symbol)
-        window = {"fromId": last + 1} if last is not None else {"startTime": self._since_ms}
-        request = read("/fapi/v1/userTrades", signed=True, protective=True, symbol=symbol, limit=1000, **window)
-        for row in await self._rest.read(request, list[UserTrade]):
-            if (row.symbol, str(row.id)) in self._told:
-                continue
-            order = await self._order_behind(row)
-            fee = await self._venue.fee_in_quote(row.commission_asset, Decimal(row.commission))
-            self._tell_fill(fill_of_trade(row, order.order_id, order.client_order_id, fee))
-            self._tell_order(order)
+    async def _take(self, row: UserTrade) -> None:
+        """Tell a trade that was read, unless it was told already."""
+        if (row.symbol, str(row.id)) in self._told:
+            return
+        order = await self._order_behind(row)
+        notional = Decimal(row.price) * Decimal(row.qty)
+        fee = await self._fees.of(row.commission_asset, Decimal(row.commission), notional, maker=row.maker)
+        self._tell_fill(fill_of_trade(row, order.order_id, order.client_order_id, fee))
+        self._tell_order(order)
 
     async def _order_behind(self, row: UserTrade) -> Order:
         engine = await self._venue.get_order(row.symbol, str(row.order_id))
@@ -331,9 +378,7 @@ class AccountStream(AsyncIterator[Event]):
             return
         frame = found.frame
         if found.fill_only is not None:
-            fill = fill_of(found.fill_only, await self._venue.fee_in_quote(*commission_of(found.fill_only)))
-            if fill is not None:
-                self._tell_fill(self._renamed(fill))
+            await self._fill(fill_of(found.fill_only, Decimal(0)), *commission_of(found.fill_only))
             await self._truth()
         elif isinstance(frame, OrderTradeUpdate):
             await self._order_frame(frame)
@@ -358,23 +403,32 @@ class AccountStream(AsyncIterator[Event]):
 
     async def _unpark(self, now: float) -> None:
         """Tell parked reports that are explained now, or have waited long enough."""
-        parked, self._parked = self._parked, []
-        for until, frame in parked:
-            body = frame.o
-            explained = self._conditionals.behind(str(body.i), body.c) is not None
-            if explained or (now >= until and now != float("inf")):
+        for parked in self._parked.copy():
+            until, frame = parked
+            explained = self._conditionals.behind(str(frame.o.i), frame.o.c) is not None
+            if not explained and (now < until or now == float("inf")):
+                continue
+            try:
                 await self._tell_frame(frame)
-            else:
-                self._parked.append((until, frame))
+            except Retryable as error:
+                self._not_handled(error)
+                self._parked.append((asyncio.get_running_loop().time() + _PARKED, frame))
+            except Exception as error:  # it can never be told: the audit reads it instead
+                self._not_handled(error)
+            self._parked.remove(parked)
 
     async def _tell_frame(self, frame: OrderTradeUpdate) -> None:
         """First the fill, which is never lost, then the order's state."""
-        fill = fill_of(frame.o, await self._venue.fee_in_quote(*commission_of(frame.o)))
-        if fill is not None:
-            self._tell_fill(self._renamed(fill))
+        await self._fill(fill_of(frame.o, Decimal(0)), *commission_of(frame.o))
         order = order_of_update(frame)
         conditional = self._conditionals.behind(order.order_id, order.client_order_id)
         self._tell_order(order if conditional is None else self._conditionals.joined(conditional, order))
+
+    async def _fill(self, fill: Fill | None, asset: str, amount: Decimal) -> None:
+        """Tell the fill of a report, if it is one, with what its commission is worth."""
+        if fill is not None:
+            fee = await self._fees.of(asset, amount, fill.price * fill.quantity, maker=fill.maker)
+            self._tell_fill(self._renamed(evolve(fill, fee=fee)))
 
     def _renamed(self, fill: Fill) -> Fill:
         conditional = self._conditionals.behind(fill.order_id, fill.client_order_id)
@@ -410,8 +464,6 @@ class AccountStream(AsyncIterator[Event]):
         if identity in self._told:
             return
         self._told.add(identity)
-        if fill.trade_id.isdigit():
-            self._last_trade[fill.symbol] = max(self._last_trade.get(fill.symbol, 0), int(fill.trade_id))
         self._held[fill.symbol] = self._held.get(fill.symbol, Decimal(0)) + fill.side.sign * fill.quantity
         self._put(FillBooked(ts_event=fill.ts_ns, ts_seen=self._clock.now_ns(), fill=fill))
 
