@@ -100,6 +100,7 @@ class BinanceConfig:
     rest_url: str | None = field(default=None, validator=_safe_url)
     stream_url: str | None = field(default=None, validator=_safe_url)
     timeout: float = field(default=30.0, validator=gt(0.0))  # seconds per request
+    order_timeout: float = field(default=2.5, validator=gt(0.0))  # seconds per order or cancel, `timeout` at most
     max_retries: int = field(default=3, validator=ge(0))  # of idempotent reads; an order is never sent twice
     recv_window: int = field(default=5000, validator=[gt(0), le(60_000)])  # ms a signed request stays valid
     margin_mode: str = field(default="ISOLATED", validator=in_(("ISOLATED", "CROSSED")))  # checked at start
@@ -123,6 +124,11 @@ class BinanceConfig:
         if self.environment is not None:
             return self.environment
         return Environment.DEMO if self.use_testnet else Environment.PRODUCTION
+
+    @property
+    def order_patience(self) -> float:
+        """Seconds that an order, a change of one or a cancel may take."""
+        return min(self.order_timeout, self.timeout)
 
     @property
     def rest(self) -> str:

@@ -1,6 +1,6 @@
 """How many requests are under way at once: fewer when the venue is overloaded, and slowly more again.
 
-Protective requests never wait here, and the wire keeps connections that only they use.
+Protective requests never wait for a place. Both kinds wait here before they are signed, so that no stamp grows old.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ __all__ = ["MOST_AT_ONCE", "Concurrency", "Gate"]
 
 MOST_AT_ONCE = 8
 """Reads and risk orders under way at once while the venue is well."""
+_LANE = 2 * MOST_AT_ONCE  # reads at once, and orders at once, with the protective ones
 _QUIET_NS = 5_000_000_000  # so long without an overload gives one place back
 
 
@@ -50,36 +51,33 @@ class Concurrency:
 
 
 class Gate:
-    """Lets requests through in their order while there are places; protective ones at once."""
+    """Lets requests through in their order while there are places; protective ones past those that wait for one.
+
+    Reads and orders go in lanes of their own: reads that hang, however many, keep no order and no cancel waiting.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.concurrency = Concurrency()
         self.under_way = 0
         self._clock = clock
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._reads, self._orders = asyncio.Semaphore(_LANE), asyncio.Semaphore(_LANE)
 
     async def enter(self, request: Request, timeout: float) -> None:
         """Take a place; `leave` gives it back.
 
         Raises: Retryable when there was none for `timeout` seconds; nothing was sent then.
         """
-        if request.protective:
-            return
-        if not self._waiting and self.under_way < self._places():
-            self.under_way += 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
         try:
             async with asyncio.timeout(timeout):
-                await turn
-        except BaseException as error:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-            elif not turn.cancelled():  # it was given a place just as it gave up
-                self.leave(request)
-            if not isinstance(error, TimeoutError):
-                raise
+                if not request.protective:
+                    await self._place()
+                try:
+                    await self._lane(request).acquire()
+                except BaseException:
+                    self._give_back(request)
+                    raise
+        except TimeoutError:
             raise Retryable(
                 f"{request.what}: none of {self._places()} places free in {timeout:g} s; nothing was sent",
                 sent=False,
@@ -88,8 +86,33 @@ class Gate:
 
     def leave(self, request: Request) -> None:
         """The answer is there, or will not come."""
-        if request.protective:
+        self._lane(request).release()
+        self._give_back(request)
+
+    def _lane(self, request: Request) -> asyncio.Semaphore:
+        return self._reads if request.method == "GET" else self._orders
+
+    async def _place(self) -> None:
+        """One of the places that protective requests need not have."""
+        if not self._waiting and self.under_way < self._places():
+            self.under_way += 1
             return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except BaseException:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            elif not turn.cancelled():  # it was given a place just as it gave up
+                self._free()
+            raise
+
+    def _give_back(self, request: Request) -> None:
+        if not request.protective:
+            self._free()
+
+    def _free(self) -> None:
         self.under_way -= 1
         while self._waiting and self.under_way < self._places():
             turn = self._waiting.popleft()

@@ -8,6 +8,7 @@ lost raises `OutcomeUnknown`.
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections import deque
 from collections.abc import Mapping
@@ -17,7 +18,6 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from ares.errors import InvalidInput, NotAuthorized, OutcomeUnknown, Retryable
-from ares.exchange.gate import MOST_AT_ONCE
 
 if TYPE_CHECKING:
     import httpx
@@ -26,7 +26,7 @@ __all__ = ["Answer", "HttpxWire", "LeanWire", "Wire"]
 
 _MOST_HEAD = 64 << 10
 _MOST_BODY = 8 << 20
-_PROTECTIVE = 4  # connections that are free for protective requests whatever the others do
+_chunk_size = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?", re.DOTALL).fullmatch
 _IDLE = 20.0  # seconds after which a kept connection is not trusted any more
 _REST = 1.0  # seconds of idleness after which the loop is asked first whether the connection has ended meanwhile
 
@@ -166,7 +166,10 @@ def _unchunked(data: bytearray, at: int) -> bytes | None:
         end = data.find(b"\r\n", at)
         if end < 0:
             return None
-        size = int(bytes(data[at:end]).split(b";")[0], 16)
+        length = _chunk_size(data, at, end)
+        if length is None:
+            raise ValueError(f"a foreign chunk size {bytes(data[at : min(end, at + 20)])!r}")
+        size = int(length[1], 16)
         if size == 0:
             return b"".join(parts) if data.find(b"\r\n", end + 2) >= 0 else None
         begin = end + 2
@@ -177,14 +180,14 @@ def _unchunked(data: bytearray, at: int) -> bytes | None:
 
 
 class LeanWire:
-    """Kept connections to one host. base: such as "https://host"; TLS is verified always."""
+    """Kept connections to one host. base: such as "https://host"; TLS is verified always.
 
-    def __init__(
-        self, base: str, *, most: int = MOST_AT_ONCE + _PROTECTIVE, tls: ssl.SSLContext | None = None
-    ) -> None:
-        """most: connections at once, some of them more than the gate lets through; further requests wait for one.
+    Nothing waits here: a request without a kept connection opens one. How many are under way is the gate's to say.
+    Reads and orders keep connections of their own.
+    """
 
-        tls: whom to trust; None: whom the machine trusts. One that verifies less than everything is refused.
+    def __init__(self, base: str, *, tls: ssl.SSLContext | None = None) -> None:
+        """tls: whom to trust; None: whom the machine trusts. One that verifies less than everything is refused.
         """
         parts = urlsplit(base)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -197,8 +200,8 @@ class LeanWire:
         self._prefix = parts.path.rstrip("/")
         self._fixed: dict[tuple[str, int], bytes] = {}
         self._name = parts.netloc
-        self._idle: deque[_Connection] = deque()
-        self._gate = asyncio.Semaphore(most)
+        self._reads: deque[_Connection] = deque()  # idle ones
+        self._orders: deque[_Connection] = deque()
         self.opened = 0  # connections made so far
 
     async def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
@@ -206,40 +209,45 @@ class LeanWire:
         data = self._bytes(method, target, headers, body)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        async with self._gate:
-            connection = await self._connection(deadline)
-            waiter = connection.request(data)
-            try:
-                async with asyncio.timeout_at(deadline):
-                    answer = await waiter
-            except TimeoutError:
-                connection.close()
-                raise OutcomeUnknown(f"{method}: no answer within {timeout:g} s", seconds=timeout) from None
-            except BaseException:
-                connection.close()
-                raise
-            if connection.usable:
-                connection.idle_since = loop.time()
-                self._idle.append(connection)
-            else:
-                connection.close()
-            return answer
+        idle = self._reads if method == "GET" else self._orders
+        connection = await self._connection(idle, deadline)
+        if loop.time() >= deadline:
+            idle.append(connection)
+            raise Retryable(f"{method}: its time was over before it left; nothing was sent", sent=False)
+        waiter = connection.request(data)
+        try:
+            async with asyncio.timeout_at(deadline):
+                answer = await waiter
+        except TimeoutError:
+            connection.close()
+            raise OutcomeUnknown(f"{method}: no answer within {timeout:.3g} s", seconds=timeout) from None
+        except BaseException:
+            connection.close()
+            raise
+        if connection.usable:
+            connection.idle_since = loop.time()
+            idle.append(connection)
+        else:
+            connection.close()
+        return answer
 
     async def close(self) -> None:
         """Close all kept connections."""
-        while self._idle:
-            self._idle.pop().close()
+        for idle in (self._reads, self._orders):
+            while idle:
+                idle.pop().close()
         await asyncio.sleep(0)
 
-    async def _connection(self, deadline: float) -> _Connection:
+    async def _connection(self, idle: deque[_Connection], deadline: float) -> _Connection:
+        """A kept connection, or a new one."""
         loop = asyncio.get_running_loop()
-        while self._idle:
-            kept = self._idle.pop()
-            idle = loop.time() - kept.idle_since
-            if idle > _REST:
+        while idle:
+            kept = idle.pop()
+            rested = loop.time() - kept.idle_since
+            if rested > _REST:
                 await asyncio.sleep(0)  # an end of the connection that waits to be noticed is noticed now
                 await asyncio.sleep(0)
-            if kept.usable and idle < _IDLE:
+            if kept.usable and rested < _IDLE:
                 return kept
             kept.close()
         try:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
@@ -20,7 +21,7 @@ from ares.exchange.limits import Limits, ServerClock
 from ares.exchange.signing import Signer, signer_for
 from ares.exchange.wire.decode import UnknownFields, decode
 from ares.exchange.wire.market import ServerTime
-from ares.exchange.wire.refusals import BAD_TIME, refusal
+from ares.exchange.wire.refusals import BAD_TIME, ApiError, refusal
 from ares.exchange.wire.requests import Request, Security, encode_params, read
 from ares.log import get_logger
 
@@ -33,16 +34,18 @@ _PROBES = 5
 _LOOK_EVERY = 50  # one in so many answers of a path is searched for fields that are new
 _RESYNC_NS = 600_000_000_000  # the clock's offset is measured anew every ten minutes
 _AFTER_BAN = 5.0  # seconds at most that a ban is kept longer than told, so that not all return at once
+_LONGEST_REFUSAL = 16 << 10
 _LONGEST_WAIT = 20.0  # seconds a read waits for the venue before the caller is told instead
 
 
 class RestClient:
     """One account at one venue over one wire."""
 
-    def __init__(self, config: BinanceConfig, wire: Wire, clock: Clock) -> None:
+    def __init__(self, config: BinanceConfig, wire: Wire, clock: Clock, *, address: str | None = None) -> None:
+        """address: where the wire goes, for bans are of an address; None: the one of `config`."""
         self.config = config
         self.clock = clock
-        self._bans = BanFile(config.ban_file, config.rest)
+        self._bans = BanFile(config.ban_file, address or config.rest)
         self.limits = Limits(reserve=config.reserve, banned_until_ns=self._bans.until_ns())
         self._jitter = np.random.default_rng(clock.now_ns() % 2**32)
         self.time = ServerClock()
@@ -74,9 +77,8 @@ class RestClient:
         """
         body = await self.send(request)
         try:
-            value = decode(body, kind, request.what)
+            value = self._decoded(body, kind, request)
         except DataError as error:
-            self._count(error)
             if request.places:
                 raise OutcomeUnknown(f"the answer cannot be read: {error}") from None
             raise
@@ -108,15 +110,22 @@ class RestClient:
             if error.facts.get("code") not in BAD_TIME:
                 raise
             self.time.forget()
-            await self.sync_time()
+            await self.sync_time(urgent=request.protective)
             return await self._send(request)
 
-    async def sync_time(self, probes: int = _PROBES) -> None:
-        """Measure how far the venue's clock is ahead of ours."""
-        for _ in range(probes):
-            sent = self.clock.now_ns()
-            answer = await self.read(read("/fapi/v1/time"), ServerTime)
-            self.time.heard(sent, self.clock.now_ns(), answer.server_time * 1_000_000)
+    async def sync_time(self, probes: int = _PROBES, *, urgent: bool = False) -> None:
+        """Measure how far the venue's clock is ahead of ours.
+
+        urgent: protection waits for it: it goes on through a pause, from the reserve, and a probe is not repeated; one
+        that came back is enough.
+        """
+        for number in range(probes):
+            try:
+                await (self._probe(urgent) if urgent else self._retrying(lambda: self._probe(urgent)))
+            except Retryable:
+                if not urgent or number == 0:
+                    raise
+                return
 
     async def close(self) -> None:
         """Close the wire."""
@@ -127,26 +136,55 @@ class RestClient:
     # ------------------------------------------------------------ inside
 
     async def _send(self, request: Request) -> bytes:
-        await self.gate.enter(request, self.config.timeout)
+        """Wait for a place, then ask; both within the patience for such a request."""
+        loop = asyncio.get_running_loop()
+        patience = self.config.order_patience if request.places else self.config.timeout
+        deadline = loop.time() + patience
+        try:
+            await self.gate.enter(request, patience)
+        except Retryable as error:
+            self._count(error)
+            raise
+        try:
+            body, _, _ = await self._ask(request, deadline - loop.time())
+            return body
+        finally:
+            self.gate.leave(request)
+
+    async def _ask(self, request: Request, patience: float) -> tuple[bytes, int, int]:
+        """The body of a success, when the request left and when the answer came (ns)."""
+        self._hear_of_bans()
         left = self.clock.now_ns()
         try:
             self.limits.take(request, left)
-            answer = await self._exchange(request, left)
+            answer = await self._exchange(request, left, patience)
         except AresError as error:
             self._count(error)
             if isinstance(error, OutcomeUnknown) and not request.places:
                 raise Retryable(error.message, path=request.path) from None
             raise
-        finally:
-            self.gate.leave(request)
         now = self.clock.now_ns()
         self.limits.heard(answer.headers, now)
-        if 200 <= answer.status < 300 and not answer.body.startswith(b'{"code":-'):
+        if 200 <= answer.status < 300 and not _refuses(answer.body):
             self.last_ok_ns = now
-            return answer.body
+            return answer.body, left, now
         raise self._refused(request, answer, left, now)
 
-    async def _exchange(self, request: Request, now: int) -> Answer:
+    async def _probe(self, urgent: bool) -> None:
+        """One look at the venue's time, past the gate: waiting for a place would count as travel."""
+        request = read("/fapi/v1/time", protective=urgent)
+        body, left, now = await self._ask(request, self.config.order_patience)
+        self.time.heard(left, now, self._decoded(body, ServerTime, request).server_time * 1_000_000)
+
+    def _decoded(self, body: bytes, kind: type[T], request: Request) -> T:
+        """What `kind` makes of it. What an account's own answers said is not repeated in errors."""
+        try:
+            return decode(body, kind, request.what, private=request.security is not Security.NONE)
+        except DataError as error:
+            self._count(error)
+            raise
+
+    async def _exchange(self, request: Request, now: int, patience: float) -> Answer:
         query = encode_params(request.params)
         if request.security is Security.NONE:
             headers = self._plain_headers
@@ -161,9 +199,9 @@ class RestClient:
             query = f"{query}&{stamp}" if query else stamp
             query = f"{query}&signature={self._signer.sign(query.encode())}"
         if request.method == "POST" and request.security is not Security.NONE:
-            return await self._wire.send("POST", request.path, headers, query.encode(), self.config.timeout)
+            return await self._wire.send("POST", request.path, headers, query.encode(), patience)
         target = f"{request.path}?{query}" if query else request.path
-        return await self._wire.send(request.method, target, headers, b"", self.config.timeout)
+        return await self._wire.send(request.method, target, headers, b"", patience)
 
     def _refused(self, request: Request, answer: Answer, left: int, now: int) -> AresError:
         if 300 <= answer.status < 400:
@@ -188,6 +226,15 @@ class RestClient:
             self.gate.concurrency.overloaded(left, now)
         self._count(error)
         return error
+
+    def _hear_of_bans(self) -> None:
+        """A ban that another process has written down meanwhile holds here too."""
+        try:
+            until = self._bans.news_ns()
+        except DataError as error:
+            self._count(error)
+        else:
+            self.limits.banned_until_ns = max(self.limits.banned_until_ns, until)
 
     def _keep_ban(self, now: int) -> None:
         """Write the ban down; without that it still holds in this process, and its loss is told."""
@@ -238,6 +285,16 @@ def _wait(state: RetryCallState) -> float:
     if isinstance(error, Retryable) and error.after is not None:
         return error.after
     return 0.2 * 2.0 ** (state.attempt_number - 1)
+
+
+def _refuses(body: bytes) -> bool:
+    """Whether a body that came as a success says that it is none: an object with a code below 0."""
+    if len(body) > _LONGEST_REFUSAL or b'"code"' not in body or body.lstrip()[:1] != b"{":
+        return False
+    try:
+        return msgspec.json.decode(body, type=ApiError).code < 0
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
 
 
 def _seconds(text: str | None) -> float | None:

@@ -18,16 +18,15 @@ class Rights:
 
     def __init__(self, config: BinanceConfig, rest: RestClient, wire: Wire | None, clock: Clock) -> None:
         """wire: to the spot interface; None: the same address tells."""
-        self._config, self._rest, self._wire, self._clock = config, rest, wire, clock
+        self._rest, self._wire = rest, wire
+        self._spot = rest  # kept, for it remembers what the spot interface said about pauses and bans
+        if wire is not None:
+            self._spot = RestClient(config, wire, clock, address=config.rights_base)
+            self._spot.time = rest.time
 
     async def ask(self) -> KeyRights:
         """The rights of the key. Raises Rejected where a test network does not tell them."""
-        request = read("/sapi/v1/account/apiRestrictions", signed=True)
-        if self._wire is None:
-            return await self._rest.read(request, KeyRights)
-        spot = RestClient(self._config, self._wire, self._clock)
-        spot.time = self._rest.time
-        return await spot.read(request, KeyRights)
+        return await self._spot.read(read("/sapi/v1/account/apiRestrictions", signed=True), KeyRights)
 
     async def refuse_withdrawal(self) -> None:
         """Raises NotAuthorized for a key that may withdraw or transfer."""

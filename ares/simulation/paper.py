@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ares.account import Position
 from ares.clock import Clock, SystemClock, VirtualClock
-from ares.errors import InvalidInput, Rejected, Retryable
+from ares.errors import AresError, InvalidInput, Rejected
 from ares.events import CandleClosed, Command, Event, FuturesStatistics, VenueSnapshot
 from ares.instruments import Instrument, Interval
 from ares.log import get_logger
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["PaperExchange"]
 
 _SETTLE_NS = 1_000_000_000  # a polled candle is asked for this long after its close
+_QUOTE_SECONDS = 1.0  # so long an order waits for the source's quote
 _SILENT_POLLS = 5  # a polled source on virtual time that has no news so often has ended
 
 
@@ -327,10 +329,11 @@ class PaperExchange(VenueDesk):
         waits = order.status.open and not order.order_type.conditional
         if waits and self._virtual is None and self._play.listening and not self._play.ticks:
             try:
-                quote = await self.source.get_ticker(order.symbol)
-            except (Retryable, Rejected) as error:  # it meets the next bar instead
-                get_logger("ares.simulation").warning("quote.missing", symbol=order.symbol, text=error.message)
-                return order
+                async with asyncio.timeout(_QUOTE_SECONDS):
+                    quote = await self.source.get_ticker(order.symbol)
+            except (AresError, TimeoutError) as error:  # the order rests already: it meets the next bar instead
+                get_logger("ares.simulation").warning("quote.missing", symbol=order.symbol, text=str(error) or "late")
+                return self._venue.get_order(order.symbol, order.order_id)
             self._venue.now_ns = self.clock.now_ns()
             self._play.meet(quote)
         return self._venue.get_order(order.symbol, order.order_id)

@@ -7,9 +7,12 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
+from attrs import evolve
 
 from ares.errors import DataError, Retryable
 from ares.exchange import rest
@@ -64,6 +67,50 @@ def test_a_file_that_cannot_be_read_stops_the_start(tmp_path: Path, content: byt
         BinanceExchange(BinanceConfig(ban_file=kept))
 
 
+def test_the_longer_ban_stays_whoever_writes_last(tmp_path: Path) -> None:
+    kept = tmp_path / "bans.json"
+    BanFile(kept, "x").keep(90 * S, 1)
+    BanFile(kept, "x").keep(60 * S, 1)
+    assert BanFile(kept, "x").until_ns() == 90 * S
+
+
+def test_processes_that_write_at_once_lose_no_ban(tmp_path: Path) -> None:
+    kept = tmp_path / "bans.json"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: BanFile(kept, f"https://{n}").keep((100 + n) * S, 1), range(24)))
+    assert len(json.loads(kept.read_text())) == 24
+
+
+async def test_a_ban_that_another_process_earned_is_heard_of_while_running(make_venue: Make, tmp_path: Path) -> None:
+    kept = tmp_path / "bans.json"
+    venue = make_venue(speed=1.0)
+    async with in_process(venue, ban_file=kept) as exchange:
+        await exchange.get_order_book("ETHUSDT")
+        BanFile(kept, "http://localhost").keep(time.time_ns() + 60 * S, time.time_ns())
+        with pytest.raises(Retryable, match="banned"):
+            await exchange.get_order_book("ETHUSDT")
+
+
+async def test_a_ban_by_the_spot_interface_is_of_that_address_alone(tmp_path: Path) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        return httpx.Response(418, headers={"retry-after": "600"}, json={"code": -1003, "msg": "banned"})
+
+    asked: list[str] = []
+    kept = tmp_path / "bans.json"
+    config = BinanceConfig(api_key="k", api_secret="s", use_testnet=False, max_retries=0, ban_file=kept)
+    for settings in (config, evolve(config, ban_file=None)):
+        asked.clear()
+        kept.unlink(missing_ok=True)
+        exchange = BinanceExchange(settings, transport=httpx.MockTransport(answer))
+        for _ in range(3):
+            with pytest.raises(Retryable):
+                await exchange.key_rights()
+        assert asked == ["api.binance.com"]  # once
+        assert exchange.get_exchange_status()["limits"]["banned_until_ns"] == 0  # type: ignore[index]
+        assert not kept.exists() or set(json.loads(kept.read_text())) == {"https://api.binance.com"}
+
+
 async def test_a_ban_that_cannot_be_written_down_holds_in_this_process(make_venue: Make, tmp_path: Path) -> None:
     venue = make_venue("banned at GET /fapi/v1/depth for 60", speed=1.0)
     async with in_process(venue) as exchange:
@@ -73,7 +120,7 @@ async def test_a_ban_that_cannot_be_written_down_holds_in_this_process(make_venu
             with pytest.raises(Retryable) as caught:
                 await exchange.get_order_book("ETHUSDT")
             assert caught.value.facts["banned"] is True
-        assert exchange.get_exchange_status()["errors"]["DataError"] == 1  # type: ignore[index]
+        assert exchange.get_exchange_status()["errors"]["DataError"] == 2  # not read, not written; type: ignore[index]
 
 
 def test_n6_the_command_line_remembers_in_its_data_folder(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def ok(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-MBX-USED-WEIGHT-1M: 7\r\n\r\n" % len(body) + body
 
 
-async def test_requests_go_over_one_kept_connection(tmp_path: Path) -> None:
+async def test_orders_go_over_one_kept_connection_and_reads_over_another(tmp_path: Path) -> None:
     pem = self_signed(tmp_path / "venue.pem")
     async with venue(pem, ok(b'{"orderId":5}')) as (address, heard):
         wire = LeanWire(address, tls=trusting(pem))
@@ -100,7 +100,7 @@ async def test_requests_go_over_one_kept_connection(tmp_path: Path) -> None:
             assert (answer.status, answer.body, answer.headers["x-mbx-used-weight-1m"]) == (200, b'{"orderId":5}', "7")
         assert (await wire.send("GET", "/fapi/v1/order?symbol=X", headers, b"", 5.0)).status == 200
         await wire.close()
-    assert heard.connections == wire.opened == 1
+    assert heard.connections == wire.opened == 2  # one of the orders, one of the reads
     assert [r.rsplit(b"\r\n", 1)[1] for r in heard.requests] == [b"symbol=X&n=0", b"symbol=X&n=1", b"symbol=X&n=2", b""]
     assert heard.requests[0].startswith(b"POST /fapi/v1/order HTTP/1.1\r\n") and b"X-MBX-APIKEY: k" in heard.requests[0]
 

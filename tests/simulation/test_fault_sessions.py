@@ -52,6 +52,7 @@ OF_STREAMS = [
     FaultKind.DROPPED, FaultKind.TRUNCATED, FaultKind.STALLED, FaultKind.DUPLICATED, FaultKind.REORDERED,
     FaultKind.LATE, FaultKind.LISTEN_KEY_EXPIRED,
 ]  # fmt: skip
+LONG = "default time limits"
 # What goes wrong in each session, as lines of a plan.
 PAPER = {
     **{f"{k.value} while starting": f"{k.value} at GET /fapi/v1/klines for 1" for k in OF_REQUESTS},
@@ -64,6 +65,8 @@ PAPER = {
 LIVE = {
     **{f"{k.value} of an entry": f"{k.value} at {ORDER} for 1" for k in OF_REQUESTS},
     **{f"{k.value} of a stop": f"{k.value} at {STOP} for 1" for k in OF_REQUESTS},
+    **{f"{k.value} of {what} with the {LONG}": f"{k.value} at {where} for 60"
+       for k in (FaultKind.TIMEOUT_AFTER_ACCEPTANCE,) for what, where in (("an entry", ORDER), ("a stop", STOP))},
     **{f"{k.value} on the private stream": f"{k.value} at private nth 2 for 1" for k in OF_STREAMS},
 }
 
@@ -87,6 +90,9 @@ class Outcome:
     journal: MemoryJournal = field(factory=MemoryJournal)
     said: Counter[str] = field(factory=Counter)
     wallet: Decimal = Decimal(0)  # by the desk's ledger, at the end
+    patience: dict[str, float] = field(factory=lambda: {"timeout": 0.5})  # none: the client's own
+    bare_since: float | None = None  # when a position was first seen without its stop; s of the loop
+    bare: float = 0.0  # the longest that one stood so, s
     protected: bool = False  # a position of the venue was seen with its stop, or closed again
     error: BaseException | None = None
 
@@ -105,7 +111,7 @@ def desk_parts() -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def client(venue: LocalVenue) -> AsyncIterator[BinanceExchange]:
+async def client(venue: LocalVenue, patience: dict[str, float]) -> AsyncIterator[BinanceExchange]:
     """The Binance client on the venue without sockets, while the market plays."""
 
     async def pump() -> None:
@@ -115,7 +121,7 @@ async def client(venue: LocalVenue) -> AsyncIterator[BinanceExchange]:
 
     config = BinanceConfig(
         api_key=Secret(KEY), api_secret=Secret(SECRET), rest_url="http://localhost", stream_url="ws://localhost",
-        timeout=0.5, streams=("candles", "mark_price", "book_top"),
+        streams=("candles", "mark_price", "book_top"), **patience,  # type: ignore[arg-type]
     )  # fmt: skip
     task = asyncio.ensure_future(pump())
     try:
@@ -127,14 +133,14 @@ async def client(venue: LocalVenue) -> AsyncIterator[BinanceExchange]:
 
 
 async def session(
-    tape: Tape, line: str, wrap: Callable[[BinanceExchange], Any], enough: Callable[[Outcome], bool]
+    tape: Tape, line: str, wrap: Callable[[BinanceExchange], Any], enough: Callable[[Outcome], bool], **how: Any
 ) -> Outcome:
     """One bot through one fault."""
     plan = FaultPlan([Fault.parse(line)])
     venue = LocalVenue(
         tape, accounts={KEY: (Secret(SECRET), Decimal(10_000))}, pace=Pace(speed=60.0), history=200, faults=plan
     )
-    outcome = Outcome(venue)
+    outcome = Outcome(venue, **how)
     try:
         async with asyncio.timeout(SECONDS):
             try:
@@ -151,7 +157,7 @@ async def trade(
     outcome: Outcome, wrap: Callable[[BinanceExchange], Any], enough: Callable[[Outcome], bool]
 ) -> None:
     """One run on the session's journal, until `enough`; then it is stopped and closes what it holds."""
-    async with client(outcome.venue) as exchange:
+    async with client(outcome.venue, outcome.patience) as exchange:
         pipeline = LiveTradingPipeline(
             PipelineConfig(history=5), exchange=wrap(exchange), journal=outcome.journal, **desk_parts()
         )
@@ -181,6 +187,12 @@ def guarded(outcome: Outcome) -> bool:
     theirs = outcome.venue.traders[KEY].venue
     held = theirs.position(S).quantity
     stops = [o for o in theirs.open_orders(S) if o.order_type.conditional and o.quantity == held]
+    if held == 0 or stops:
+        outcome.bare_since = None
+    else:
+        now = asyncio.get_running_loop().time()
+        outcome.bare_since = outcome.bare_since or now
+        outcome.bare = max(outcome.bare, now - outcome.bare_since)
     outcome.protected = theirs.fills_made > 0 and (held == 0 or len(stops) == 1)
     return bool(outcome.venue.faults.happened) and outcome.protected and outcome.said["CandleClosed"] >= 10
 
@@ -189,7 +201,10 @@ async def all_sessions(tape: Tape) -> dict[str, Outcome]:
     """Every session, all at the same time."""
     work = {
         **{f"paper: {n}": session(tape, line, on_paper, traded_on_paper) for n, line in PAPER.items()},
-        **{f"live: {n}": session(tape, line, lambda exchange: exchange, guarded) for n, line in LIVE.items()},
+        **{
+            f"live: {n}": session(tape, line, lambda e: e, guarded, **({"patience": {}} if LONG in n else {}))
+            for n, line in LIVE.items()
+        },
     }
     return dict(zip(work, await asyncio.gather(*work.values()), strict=True))
 
@@ -230,6 +245,7 @@ def test_trading_survives_protected_or_flat(outcomes: dict[str, Outcome], name: 
         raise outcome.error
     theirs = outcome.venue.traders[KEY].venue
     assert outcome.venue.faults.happened and outcome.protected
+    assert LONG not in name or outcome.bare < 6.0
     assert theirs.position(S).quantity == 0 and outcome.wallet == theirs.account().wallet
     fills = [e.fill.trade_id for e, _ in outcome.journal.records() if isinstance(e, FillBooked)]
     assert len(fills) == len(set(fills)) == theirs.fills_made

@@ -13,7 +13,7 @@ import pytest
 from attrs import evolve
 
 from ares.clock import VirtualClock
-from ares.errors import AresError, DataError, InvalidInput, Rejected, Retryable
+from ares.errors import AresError, DataError, InvalidInput, NotAuthorized, Rejected, Retryable
 from ares.events import (
     AggTrades,
     BookTop,
@@ -32,6 +32,7 @@ from ares.instruments import Instrument
 from ares.market import AggTrade, Candle, FuturesData, OrderBook, Ticker
 from ares.orders import OrderStatus
 from ares.protocols import Capabilities, Exchange
+from ares.simulation import paper as paper_module
 from ares.simulation.listeners import Listener
 from ares.simulation.paper import PaperExchange
 from ares.simulation.simulated_exchange import SimulatedExchange
@@ -278,14 +279,20 @@ async def test_in_real_time_over_candles_an_order_meets_the_quote_of_the_moment(
     assert (await paper.get_order("ETHUSDT", stop.order_id)).status is OrderStatus.EXPIRED
 
 
-async def test_an_order_waits_when_the_source_has_no_quote() -> None:
+@pytest.mark.parametrize("error", [Retryable("not now"), NotAuthorized("403"), DataError("no ticker"), None])
+async def test_an_order_waits_when_the_source_has_no_quote(
+    error: AresError | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Silent(Feed):
         async def get_ticker(self, symbol: str) -> Ticker:
             if asked:
-                raise Retryable("not now")
+                if error is not None:
+                    raise error
+                await asyncio.sleep(60)  # far longer than an order waits
             asked.append(symbol)
             return await super().get_ticker(symbol)
 
+    monkeypatch.setattr(paper_module, "_QUOTE_SECONDS", 0.05)
     asked: list[str] = []
     paper = PaperExchange(Silent({"candles"}), config=CONFIG, clock=Hands(T0))
     paper.stream_market(["ETHUSDT"], "1h")

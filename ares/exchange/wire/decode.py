@@ -20,8 +20,10 @@ _DEEPEST = 32
 _SHOWN = 120  # characters of a bad body that an error repeats
 
 
-def decode(data: bytes, kind: type[T], what: str) -> T:
+def decode(data: bytes, kind: type[T], what: str, *, private: bool = False) -> T:
     """The value of type `kind` in a JSON body. `what` names it in the error, such as "GET /fapi/v1/order".
+
+    private: the error does not repeat how the body began; it may hold a stream's key or an account's money.
 
     Raises: DataError for anything but that: HTML, cut or foreign JSON, missing fields, numbers that are none,
     more than 8 MiB, nesting beyond 32.
@@ -33,8 +35,8 @@ def decode(data: bytes, kind: type[T], what: str) -> T:
     try:
         value: T = _decoder(kind).decode(data)  # type: ignore[arg-type]
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        shown = data[:_SHOWN].decode("utf-8", "backslashreplace")
-        raise DataError(f"{what}: {error}; it began {shown!r}", size=len(data)) from None
+        shown = "" if private else f"; it began {data[:_SHOWN].decode('utf-8', 'backslashreplace')!r}"
+        raise DataError(f"{what}: {error}{shown}", size=len(data)) from None
     return value
 
 

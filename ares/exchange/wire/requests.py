@@ -188,6 +188,7 @@ def amend_order(request: OrderRequest, order_id: int) -> Request:
         quantity=request.quantity,
         price=request.price,
         orderId=order_id,
+        reduceOnly=True if request.reduce_only else None,  # as the order is; without it the least notional is asked
     )
     return Request(
         method="PUT",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 
 from ares.errors import Rejected
 from ares.exchange.wire.numbers import MS
@@ -11,6 +12,9 @@ from ares.simulation.server.local_venue import LocalVenue
 from ares.simulation.server.market import SymbolState
 
 __all__ = ["chosen", "decimal_of", "is_true", "ms_of", "state_of", "symbol_of"]
+
+_number = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+", re.ASCII).fullmatch
+_MOST_DIGITS = 15  # before the point
 
 
 def symbol_of(venue: LocalVenue, call: Call) -> str:
@@ -32,16 +36,18 @@ def chosen(venue: LocalVenue, call: Call) -> tuple[list[str], bool]:
 
 
 def decimal_of(call: Call, name: str) -> Decimal | None:
+    """A number as it must stand: ASCII digits with at most one point.
+
+    Raises: Rejected -1100 for anything else, -1111 for one of more digits than any venue counts.
+    """
     text = call.params.get(name, "")
     if text == "":
         return None
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise Rejected(f"Illegal characters found in parameter '{name}'", code=-1100) from None
-    if not value.is_finite() or value < 0:
+    if _number(text) is None:
         raise Rejected(f"Illegal characters found in parameter '{name}'", code=-1100)
-    return value
+    if len(text.partition(".")[0]) > _MOST_DIGITS or len(text) > 2 * _MOST_DIGITS:
+        raise Rejected(f"Too many digits in parameter '{name}': {len(text)}", code=-1111)
+    return Decimal(text)
 
 
 def is_true(call: Call, name: str) -> bool:
