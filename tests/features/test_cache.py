@@ -201,12 +201,12 @@ def test_two_writers_do_no_harm(tmp_path: Path, bars: pd.DataFrame, plain: pd.Da
 
 
 def grow(folder: Path, seed: int, max_bytes: int) -> str | None:
-    """Write an entry in forty parts of random numbers, and say what troubled the cache."""
+    """Write an entry in twenty parts of random numbers, and say what troubled the cache."""
     cache, rng, n = FeatureCache(folder, max_bytes), np.random.default_rng(seed), 2_000
     inputs, out, open_ns = rng.normal(size=(3, n)), rng.normal(size=(5, n)), np.arange(n, dtype=np.int64)
     engine = Engine(np.zeros(3), np.zeros(3, np.int64), np.zeros(3, np.int64), np.zeros(3))
-    for begin in range(0, n, 50):
-        end = begin + 50
+    for begin in range(0, n, 100):
+        end = begin + 100
         cache.write("f", inputs[:, :end], open_ns[:end], out[:, :end], begin, engine, n)
     return cache.trouble
 
