@@ -46,7 +46,7 @@ def test_it_is_not_copied_into_anything(write: object) -> None:
 
 def test_equality_is_by_text() -> None:
     assert Secret("one text") == Secret("one text ")
-    assert Secret("one text") != Secret("another")
+    assert Secret("one text") != Secret("quite a different text")
     assert Secret("one text") != "one text"
     assert len({Secret("one text"), Secret("one text")}) == 1
 
