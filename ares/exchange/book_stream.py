@@ -20,7 +20,7 @@ __all__ = ["BookStream", "warm"]
 
 _log = get_logger("ares.exchange")
 _STALL = 5.0  # seconds without a change: the link counts as down
-_AGAIN = 0.5  # seconds between two tries for a snapshot
+_AGAIN, _SLOWEST = 0.5, 30.0  # seconds between two tries for a snapshot: at first, after many
 
 
 def warm() -> None:
@@ -106,7 +106,7 @@ class BookStream(AsyncIterator[OrderBook]):
     def _take(self, data: bytes) -> None:
         try:
             applied = self.book.update(decode_depth(data))
-        except (msgspec.MsgspecError, DataError, ValueError) as error:
+        except (msgspec.MsgspecError, DataError, ValueError, RecursionError) as error:
             _log.warning("frame.unusable", error=str(error)[:120])
             self.book.forget()
             applied = False
@@ -117,16 +117,19 @@ class BookStream(AsyncIterator[OrderBook]):
 
     async def _load(self) -> None:
         """Read snapshots until one joins the changes that were kept."""
+        wait = _AGAIN
         try:
             while not self.book.synced:
                 try:
                     snapshot = await self._snapshot(self.book.symbol)
                     self.snapshots += 1
+                    self._told = -1  # the venue may count anew, from below
                     if self.book.load(snapshot):
                         self._there.set()
                         return
                 except AresError as error:
                     _log.warning("book.not_loaded", symbol=self.book.symbol, error=str(error))
-                await asyncio.sleep(_AGAIN)
+                await asyncio.sleep(wait)
+                wait = min(_SLOWEST, 2.0 * wait)
         finally:
             self._loading = None

@@ -14,7 +14,7 @@ from ares.events import FuturesStatistics
 from ares.exchange.rest import RestClient
 from ares.exchange.wire.market import FundingRow, OpenInterest, RatioRow, funding_of
 from ares.exchange.wire.numbers import MS, to_ns
-from ares.exchange.wire.requests import Request, read
+from ares.exchange.wire.requests import read
 from ares.log import get_logger
 
 __all__ = ["RHYTHM", "StatisticsReads", "newer"]
@@ -24,6 +24,7 @@ RHYTHM = 300
 
 _LONGEST_NS = 29 * 86_400_000_000_000  # the venue keeps a month of them
 _MOST = 500  # rows in one answer
+_REFUSED_NS = 3_600_000_000_000  # how long a refused series of a symbol is not asked for
 _PERIODS = {"5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "2h": 7200, "4h": 14_400, "6h": 21_600, "12h": 43_200}
 _SERIES = {
     "open_interest": "/futures/data/openInterestHist",
@@ -37,11 +38,11 @@ Series = list[tuple[int, float]]  # ns of publication, value
 
 
 class StatisticsReads:
-    """Reads of one venue. A series that the venue does not offer is left out, and logged once."""
+    """Reads of one venue. A series that the venue does not offer is left out, logged, and asked for an hour later."""
 
     def __init__(self, rest: RestClient, clock: Clock) -> None:
         self._rest, self._clock = rest, clock
-        self._refused: set[str] = set()
+        self._refused: dict[tuple[str, str], int] = {}  # ns until when, by path and symbol
 
     async def published(self, symbol: str, start: dt.datetime | int) -> tuple[FuturesStatistics, ...]:
         """Everything published after `start` (ns UTC), oldest first, as far as one answer of each series reaches.
@@ -73,11 +74,11 @@ class StatisticsReads:
         seconds = (now_ns - first) / 1e9
         period = next((p for p, length in _PERIODS.items() if seconds / length < _MOST), "12h")
         request = read(_SERIES[name], symbol=symbol, period=period, startTime=first // MS, limit=_MOST)
-        if request.path not in self._refused:
+        if now_ns >= self._refused.get((request.path, symbol), 0):
             try:
                 return _values(await self._rest.read(request, list[RatioRow]), name)
             except Rejected as error:
-                self._refuse(request, error)
+                self._refuse(request.path, symbol, now_ns, error)
         return await self._interest_now(symbol, now_ns) if name == "open_interest" else []
 
     async def _interest_now(self, symbol: str, now_ns: int) -> Series:
@@ -85,9 +86,9 @@ class StatisticsReads:
         row = await self._rest.read(read("/fapi/v1/openInterest", symbol=symbol), OpenInterest)
         return [(to_ns(row.time) if row.time else now_ns, float(row.open_interest))]
 
-    def _refuse(self, request: Request, error: AresError) -> None:
-        self._refused.add(request.path)
-        _log.warning("statistics.not_offered", path=request.path, reason=str(error)[:120])
+    def _refuse(self, path: str, symbol: str, now_ns: int, error: AresError) -> None:
+        self._refused[path, symbol] = now_ns + _REFUSED_NS
+        _log.warning("statistics.not_offered", path=path, symbol=symbol, reason=str(error)[:120])
 
 
 def _ns(moment: dt.datetime) -> int:

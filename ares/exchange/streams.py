@@ -173,7 +173,7 @@ class MarketStream(AsyncIterator[Event]):
         try:
             frame = decode_frame(data).data
             event = event_of(frame, now)
-        except (msgspec.MsgspecError, DataError, ValueError) as error:
+        except (msgspec.MsgspecError, DataError, ValueError, RecursionError) as error:
             self.bad[type(error).__name__] += 1
             _log.warning("frame.unusable", error=str(error)[:120])
             return
@@ -202,6 +202,10 @@ class MarketStream(AsyncIterator[Event]):
 
     def _candle(self, event: CandleClosed) -> None:
         candle = event.candle
+        if candle.interval != self._interval.name:
+            self.bad["interval"] += 1
+            _log.warning("frame.unusable", symbol=candle.symbol, error=f"a bar of {candle.interval} was not asked for")
+            return
         if candle.symbol not in self._last_open or candle.open_ns <= self._last_open[candle.symbol]:
             return
         if candle.open_ns > self._last_open[candle.symbol] + self._interval.ns:
@@ -251,11 +255,19 @@ class MarketStream(AsyncIterator[Event]):
                 except AresError as error:
                     _log.warning("statistics.not_read", symbol=symbol, error=str(error)[:120])
                     continue
+                except Exception as error:  # the next publication is asked for all the same
+                    self._failed("statistics", error)
+                    continue
                 for event in fresh:
                     self._put((symbol, "statistics", event.ts_event), event)
             now = self._clock.now_ns()
             left = RHYTHM - now / 1e9 % RHYTHM
             await asyncio.sleep(min(left + _PUBLISHED, RHYTHM))
+
+    def _failed(self, what: str, error: Exception) -> None:
+        """Count and log a failure that nobody foresaw."""
+        self.bad[type(error).__name__] += 1
+        _log.error(f"{what}.failed", error=f"{type(error).__name__}: {error}"[:120])
 
     def _refill(self, symbol: str) -> None:
         if symbol not in self._filling and not self._closed:
@@ -279,6 +291,8 @@ class MarketStream(AsyncIterator[Event]):
                     self._put((symbol, candle.open_ns), event)
         except AresError as error:
             _log.warning("candles.not_refilled", symbol=symbol, error=str(error))
+        except Exception as error:  # the next look at what is overdue tries again
+            self._failed("candles", error)
         finally:
             del self._filling[symbol]
 

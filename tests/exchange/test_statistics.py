@@ -75,3 +75,23 @@ async def test_a_longer_history_is_read_in_longer_steps_and_at_most_a_month() ->
         url = next(u for u in venue.asked if u.path.endswith("openInterestHist"))
         assert url.params["period"] == period
         assert int(url.params["startTime"]) * MS >= NOW - 30 * 1440 * MINUTE
+
+
+async def test_a_refusal_is_of_one_symbol_and_forgotten_after_an_hour() -> None:
+    venue, clock, config = Venue(), VirtualClock(NOW), BinanceConfig()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.params["symbol"] == "BADUSDT" and request.url.path.startswith("/futures/data"):
+            venue.asked.append(request.url)
+            return httpx.Response(400, json={"code": -1121, "msg": "Invalid symbol."})
+        return venue.answer(request)
+
+    asked = StatisticsReads(RestClient(config, HttpxWire(config.rest, httpx.MockTransport(answer)), clock), clock)
+    counts = []
+    for seconds in (0, 3590, 20):
+        clock.set_to(clock.now_ns() + seconds * 10**9)
+        await asked.published("BADUSDT", clock.now_ns() - 60 * MINUTE)
+        counts.append(sum(u.path.endswith("openInterestHist") for u in venue.asked))
+    assert counts == [1, 1, 2]
+    values = [event.values for event in await asked.published(S, NOW - 60 * MINUTE)]
+    assert any(v.get("open_interest") == 101.5 and "long_short_ratio" in v for v in values)

@@ -13,7 +13,7 @@ import msgspec
 
 from ares.errors import DataError
 from ares.events import AggTrades, BookTop, CandleClosed, Event, MarkPrice
-from ares.exchange.wire.numbers import MS, to_ns
+from ares.exchange.wire.numbers import to_ns
 from ares.instruments import Interval
 from ares.market import AggTrade, Candle, exceeds
 
@@ -191,7 +191,7 @@ def _candle(frame: KlineFrame, seen_ns: int) -> CandleClosed:
         taker_buy_quote_volume=bar.Q,
         trades=bar.n,
     )
-    return CandleClosed(ts_event=max(closes, frame.E * MS), ts_seen=seen_ns, candle=candle)
+    return CandleClosed(ts_event=max(closes, to_ns(frame.E)), ts_seen=seen_ns, candle=candle)
 
 
 def _check(symbol: str, *values: float) -> None:
