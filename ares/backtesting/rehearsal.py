@@ -17,8 +17,7 @@ from ares.analyst.rules import RuleAnalyst
 from ares.backtesting.backtester import Backtester
 from ares.errors import Retryable
 from ares.exchange.book_stream import warm as warm_books
-from ares.features.warm import is_warm
-from ares.features.warm import warm as warm_features
+from ares.features.warm import is_warm, warm_engine, warm_sources
 from ares.market import Candle
 from ares.protocols import FeatureStage, FeatureStream
 from ares.simulation.tape import Tape
@@ -41,7 +40,8 @@ def rehearse(*, beside: bool = False) -> None:
     """
     with _no_collection():
         with _trading_rules_beside(beside):
-            warm_features()
+            warm_engine()
+        warm_sources()
         _trade_briefly()
 
 
@@ -85,6 +85,7 @@ def _no_collection() -> Iterator[None]:
 
 def _compile_trading_rules() -> None:
     with _no_collection():
+        warm_sources()
         _trade_briefly(_Moves())
 
 

@@ -10,7 +10,7 @@ from ares.kernels.engine import advance
 from ares.kernels.jit import is_compiled
 from ares.kernels.volume import gather_book, gather_trades, join_latest
 
-__all__ = ["is_warm", "warm"]
+__all__ = ["is_warm", "warm", "warm_engine", "warm_sources"]
 
 
 def is_warm() -> bool:
@@ -20,15 +20,25 @@ def is_warm() -> bool:
 
 def warm() -> None:
     """Compile every feature kernel, or load it from the compile cache; afterwards nothing compiles while trading."""
+    warm_engine()
+    warm_sources()
+
+
+def warm_engine() -> None:
+    """Compile the kernel that interprets the table: it takes nearly all of the time."""
     nan = float("nan")
     plan = FeatureOrchestrator().schema().plan
     engine = plan.start()
-    one, flags = np.ones(1), np.ones(1, np.bool_)
     instants = np.zeros(1, np.int64)
     advance(
         engine.memory, engine.table, engine.state, engine.inputs, instants, np.empty(len(plan.names)), 0, 0, 0,
         1, 1.0, 1.0, 1.0, 1.0, 1.0, nan, nan, nan, nan, 3600.0,
     )  # fmt: skip
+
+
+def warm_sources() -> None:
+    """Compile the small kernels around the table: what gathers its inputs, and the autoencoder."""
+    one, flags, instants = np.ones(1), np.ones(1, np.bool_), np.zeros(1, np.int64)
     gather_trades(instants, one, flags, 0, 1, instants, 1, 5.0, np.empty((6, 1)))
     gather_book(instants, one, one, one, one, instants, 1, np.empty((6, 1)))
     join_latest(instants, one, instants, 1, np.empty(1))

@@ -61,7 +61,7 @@ def test_both_halves_are_compiled(cold: pytest.MonkeyPatch) -> None:
 
 def test_a_process_that_dies_is_told(cold: pytest.MonkeyPatch) -> None:
     cold.setattr(rehearsal, "_compile_trading_rules", _die)
-    cold.setattr(rehearsal, "warm_features", lambda: None)
+    cold.setattr(rehearsal, "warm_engine", lambda: None)
     done = CliRunner().invoke(program, ["warm"])
     assert done.exit_code == 75
     assert "run `ares warm` again" in done.stderr
