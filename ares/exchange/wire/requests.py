@@ -168,8 +168,13 @@ def new_order(request: OrderRequest, client_id: str) -> Request:
         reduceOnly=True if request.reduce_only else None,
         newClientOrderId=client_id,
     )
+    return _placing("POST", params, request)
+
+
+def _placing(method: str, params: Params, request: OrderRequest) -> Request:
+    """An order or its change: it counts among the orders, and a reduce-only one draws on the reserve."""
     return Request(
-        method="POST",
+        method=method,
         path="/fapi/v1/order",
         params=params,
         security=Security.SIGNED,
@@ -190,16 +195,7 @@ def amend_order(request: OrderRequest, order_id: int) -> Request:
         orderId=order_id,
         reduceOnly=True if request.reduce_only else None,  # as the order is; without it the least notional is asked
     )
-    return Request(
-        method="PUT",
-        path="/fapi/v1/order",
-        params=params,
-        security=Security.SIGNED,
-        weight=0,
-        orders=1,
-        protective=request.reduce_only,
-        places=True,
-    )
+    return _placing("PUT", params, request)
 
 
 def algo_order(request: OrderRequest, client_id: str, working_type: str | None = None) -> Request:
