@@ -12,6 +12,7 @@ from contextlib import suppress
 from ares.errors import DataError, Rejected
 from ares.events import Command, Event, FillBooked, Funding, OrderUpdate, SetLeverage, VenueSnapshot
 from ares.instruments import to_units
+from ares.orders import Fill, Order, OrderStatus
 from ares.simulation.resting import Resting
 from ares.simulation.venue import Venue
 
@@ -30,13 +31,11 @@ def adopt(venue: Venue, records: Iterable[tuple[Event, Sequence[Command]]]) -> i
         if isinstance(event, VenueSnapshot):
             _begin(venue, event, count)
         elif isinstance(event, FillBooked):
-            fill, instrument = event.fill, venue.instruments[event.fill.symbol]
-            venue.ledger.book_fill(instrument, fill)
-            venue.fills_made = max(venue.fills_made, int(fill.trade_id))
+            _take_fill(venue, event.fill)
         elif isinstance(event, Funding) and event.amount is not None:
             venue.ledger.book_funding(venue.instruments[event.symbol], amount=event.amount)
         elif isinstance(event, OrderUpdate) and not event.order.order_id.startswith("none:"):
-            _take_order(venue, event)
+            _take_order(venue, event.order)
         for command in commands:
             if isinstance(command, SetLeverage):
                 with suppress(Rejected):  # it was refused then, too
@@ -58,9 +57,35 @@ def _begin(venue: Venue, snapshot: VenueSnapshot, row: int) -> None:
         )
 
 
-def _take_order(venue: Venue, event: OrderUpdate) -> None:
-    """Know an order in the state it was last reported in; an open one rests again."""
-    order = event.order
+def _take_fill(venue: Venue, fill: Fill) -> None:
+    """Book a fill, and what it did to orders: the journal may end before the venue's word about them.
+
+    Orders fill whole here, so its order has ended, and reduce-only ones with it when nothing is left to reduce.
+    """
+    m = venue.markets[fill.symbol]
+    held = venue.ledger.lots(fill.symbol)
+    venue.ledger.book_fill(m.instrument, fill)
+    venue.fills_made = max(venue.fills_made, int(fill.trade_id))
+    venue.orders_made = max(venue.orders_made, int(fill.order_id))
+    after = venue.ledger.lots(fill.symbol)
+    for r in list(m.orders):
+        order = r.order
+        if order.order_id == fill.order_id:
+            facts = {"quantity": fill.quantity, "filled": fill.quantity, "average_price": fill.price}
+            _keep(venue, order.moved(OrderStatus.FILLED, updated_ns=fill.ts_ns, **facts))
+        elif fill.liquidation or (held and after * held <= 0 and r.reduce_only and after * r.sign >= 0):
+            status = OrderStatus.EXPIRED if r.reduce_only else OrderStatus.CANCELED
+            _keep(venue, order.moved(status, updated_ns=fill.ts_ns, reason="its position was closed"))
+
+
+def _take_order(venue: Venue, order: Order) -> None:
+    """Know an order in the state it was last reported in; an open one rests again, but not one that has traded."""
+    known = venue.orders.get(order.order_id)
+    if known is None or not known.status.terminal:
+        _keep(venue, order)
+
+
+def _keep(venue: Venue, order: Order) -> None:
     m = venue.markets[order.symbol]
     resting = Resting(int(order.order_id), order, m.instrument)
     resting.arriving = False

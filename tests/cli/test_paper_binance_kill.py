@@ -104,7 +104,9 @@ def killed_when(reached: Callable[[Event | Command], bool], settings: Path, book
     deadline = time.monotonic() + 60
     while not (book.exists() and any(reached(e) for e in written(book, before))):
         assert process.poll() is None, process.communicate()[1].decode()
-        assert time.monotonic() < deadline, "the bot does not trade"
+        if time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError("the bot does not trade:\n" + process.communicate()[1].decode())
         time.sleep(0.005)
     process.kill()
     process.communicate()

@@ -387,3 +387,42 @@ async def test_after_a_restart_paper_remembers_as_a_real_venue_would() -> None:
     poorer = PaperExchange(Feed({"book_top"}), symbols=["ETHUSDT"], clock=clock)
     with pytest.raises(DataError, match="began with"):
         await poorer.adopt(records)
+
+
+async def test_an_order_whose_fill_was_the_last_thing_written_does_not_fill_again() -> None:
+    """Cut a journal after each of its records: what had traded has ended, and what it closed leaves nothing behind."""
+    feed, clock = Feed({"book_top"}), Hands(T0)
+    paper = PaperExchange(feed, symbols=["ETHUSDT"], config=CONFIG, clock=clock)
+    stream, account = paper.stream_market(["ETHUSDT"], "1m"), paper.stream_account()
+    assert isinstance(account, Listener)
+    records: list[tuple[Event, list[Command]]] = [(await anext(account), [])]
+
+    async def tick(bid: float) -> None:
+        clock.now += 10**9
+        feed.events.put_nowait(quote(bid, bid + 1, clock.now))
+        await anext(stream)
+        while account.has_more:
+            records.append((await anext(account), []))
+
+    await paper.create_order("ETHUSDT", "BUY", "MARKET", 0.5)
+    await tick(2000)
+    await paper.create_order("ETHUSDT", "SELL", "STOP_MARKET", 0.5, stop_price=1950, reduce_only=True)
+    await paper.create_order("ETHUSDT", "SELL", "STOP_MARKET", 0.5, stop_price=1900, reduce_only=True)
+    await paper.create_order("ETHUSDT", "BUY", "LIMIT", 0.3, price=1500)
+    await tick(1940)  # the first stop closes the position, the second has nothing left to reduce
+    assert sum(isinstance(event, FillBooked) for event, _ in records) == 2
+
+    for end in range(1, len(records) + 1):
+        again = PaperExchange(Feed({"book_top"}), symbols=["ETHUSDT"], config=CONFIG, clock=clock)
+        await again.adopt(records[:end])
+        fills = [event.fill for event, _ in records[:end] if isinstance(event, FillBooked)]
+        for fill in fills:
+            order = await again.get_order("ETHUSDT", fill.order_id)
+            assert (order.status, order.filled) == (OrderStatus.FILLED, fill.quantity)
+        stops = [order for order in again._venue.open_orders() if order.reduce_only]
+        again._venue.trade("ETHUSDT", 1800.0)
+        position = (await again.get_account()).position("ETHUSDT")
+        held = sum((f.quantity * f.side.sign for f in fills), Decimal(0))
+        if fills:  # else the entry still waits, and takes this price
+            assert (position.quantity if position is not None else 0) == (0 if stops else held)
+        assert not (stops and len(fills) == 2)
