@@ -51,8 +51,9 @@ class Merger:
     def set_alarm(self, ts_ns: int, key: str) -> None:
         """Give `Wake(key)` at this moment; a later alarm with the same key replaces it."""
         self._alarms[key] = ts_ns
-        task = self._tasks.pop(_ALARM, None)
-        if task is not None:
+        task = self._tasks.get(_ALARM)
+        if task is not None and not task.done():  # one that has gone off waits to be told
+            del self._tasks[_ALARM]
             task.cancel()
 
     def run_outside(self, work: Any) -> None:
