@@ -182,3 +182,4 @@ class Fill:
     maker: bool
     ts_ns: int
     liquidation: bool = False  # the venue closed the position, not we
+    fee_asset: str = ""  # what the fee was taken from, when that was not the quote asset

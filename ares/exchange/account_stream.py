@@ -12,20 +12,21 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Protocol
 
-from attrs import define, evolve, field
+from attrs import evolve
 
 from ares.account import Account
 from ares.clock import Clock
 from ares.errors import AresError, DataError, Rejected, Retryable
-from ares.events import Event, FillBooked, Funding, LinkChanged, OrderUpdate, VenueSnapshot
+from ares.events import Event, FillBooked, LinkChanged, OrderUpdate, VenueSnapshot
 from ares.exchange.conditionals import Conditionals
 from ares.exchange.fees import Fees
 from ares.exchange.link import Connect, Link
+from ares.exchange.past import Past
+from ares.exchange.payments import Payments
 from ares.exchange.rest import RestClient
 from ares.exchange.trades import Trades
-from ares.exchange.wire.account import Income, ListenKey
-from ares.exchange.wire.market import FundingRow
-from ares.exchange.wire.requests import listen_key, read
+from ares.exchange.wire.account import ListenKey
+from ares.exchange.wire.requests import listen_key
 from ares.exchange.wire.trade import UserTrade, fill_of_trade
 from ares.exchange.wire.user import (
     AccountUpdate,
@@ -40,14 +41,13 @@ from ares.exchange.wire.user import (
 from ares.log import get_logger
 from ares.orders import Fill, Order, OrderStatus
 
-__all__ = ["AccountStream", "Past", "Venue"]
+__all__ = ["AccountStream", "Venue"]
 
 _log = get_logger("ares.exchange")
 _RENEW = 25 * 60.0  # seconds between two extensions of the listen key, which lasts 60 minutes
 _AUDIT_EXPOSED, _AUDIT_FLAT = 10.0, 60.0  # seconds between two looks at venue truth
 _SOON = 0.5  # seconds until the venue is read after a report that could not be handled
 _SLOWEST = 30.0  # seconds between two looks at venue truth when each ends in a failure
-_LOOK_BACK_NS = 7 * 86_400_000_000_000  # of an earlier session's trades, read again for what it may have missed
 _PARKED = 2.0  # seconds that an order of unknown origin waits for the algo report that explains it
 _MOST_DRIFT_NS = 500_000_000  # a clock further off than this is not trusted with new risk
 _MOST_WAITING = 20_000  # events a reader may leave lying before the account counts as unheard
@@ -59,41 +59,6 @@ _RANK = {
     OrderStatus.NEW: 1,
     OrderStatus.PARTIALLY_FILLED: 2,
 }
-
-
-@define
-class Past:
-    """What an earlier session has told already, as its journal says."""
-
-    told: set[tuple[str, str]] = field(factory=set)  # fills by (symbol, trade id)
-    times: dict[tuple[str, str], int] = field(factory=dict)  # of those fills, ns
-    symbols: set[str] = field(factory=set)  # that were traded
-    until_ns: int = 0  # time of its last record; 0: there was none
-
-    def read(self, event: Event, conditionals: Conditionals) -> None:
-        """Take one recorded event."""
-        self.until_ns = max(self.until_ns, event.ts_event)
-        if isinstance(event, FillBooked):
-            identity = event.fill.symbol, event.fill.trade_id
-            self.told.add(identity)
-            self.times[identity] = event.fill.ts_ns
-            self.symbols.add(event.fill.symbol)
-        elif isinstance(event, OrderUpdate):
-            self.symbols.add(event.order.symbol)
-            if event.order.order_type.conditional:
-                conditionals.saw(event.order)
-
-    def confirmed(self) -> dict[str, int]:
-        """Trade id by symbol after which trades are read again: those of the last week, or after the newest told."""
-        newest: dict[str, int] = {}
-        oldest: dict[str, int] = {}
-        for symbol, trade_id in self.told:
-            if trade_id.isdigit():
-                number = int(trade_id)
-                newest[symbol] = max(newest.get(symbol, 0), number)
-                if self.times.get((symbol, trade_id), 0) >= max(1, self.until_ns - _LOOK_BACK_NS):
-                    oldest[symbol] = min(oldest.get(symbol, number), number)
-        return newest | oldest
 
 
 class Venue(Protocol):
@@ -117,12 +82,16 @@ class AccountStream(AsyncIterator[Event]):
         ours: set[str],
         past: Past,
         *,
+        quote: str,
         base: str,
         connect: Connect,
         clock: Clock,
     ) -> None:
-        """ours: client ids of the orders that this exchange has placed; shared with it. past: of an earlier session."""
-        self._venue, self._rest, self._clock = venue, rest, clock
+        """ours: client ids of the orders that this exchange has placed; shared with it. past: of an earlier session.
+
+        quote: the asset that money is counted in.
+        """
+        self._venue, self._rest, self._clock, self._quote = venue, rest, clock, quote
         self._conditionals, self._ours, self._base = conditionals, ours, base
         self._events: deque[Event] = deque()
         self._there = asyncio.Event()
@@ -130,12 +99,12 @@ class AccountStream(AsyncIterator[Event]):
         self._past = past
         self._told: set[tuple[str, str]] = set(past.told)  # fills by (symbol, trade id)
         self._trades = Trades(rest, clock, past.confirmed())
+        self._payments = Payments(rest, clock, past.funded, past.until_ns)
         self._fees = Fees(venue.fee_in_quote)
         self._states: dict[str, tuple[_State, _Terms]] = {}  # of the newest report told, by client id
         self._open: dict[str, Order] = {}  # orders that may still trade, by client id
         self._held: dict[str, Decimal] = {}  # position by our fills
         self._parked: list[tuple[float, OrderTradeUpdate]] = []
-        self._funded: set[int] = set()
         self._since_ms = 0  # fills before this are not ours to tell
         self._broken = False  # the link was down since the last snapshot
         self._begun = False  # the first snapshot was told
@@ -311,6 +280,7 @@ class AccountStream(AsyncIterator[Event]):
             await self._catch_up(snapshot.account)
         self._open = {o.client_order_id: o for o in snapshot.open_orders}
         self._ours.update(self._open)
+        missed = self._broken
         if first:  # nothing is told before it
             self._put(snapshot)
             self._begun = True
@@ -328,6 +298,7 @@ class AccountStream(AsyncIterator[Event]):
         else:
             await self._since_then()
             self._held = {p.symbol: p.quantity for p in snapshot.account.positions}
+        await self._payments.audit(self._put, missed=missed)
 
     async def _since_then(self) -> None:
         """After a restart: what became of the orders of the session before, and what they traded meanwhile."""
@@ -358,7 +329,8 @@ class AccountStream(AsyncIterator[Event]):
         order = await self._order_behind(row)
         notional = Decimal(row.price) * Decimal(row.qty)
         fee = await self._fees.of(row.commission_asset, Decimal(row.commission), notional, maker=row.maker)
-        self._tell_fill(fill_of_trade(row, order.order_id, order.client_order_id, fee))
+        fill = fill_of_trade(row, order.order_id, order.client_order_id, fee)
+        self._tell_fill(evolve(fill, fee_asset=self._other(row.commission_asset)))
         self._tell_order(order)
 
     async def _order_behind(self, row: UserTrade) -> Order:
@@ -389,7 +361,7 @@ class AccountStream(AsyncIterator[Event]):
                 self._tell_order(order)
             await self._unpark(float("inf"))
         elif isinstance(frame, AccountUpdate) and frame.a.m == "FUNDING_FEE":
-            await self._funding(frame)
+            await self._payments.announced(self._put)
         elif isinstance(frame, ListenKeyExpired):
             self.link.renew()
 
@@ -428,34 +400,17 @@ class AccountStream(AsyncIterator[Event]):
         """Tell the fill of a report, if it is one, with what its commission is worth."""
         if fill is not None:
             fee = await self._fees.of(asset, amount, fill.price * fill.quantity, maker=fill.maker)
-            self._tell_fill(self._renamed(evolve(fill, fee=fee)))
+            self._tell_fill(self._renamed(evolve(fill, fee=fee, fee_asset=self._other(asset))))
+
+    def _other(self, asset: str) -> str:
+        """The asset of a commission, nothing for the quote asset."""
+        return "" if asset == self._quote else asset
 
     def _renamed(self, fill: Fill) -> Fill:
         conditional = self._conditionals.behind(fill.order_id, fill.client_order_id)
         if conditional is None:
             return fill
         return evolve(fill, order_id=conditional.order_id, client_order_id=conditional.client_order_id)
-
-    async def _funding(self, frame: AccountUpdate) -> None:
-        """Which position was paid how much stands in the income, not in the event."""
-        request = read("/fapi/v1/income", signed=True, incomeType="FUNDING_FEE", startTime=frame.T - 60_000, limit=100)
-        for row in await self._rest.read(request, list[Income]):
-            if row.tran_id in self._funded:
-                continue
-            self._funded.add(row.tran_id)
-            rates = await self._rest.read(read("/fapi/v1/fundingRate", symbol=row.symbol, limit=1), list[FundingRow])
-            now = self._clock.now_ns()
-            last = rates[-1] if rates else None
-            self._put(
-                Funding(
-                    ts_event=row.time * 1_000_000,
-                    ts_seen=now,
-                    symbol=row.symbol,
-                    rate=Decimal(last.funding_rate) if last is not None else Decimal(0),
-                    mark_price=float(last.mark_price or "nan") if last is not None else float("nan"),
-                    amount=Decimal(row.income),
-                )
-            )
 
     # ------------------------------------------------------------ telling, once and in order
 

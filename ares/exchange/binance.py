@@ -14,7 +14,7 @@ from ares.clock import Clock, SystemClock
 from ares.errors import InvalidInput, NotAuthorized, Rejected
 from ares.events import Command, Event, FuturesStatistics, OrderUpdate, VenueSnapshot
 from ares.exchange.account_reads import AccountReads
-from ares.exchange.account_stream import AccountStream, Past
+from ares.exchange.account_stream import AccountStream
 from ares.exchange.amending import amend
 from ares.exchange.book_stream import BookStream
 from ares.exchange.conditionals import Conditionals
@@ -24,6 +24,7 @@ from ares.exchange.filled import until_filled
 from ares.exchange.http import HttpxWire, LeanWire, Wire
 from ares.exchange.link import Connect, open_socket
 from ares.exchange.margin import MARGIN_MODES, set_mode
+from ares.exchange.past import Past
 from ares.exchange.reads import MarketReads
 from ares.exchange.rest import RestClient
 from ares.exchange.rights import Rights
@@ -401,6 +402,7 @@ class BinanceExchange:
             self._conditionals,
             self._ours,
             self._past,
+            quote=self.config.quote_asset,
             base=self.config.stream_base,
             connect=self._connect,
             clock=self.clock,

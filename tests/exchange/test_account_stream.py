@@ -14,10 +14,11 @@ from ares.clock import SystemClock
 from ares.errors import DataError, Retryable
 from ares.events import FillBooked, LinkChanged
 from ares.exchange import account_stream
-from ares.exchange.account_stream import AccountStream, Past
+from ares.exchange.account_stream import AccountStream
 from ares.exchange.conditionals import Conditionals
 from ares.exchange.fees import Fees
 from ares.exchange.limits import ServerClock
+from ares.exchange.past import Past
 from ares.exchange.trades import Trades
 from ares.exchange.wire.account import ListenKey
 from ares.exchange.wire.trade import OrderReport, UserTrade, order_of
@@ -53,6 +54,8 @@ class Rest:
     async def read(self, request: Any, kind: Any) -> Any:
         if kind is ListenKey:
             return ListenKey(listen_key="key")
+        if request.path == "/fapi/v1/income":
+            return []
         asked = {name: int(value) for name, value in request.params if name in ("fromId", "startTime", "endTime")}
         self.asked.append(asked)
         if "fromId" in asked:
@@ -114,7 +117,7 @@ def stream(trades: list[UserTrade], past: Past | None = None) -> tuple[AccountSt
     venue = Venue(rest)
     made = AccountStream(
         venue, rest, Conditionals(), {"mine"}, past or Past(told={(S, "10")}, symbols={S}),  # type: ignore[arg-type]
-        base="ws://nowhere", connect=nowhere, clock=SystemClock(),
+        quote="USDT", base="ws://nowhere", connect=nowhere, clock=SystemClock(),
     )  # fmt: skip
     made.link.up = made._begun = True
     return made, venue, rest
