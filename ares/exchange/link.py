@@ -191,22 +191,25 @@ async def all_speak(
     def silent() -> list[str]:
         return [f"the {link.name} connection" for link in links if link.last_frame_ns == 0] + others()
 
-    try:
-        async with asyncio.timeout(_SPEAK):
-            while silent() and not closed():
-                await asyncio.sleep(_STEP)
-    except TimeoutError:
-        mute = silent()
-        if not any(link.connects for link in links):
-            message = f"no stream at {where} opened in {_SPEAK:g} s: check the network and try again"
-            raise Retryable(message, after=_SPEAK, address=where) from None
-        raise DataError(
-            f"mute for {_SPEAK:g} s after the start: {', '.join(mute)}. Nothing is traded on silence: check"
-            f" `environment` and `stream_url` ({where} must take the paths /market and /public), and that the symbols"
-            " trade",
-            address=where,
-            silent=mute,
-        ) from None
+    waited = 0.0  # in steps, each of which lets frames in: a program that stood still for ten seconds has heard nothing
+    while (mute := silent()) and not closed():
+        if waited >= _SPEAK:
+            raise _mute(mute, where, opened=any(link.connects for link in links))
+        await asyncio.sleep(_STEP)
+        waited += _STEP
+
+
+def _mute(mute: list[str], where: str, *, opened: bool) -> AresError:
+    if not opened:
+        message = f"no stream at {where} opened in {_SPEAK:g} s: check the network and try again"
+        return Retryable(message, after=_SPEAK, address=where)
+    return DataError(
+        f"mute for {_SPEAK:g} s after the start: {', '.join(mute)}. Nothing is traded on silence: check"
+        f" `environment` and `stream_url` ({where} must take the paths /market and /public), and that the symbols"
+        " trade",
+        address=where,
+        silent=mute,
+    )
 
 
 async def _end(reader: asyncio.Task[None], socket: Socket) -> None:

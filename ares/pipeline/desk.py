@@ -35,7 +35,8 @@ from ares.events import (
     Wake,
 )
 from ares.instruments import Instrument, Interval
-from ares.orders import OrderStatus
+from ares.orders import Fill, OrderStatus
+from ares.pipeline.balance import BalanceWatch
 from ares.pipeline.calls import Calls, check_verbs
 from ares.pipeline.config import DeskConfig
 from ares.pipeline.custody import Custody
@@ -84,6 +85,7 @@ class Desk:
         self.guard = Guard(self.config.guard)
         self.custody = Custody(self.intents, self.config.protect_within_ns, self._trade_closed)
         self.ledger: Ledger | None = None  # None until the first snapshot of the venue
+        self._balance = BalanceWatch()
         self._seats = {s: Seat(s, features.stream(s, self.interval.name)) for s in self.symbols}
         self.calls = Calls(self.guard)
         self._looks = Looks(monitor, self.calls, self.custody, self.records, self.config.look_every_ns)
@@ -223,9 +225,12 @@ class Desk:
             seat.saw_trades(event)
 
     def _on_funding(self, out: Outbox, event: Funding) -> None:
-        seat = self._seat(event.symbol)
-        self._observe(out, seat, event)
-        seat.funded(event)
+        seat = self._seats.get(event.symbol)
+        if seat is None:  # of a position that is not ours: it shows in the venue's wallet
+            return
+        if event.rate.is_finite():
+            self._observe(out, seat, event)
+            seat.funded(event)
         if event.amount is not None:
             self._ledger().book_funding(seat.known_instrument(), amount=event.amount)
             trade = self.custody.trades.get(event.symbol)
@@ -245,20 +250,28 @@ class Desk:
 
     def _on_fill(self, out: Outbox, event: FillBooked) -> None:
         fill = event.fill
-        seat = self._seat(fill.symbol)
         state, new = self.intents.filled(fill)
         if not new:
             return
+        seat = self._seats.get(fill.symbol)
+        if seat is None:
+            self._foreign(out, fill)
+            return
         self._ledger().book_fill(seat.known_instrument(), fill)
+        self._balance.saw(fill)
         self.records.fills.append(fill)
         trade = self.custody.on_fill(out, state, fill)
         if state is None and not fill.liquidation:
-            self.guard.hold(f"foreign:{fill.symbol}", Mode.REDUCE)
-            out.alert("position.foreign_fill", fill.symbol, trade_id=fill.trade_id)
+            self._foreign(out, fill)
         elif fill.liquidation:
             self.guard.hold(f"liquidation:{fill.symbol}", Mode.REDUCE)
             out.alert("position.liquidated", fill.symbol, trade_id=trade.trade_id if trade is not None else "")
         seat.dirty = True
+
+    def _foreign(self, out: Outbox, fill: Fill) -> None:
+        """Somebody else trades on this account: no new risk until the operator says that it is known."""
+        self.guard.hold(f"foreign:{fill.symbol}", Mode.REDUCE)
+        out.alert("position.foreign_fill", fill.symbol, trade_id=fill.trade_id)
 
     def _on_snapshot(self, out: Outbox, event: VenueSnapshot) -> None:
         """The first snapshot opens the ledger; later ones are compared with it."""
@@ -284,6 +297,9 @@ class Desk:
 
     def _compare(self, out: Outbox, event: VenueSnapshot) -> None:
         """Venue truth against our ledger: a difference in quantity holds the symbol's latch until it is gone."""
+        gap = self._balance.compare(self.account().wallet, event.account.wallet)
+        if gap is not None:
+            out.alert("account.differs", "", venue=str(event.account.wallet), difference=str(gap))
         for symbol in self.symbols:
             theirs = event.account.position(symbol)
             quantity = theirs.quantity if theirs is not None else Decimal(0)

@@ -72,7 +72,9 @@ class Seat:
         self.mark = self.ticker = self.traded = None
 
     def funded(self, event: Funding) -> None:
-        """Funding settled."""
+        """Funding settled; news of an earlier settlement is no news."""
+        if self.funding is not None and event.ts_event < self.funding.ts_ns:
+            return
         self.funding = FundingRate(
             symbol=event.symbol, ts_ns=event.ts_event, rate=event.rate, mark_price=event.mark_price
         )

@@ -39,8 +39,12 @@ class Rest:
             assert end - start <= 7 * DAY
             return [r for r in self.rows if start <= r.time <= end][-limit:]
         rates = {r.time: "0.0001" for r in self.rows} if self.rates is None else self.rates
-        found = [{"symbol": S, "fundingRate": rate, "fundingTime": at, "markPrice": "2000"} for at, rate in rates.items()]
-        return msgspec.convert([r for r in found if start <= int(r["fundingTime"]) <= end][:limit], list[FundingRow])
+        found = [
+            {"symbol": S, "fundingRate": rate, "fundingTime": at, "markPrice": "2000"}
+            for at, rate in rates.items()
+            if start <= at <= end
+        ]
+        return msgspec.convert(found[:limit], list[FundingRow])
 
 
 class Case:

@@ -1,0 +1,36 @@
+"""The desk's money against the venue's: what our ledger has not booked shows as a difference that stays."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from attrs import define
+
+from ares.orders import Fill
+
+__all__ = ["BalanceWatch"]
+
+_PART = Decimal("0.0001")  # of the wallet
+_MOST = Decimal(1)  # quote
+
+
+@define
+class BalanceWatch:
+    """Compares two wallets, snapshot by snapshot. One difference may be a fill on its way; two are an alarm."""
+
+    _elsewhere: Decimal = Decimal(0)  # quote: fees that were taken from another asset's wallet
+    _differs: int = 0  # snapshots in a row
+
+    def saw(self, fill: Fill) -> None:
+        """A fee in another asset leaves the quote wallet as it is, though our ledger books its value."""
+        if fill.fee_asset:
+            self._elsewhere += fill.fee
+
+    def compare(self, ours: Decimal, theirs: Decimal) -> Decimal | None:
+        """Venue minus ledger, quote, when that has just become an alarm: above 0.01 % of the wallet, or 1."""
+        difference = theirs - ours - self._elsewhere
+        if abs(difference) <= min(_MOST, _PART * abs(theirs)):
+            self._differs = 0
+            return None
+        self._differs += 1
+        return difference if self._differs == 2 else None
