@@ -43,9 +43,12 @@ def backtest(
     from ares.cli.recorded import Recorded
     from ares.cli.screen import note, progress_bar
     from ares.cli.settings import settings
+    from ares.report.plots import plotly
     from ares.training.trials import TrialLedger
 
     check_exchange_name(exchange)
+    if report is not None:
+        plotly("plotly")  # before the market is played, not after
     symbol = symbol_of(symbol, tape)
     recorded = Recorded(agg_trades=agg_trades, quotes=quotes, futures=futures)
     given = settings(config, balance=balance, model=model, retrain=retrain, models=models, log=log)

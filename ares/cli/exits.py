@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import sys
 from collections.abc import Callable
@@ -22,12 +23,13 @@ from ares.errors import (
 from ares.log import hush
 from ares.secret import hide_secrets
 
-__all__ = ["EXIT_CODES", "INTERRUPTED", "ends_with_exit_code", "exit_code"]
+__all__ = ["EXIT_CODES", "INTERRUPTED", "UNWRITABLE", "ends_with_exit_code", "exit_code"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells expect
+UNWRITABLE = 74  # EX_IOERR: the machine refused a file
 EXIT_CODES: dict[type[AresError], int] = {
     InvalidInput: 2,  # also what a misspelt option gives
     DataError: 3,
@@ -39,6 +41,15 @@ EXIT_CODES: dict[type[AresError], int] = {
 }
 
 
+_OF_THE_MACHINE = frozenset(
+    (
+        *(errno.EACCES, errno.EPERM, errno.EROFS),  # rights
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE),  # room
+        *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),  # the path
+    )
+)
+
+
 def exit_code(error: AresError) -> int:
     """The exit code of the family that an error belongs to; 1 for one without a family."""
     return next((code for family, code in EXIT_CODES.items() if isinstance(error, family)), 1)
@@ -47,7 +58,8 @@ def exit_code(error: AresError) -> int:
 def ends_with_exit_code(command: Callable[P, R]) -> Callable[P, R]:
     """A command whose errors become one line on standard error and an exit code.
 
-    Only errors that ares raises on purpose are treated so; any other one is a defect and shows its traceback.
+    Only errors that ares raises on purpose are treated so, and files that the machine refuses (no room, no right); any
+    other one is a defect and shows its traceback.
     """
 
     @functools.wraps(command)
@@ -58,6 +70,15 @@ def ends_with_exit_code(command: Callable[P, R]) -> Callable[P, R]:
         except AresError as error:
             print(f"ares: {hide_secrets(str(error))}", file=sys.stderr)  # noqa: T201  the program speaks here
             raise typer.Exit(exit_code(error)) from None
+        except OSError as error:
+            if error.errno not in _OF_THE_MACHINE:
+                raise
+            place = f"{error.filename}: " if error.filename is not None else ""
+            print(  # noqa: T201
+                f"ares: {place}{error.strerror}: make room or give the right to write, or name another place",
+                file=sys.stderr,
+            )
+            raise typer.Exit(UNWRITABLE) from None
         except KeyboardInterrupt:
             print("ares: interrupted", file=sys.stderr)  # noqa: T201
             raise typer.Exit(INTERRUPTED) from None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["default_path", "facts_of", "klines_digest", "open_journal"]
 
+_NAMED = ("bars", "seed", "tape")  # where a difference in the tape's digest comes from, in the words of the options
 _SAME = ("mode", "exchange", "symbol", "interval", "tape_sha256", "settings")  # must agree to go on
 
 
@@ -87,7 +88,11 @@ def _set_aside(path: Path) -> Path:
 
 def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """What the stored facts and the wanted ones disagree about, in words."""
-    return [line for key in _SAME for line in _compare(key, stored.get(key), wanted[key])]
+    found = {key: list(_compare(key, stored.get(key), wanted[key])) for key in _SAME}
+    named = [line for key in _NAMED for line in _compare(key, stored.get(key), wanted.get(key))]
+    if found["tape_sha256"] and named:
+        found["tape_sha256"] = named
+    return [line for lines in found.values() for line in lines]
 
 
 def _compare(path: str, stored: Any, wanted: Any) -> Iterator[str]:

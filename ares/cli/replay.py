@@ -47,14 +47,16 @@ def replay(
     """
     from ares.backtesting.result import result_of
     from ares.cli.journals import default_path
-    from ares.cli.market import DEFAULT_INTERVAL, known_exchange
+    from ares.cli.market import DEFAULT_INTERVAL, DEFAULT_SYMBOL, known_exchange
     from ares.cli.outcome import describe, show
     from ares.cli.screen import note
     from ares.cli.settings import settings
     from ares.pipeline.journal import SqliteJournal
 
     known_exchange(exchange, "SIM", "BINANCE")
-    path = journal or default_path(symbol or "ETHUSDT", interval or DEFAULT_INTERVAL)
+    path = journal or default_path(symbol or DEFAULT_SYMBOL, interval or DEFAULT_INTERVAL)
+    if not path.exists():
+        raise InvalidInput(f"there is no journal at {path}: `ares paper` writes one; --journal names it", path=str(path))
     given = settings(config, log=log)
     book = SqliteJournal(path, read_only=True)
     try:

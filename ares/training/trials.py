@@ -72,20 +72,26 @@ class TrialLedger:
     """Every training and backtest run, in the order they were made.
 
     path: an SQLite file, made when absent; None: memory.
-    Raises: DataError when the file is no ledger.
+    Raises: DataError when the file is no ledger, InvalidInput when it cannot be opened.
     """
 
     def __init__(self, path: Path | str | None = None) -> None:
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             _refuse_foreign(Path(path))
-        self._connection = sqlite3.connect(":memory:" if path is None else path, timeout=30.0, isolation_level=None)
+        self._path = path
+        try:
+            self._connection = sqlite3.connect(":memory:" if path is None else path, timeout=30.0, isolation_level=None)
+        except sqlite3.OperationalError as error:
+            raise self._unusable("opened", error) from error
         try:
             if path is not None:
                 self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
             self._connection.close()
+            if isinstance(error, sqlite3.OperationalError):
+                raise self._unusable("opened", error) from error
             raise DataError(f"{path} is no trial ledger: {error}", path=str(path)) from error
 
     def __enter__(self) -> TrialLedger:
@@ -118,6 +124,7 @@ class TrialLedger:
         parameters: JSON values that tell it apart.
         metrics: finite numbers. returns: per period, fractions, indexed by time; None: not known.
         family: trials that answer one question, such as a symbol and a strategy; only they are counted together.
+        Raises: InvalidInput for values that cannot be written down, and when the file cannot be written.
         """
         try:
             told = json.dumps(dict(parameters or {}), sort_keys=True, allow_nan=False)
@@ -126,6 +133,18 @@ class TrialLedger:
             raise InvalidInput(f"parameters must be JSON values and metrics finite numbers: {error}") from error
         times, values = _packed(returns)
         row = (int(recorded_ns), family, kind, name, told, scores, times, values)
+        try:
+            return self._append(row)
+        except sqlite3.OperationalError as error:
+            raise self._unusable("written", error) from error
+
+    def _unusable(self, verb: str, error: sqlite3.OperationalError) -> InvalidInput:
+        """The error for a file that the machine refuses; nothing of it was changed."""
+        told = f"the trial ledger {self._path} cannot be {verb} ({error}): make room or name another place"
+        return InvalidInput(told, path=str(self._path))
+
+    def _append(self, row: tuple[Any, ...]) -> int:
+        """One more row with the digest of all before it; its number."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             last = self._connection.execute("SELECT digest FROM trials ORDER BY number DESC LIMIT 1").fetchone()
@@ -135,7 +154,8 @@ class TrialLedger:
             number = self._connection.execute(statement, (*row, digest)).lastrowid
             self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # a full disk has ended it already
+                self._connection.execute("ROLLBACK")
             raise
         return int(number or 0)
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
+
 import pytest
 import typer
 
 from ares import errors
-from ares.cli.exits import EXIT_CODES, INTERRUPTED, ends_with_exit_code, exit_code
+from ares.cli.exits import EXIT_CODES, INTERRUPTED, UNWRITABLE, ends_with_exit_code, exit_code
 from ares.errors import AresError, DataError, InvalidInput, TooShort
 from ares.secret import Secret
 
@@ -17,7 +22,7 @@ FAMILIES = [cls for cls in vars(errors).values() if isinstance(cls, type) and Ar
 def test_every_family_has_a_code_of_its_own(family: type[AresError]) -> None:
     assert exit_code(family("x")) == EXIT_CODES[family]
     assert list(EXIT_CODES.values()).count(EXIT_CODES[family]) == 1
-    assert EXIT_CODES[family] not in {0, 1, INTERRUPTED}
+    assert EXIT_CODES[family] not in {0, 1, INTERRUPTED, UNWRITABLE}
 
 
 def test_a_child_has_its_familys_code() -> None:
@@ -57,3 +62,43 @@ def test_a_defect_is_not_hidden() -> None:
 
     with pytest.raises(ZeroDivisionError):
         command()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.ENOTDIR])
+def test_a_file_that_the_machine_refuses_is_one_line(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    @ends_with_exit_code
+    def command() -> None:
+        raise OSError(number, os.strerror(number), "data/models/x")
+
+    with pytest.raises(typer.Exit) as ended:
+        command()
+    assert ended.value.exit_code == UNWRITABLE
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert err.startswith(f"ares: data/models/x: {os.strerror(number)}: ")
+
+
+def test_any_other_trouble_with_the_system_is_a_defect() -> None:
+    @ends_with_exit_code
+    def command() -> None:
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+    with pytest.raises(ConnectionResetError):
+        command()
+
+
+def test_ctrl_c_while_the_program_is_imported_ends_with_130() -> None:
+    early = """
+import sys
+
+class Impatient:
+    def find_spec(self, name, *_):
+        if name == "ares.cli.program":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Impatient())
+from ares.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", early], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", "")

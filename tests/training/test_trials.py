@@ -163,6 +163,16 @@ def test_what_is_no_trial_is_refused(tmp_path: Path, ledger: TrialLedger) -> Non
     assert session_ledger() is session_ledger()
 
 
+def test_a_ledger_that_the_machine_refuses_says_where(tmp_path: Path) -> None:
+    with TrialLedger(tmp_path / "trials.sqlite") as full:
+        full._connection.execute("PRAGMA max_page_count = 8")  # a disk of 32 KiB
+        full.record(kind="train", name="small", recorded_ns=0)
+        with pytest.raises(InvalidInput, match=r"cannot be written .*full"):
+            full.record(kind="train", name="x" * 100_000, recorded_ns=0)
+        full.verify()
+        assert len(full) == 1
+
+
 @pytest.mark.parametrize("table", ["books (title TEXT)", "trials (number INTEGER PRIMARY KEY, verdict TEXT)"])
 def test_a_database_of_somebody_else_is_left_alone(tmp_path: Path, table: str) -> None:
     path = tmp_path / "books.sqlite"
