@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -13,7 +14,6 @@ import pytest
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
-from ares.clock import SystemClock
 from ares.exchange.binance import BinanceExchange
 from ares.exchange.config import BinanceConfig
 from ares.secret import Secret
@@ -23,6 +23,7 @@ from ares.simulation.server.local_venue import LocalVenue
 from ares.simulation.server.market import Pace
 from ares.simulation.server.serving import serve
 from ares.simulation.tape import Tape
+from tests.virtual_time import LoopClock, at_once
 
 KEY, SECRET = "key-of-a-local-account", "canary-9b1f77e0c3"
 
@@ -39,7 +40,9 @@ def make_venue(tape: Tape) -> Make:
     def make(*faults: str, speed: float = 30.0, **settings: Any) -> LocalVenue:
         plan = FaultPlan([Fault.parse(line) for line in faults])
         accounts = {KEY: (Secret(SECRET), Decimal(10_000))}
-        return LocalVenue(tape, accounts=accounts, pace=Pace(speed=speed), history=1000, faults=plan, **settings)
+        return LocalVenue(
+            tape, accounts=accounts, clock=LoopClock(), pace=Pace(speed=speed), history=1000, faults=plan, **settings
+        )
 
     return make
 
@@ -62,16 +65,14 @@ async def pumped(venue: LocalVenue) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def in_process(venue: LocalVenue, **settings: Any) -> AsyncIterator[BinanceExchange]:
-    """The client on the venue without sockets."""
+    """The client on the venue without sockets, and without waiting."""
     config = BinanceConfig(
         api_key=Secret(KEY), api_secret=Secret(SECRET), rest_url="http://localhost", stream_url="ws://localhost",
         **{"timeout": 0.5, **settings},
     )  # fmt: skip
-    async with pumped(venue):
-        exchange = BinanceExchange(
-            config, transport=VenueTransport(venue), connect=connector(venue), clock=SystemClock()
-        )
-        async with exchange:
+    with at_once():
+        exchange = BinanceExchange(config, transport=VenueTransport(venue), connect=connector(venue), clock=venue.clock)
+        async with pumped(venue), exchange:
             yield exchange
 
 
@@ -91,12 +92,13 @@ async def served(venue: LocalVenue) -> AsyncIterator[tuple[str, str]]:
 
 @asynccontextmanager
 async def over_sockets(venue: LocalVenue, **settings: Any) -> AsyncIterator[BinanceExchange]:
-    """The client on the venue over loopback sockets."""
+    """The client on the venue over loopback sockets. It waits long for orders: the machine may be busy."""
     async with served(venue) as (rest, streams):
         config = BinanceConfig(
-            api_key=Secret(KEY), api_secret=Secret(SECRET), rest_url=rest, stream_url=streams, **settings
-        )
-        async with BinanceExchange(config) as exchange:
+            api_key=Secret(KEY), api_secret=Secret(SECRET), rest_url=rest, stream_url=streams,
+            **{"order_timeout": 30.0, **settings},
+        )  # fmt: skip
+        async with BinanceExchange(config, clock=venue.clock) as exchange:
             yield exchange
 
 
@@ -125,11 +127,15 @@ class Heard:
         """All events of one kind so far."""
         return [e for e in self.events if isinstance(e, kind)]
 
-    async def until(self, found: Callable[[], Any], seconds: float = 8.0) -> Any:
+    async def until(self, found: Callable[[], Any], seconds: float = 120.0) -> Any:
         """Wait until `found` gives something true."""
-        async with asyncio.timeout(seconds):
-            while not (answer := found()):
-                if self._task.done():
-                    self._task.result()
-                await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(seconds):
+                while not (answer := found()):
+                    if self._task.done():
+                        self._task.result()
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            kinds = dict(Counter(type(event).__name__ for event in self.events))
+            raise AssertionError(f"not heard within {seconds:g} s, but {kinds}, at last {self.events[-3:]}") from None
         return answer

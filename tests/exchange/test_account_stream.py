@@ -247,7 +247,7 @@ async def test_a_failure_that_nobody_foresaw_is_told_and_healed_by_a_look(monkey
     made, venue, rest = stream([])
     made._begun = False
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await anext(made)
             handle = made._frame
 

@@ -23,7 +23,7 @@ async def resting(exchange: Any, away: float = 0.97) -> Any:
 
 
 async def test_quantity_and_price_change_and_the_ids_stay(make_venue: Make, road: Any) -> None:
-    async with road(make_venue(speed=1.0), timeout=2.0) as exchange:
+    async with road(make_venue(speed=1.0)) as exchange:
         heard = Heard(exchange.stream_account())
         await heard.until(lambda: heard.of(VenueSnapshot))
         order = await resting(exchange)

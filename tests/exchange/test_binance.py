@@ -52,7 +52,7 @@ async def test_public_data_in_the_shapes_of_ares(make_venue: Make, road: Any) ->
 
 
 async def test_it_passes_the_conformance_kit(make_venue: Make, road: Any) -> None:
-    async with road(make_venue(speed=60.0), timeout=5.0) as exchange:
+    async with road(make_venue(speed=60.0), timeout=60.0) as exchange:
         report = await check_exchange(exchange, S, interval="1m")
     report.raise_for_failures()
 
@@ -79,7 +79,7 @@ async def test_an_order_from_wish_to_position(make_venue: Make, road: Any) -> No
         assert await exchange.set_margin_mode(S, "isolated") == "isolated"
         order = await exchange.create_order(S, "BUY", "MARKET", 0.5004, client_order_id="mine-1")
         assert (order.client_order_id, order.quantity) == ("mine-1", Decimal("0.500"))
-        position = await exchange.wait_filled(order, timeout=5)
+        position = await exchange.wait_filled(order, timeout=60)
         theirs = next(iter(venue.traders.values())).venue
         assert position.quantity == theirs.position(S).quantity == Decimal("0.5") and position.leverage == 5
         done = await exchange.get_order(S, client_order_id="mine-1")
@@ -87,14 +87,14 @@ async def test_an_order_from_wish_to_position(make_venue: Make, road: Any) -> No
         account = await exchange.get_account()
         assert account.wallet == theirs.account().wallet and account.position(S) is not None
         closing = await exchange.create_order(S, "SELL", "MARKET", "0.5", reduce_only=True)
-        assert (await exchange.wait_filled(closing, timeout=5)).quantity == 0
+        assert (await exchange.wait_filled(closing, timeout=60)).quantity == 0
         assert await exchange.get_positions() == ()
 
 
 async def test_conditional_orders_go_through_the_algo_service(make_venue: Make, road: Any) -> None:
     venue = make_venue(speed=1.0)
     async with road(venue) as exchange:
-        await exchange.wait_filled(await exchange.create_order(S, "BUY", "MARKET", "0.5"), timeout=5)
+        await exchange.wait_filled(await exchange.create_order(S, "BUY", "MARKET", "0.5"), timeout=60)
         price = float((await exchange.get_positions(S))[0].entry_price)
         stop = await exchange.create_order(
             S, "SELL", "STOP_MARKET", "0.5", stop_price=price * 0.97, reduce_only=True, client_order_id="stop-1"
@@ -168,7 +168,7 @@ async def test_the_market_stream_tells_each_bar_once_and_in_order(make_venue: Ma
         await heard.until(lambda: len(heard.of(CandleClosed)) >= 4 and heard.of(MarkPrice))
         opens = [e.candle.open_ns for e in heard.of(CandleClosed)]
         assert all(b - a == 60 * 10**9 for a, b in zip(opens, opens[1:], strict=False))
-        frame = await exchange.get_klines(S, "1m", 20)
+        frame = await exchange.get_klines(S, "1m", 400)
         for event in heard.of(CandleClosed):
             row = frame.loc[frame.index.as_unit("ns").asi8 == event.candle.open_ns].iloc[0]
             assert (event.candle.close, event.candle.volume) == (row["close"], row["volume"])

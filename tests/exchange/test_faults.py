@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 
-from ares.clock import SystemClock
 from ares.errors import DataError, NotAuthorized, OutcomeUnknown, Rejected, Retryable
 from ares.events import AggTrades, CandleClosed, FillBooked, LinkChanged, OrderUpdate, VenueSnapshot
 from ares.exchange import account_stream, link, streams
@@ -20,6 +19,7 @@ from ares.exchange.http import LeanWire
 from ares.orders import OrderStatus
 from ares.secret import Secret
 from ares.simulation.server.local_venue import LocalVenue
+from tests.virtual_time import LoopClock, at_once
 
 from .conftest import KEY, SECRET, Heard, Make, in_process, over_sockets
 
@@ -42,8 +42,8 @@ async def buy(exchange: BinanceExchange, client_id: str = "mine") -> Any:
 async def test_n1_a_lost_answer_is_unknown_and_the_order_is_found_by_its_id(
     make_venue: Make, road: Any, fault: str
 ) -> None:
-    venue = make_venue(f"{fault} at {ORDER} for 2", speed=1.0)
-    async with road(venue, timeout=1.0) as exchange:
+    venue = make_venue(f"{fault} at {ORDER} for 4", speed=1.0)
+    async with road(venue, timeout=60.0, order_timeout=2.5) as exchange:
         with pytest.raises(OutcomeUnknown):
             await buy(exchange)
         assert (await exchange.get_order(S, client_order_id="mine")).status is OrderStatus.FILLED
@@ -165,7 +165,7 @@ async def test_n8_what_never_left_is_retryable() -> None:
         port = listener.getsockname()[1]
     wire = LeanWire(f"http://127.0.0.1:{port}")
     with pytest.raises(Retryable) as caught:
-        await wire.send("POST", "/fapi/v1/order", {}, b"", 1.0)
+        await wire.send("POST", "/fapi/v1/order", {}, b"", 60.0)
     assert caught.value.facts["sent"] is False
 
 
@@ -199,7 +199,7 @@ async def test_n10_what_is_no_answer_is_unknown(reply: bytes) -> None:
         port = server.sockets[0].getsockname()[1]
         wire = LeanWire(f"http://127.0.0.1:{port}")
         with pytest.raises(OutcomeUnknown):
-            await wire.send("POST", "/x", {}, b"a=1", 2.0)
+            await wire.send("POST", "/x", {}, b"a=1", 60.0)
 
 
 async def test_n12_maintenance_refuses_and_passes(make_venue: Make) -> None:
@@ -261,7 +261,7 @@ async def test_w2_gaps_repetitions_and_disorder_are_healed(make_venue: Make, fau
     async with in_process(venue, streams=("candles", "mark_price", "agg_trades")) as exchange:
         stream = exchange.stream_market([S], "1m")
         heard = Heard(stream)
-        await heard.until(lambda: venue.faults.happened and len(heard.of(CandleClosed)) >= 5, 12)
+        await heard.until(lambda: venue.faults.happened and len(heard.of(CandleClosed)) >= 5)
         opens = [e.candle.open_ns for e in heard.of(CandleClosed)]
         assert all(b - a == 60 * 10**9 for a, b in zip(opens, opens[1:], strict=False))
         ids = [t.agg_id for e in heard.of(AggTrades) for t in e.trades]
@@ -349,11 +349,12 @@ async def test_w5_a_storm_of_reconnects_is_held_back(monkeypatch: pytest.MonkeyP
         return "ws://localhost"
 
     storm = link.Link(
-        "x", url, lambda data: None, connect=refuse, clock=SystemClock(), changed=lambda up: None, stall=1.0
+        "x", url, lambda data: None, connect=refuse, clock=LoopClock(), changed=lambda up: None, stall=1.0
     )
-    storm.start()
-    await asyncio.sleep(0.5)
-    await storm.close()
+    with at_once():
+        storm.start()
+        await asyncio.sleep(0.5)
+        await storm.close()
     assert tried == 10
 
 
@@ -379,7 +380,7 @@ async def test_w4_an_expired_listen_key_costs_no_fill(make_venue: Make) -> None:
         for number in range(4):
             await buy(exchange, f"order-{number}")
             await asyncio.sleep(0.05)
-        await heard.until(lambda: len(heard.of(FillBooked)) == 4, 12)
+        await heard.until(lambda: len(heard.of(FillBooked)) == 4)
         await heard.until(lambda: [e.up for e in heard.of(LinkChanged)] == [False, True])
         told = [e.fill.trade_id for e in heard.of(FillBooked)]
         assert len(set(told)) == 4 and venue.traders[KEY].listen_keys >= 2
@@ -393,7 +394,7 @@ async def test_w2_no_fill_is_lost_or_told_twice(make_venue: Make, road: Any, fau
         await heard.until(lambda: heard.of(VenueSnapshot))
         for number in range(3):
             await buy(exchange, f"order-{number}")
-        await heard.until(lambda: len(heard.of(FillBooked)) >= 3, 15)
+        await heard.until(lambda: len(heard.of(FillBooked)) >= 3)
         await asyncio.sleep(0.2)
         fills_told = [e.fill for e in heard.of(FillBooked)]
         assert sum(f.quantity for f in fills_told) == Decimal("1.5") and len({f.trade_id for f in fills_told}) == 3

@@ -18,6 +18,7 @@ from ares.exchange.gate import MOST_AT_ONCE, Concurrency, Gate
 from ares.exchange.wire.requests import cancel_order, depth
 from ares.secret import Secret
 from ares.simulation.server.in_process import VenueTransport, connector
+from tests.virtual_time import at_once
 
 from .conftest import KEY, SECRET, Make, pumped
 
@@ -68,14 +69,15 @@ async def test_places_pass_on_in_order_and_a_request_that_gives_up_leaves_none_b
         finally:
             gate.leave(READ)
 
-    tasks = [asyncio.ensure_future(work(n)) for n in range(40)]
-    await asyncio.sleep(0.001)
-    assert gate.under_way == MOST_AT_ONCE
-    await gate.enter(PROTECTIVE, 0.0)  # at once
-    gate.leave(PROTECTIVE)
-    for n in (9, 20, 21):
-        tasks[n].cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    with at_once():
+        tasks = [asyncio.ensure_future(work(n)) for n in range(40)]
+        await asyncio.sleep(0.001)
+        assert gate.under_way == MOST_AT_ONCE
+        await gate.enter(PROTECTIVE, 0.0)  # at once
+        gate.leave(PROTECTIVE)
+        for n in (9, 20, 21):
+            tasks[n].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     assert passed == [n for n in range(40) if n not in (9, 20, 21)]
     assert gate.under_way == 0 and gate.status()["waiting"] == 0
 
@@ -123,21 +125,27 @@ async def test_n4_after_an_overload_half_as_many_requests_run_at_once_and_protec
         max_retries=0,
     )  # fmt: skip
 
-    async def books(exchange: BinanceExchange, count: int) -> list[Any]:
+    with at_once():
+        exchange = BinanceExchange(config, transport=slow, connect=connector(venue), clock=venue.clock)
+        async with pumped(venue), exchange:
+            await _overloaded(exchange, slow)
+
+
+async def _overloaded(exchange: BinanceExchange, slow: Slow) -> None:
+    async def books(count: int) -> list[Any]:
         slow.most = dict.fromkeys(slow.most, 0)
         asked = (exchange.get_order_book("ETHUSDT", 5) for _ in range(count))
         return await asyncio.gather(*asked, return_exceptions=True)
 
-    async with pumped(venue), BinanceExchange(config, transport=slow, connect=connector(venue)) as exchange:
-        await exchange.wait_filled(await exchange.create_order("ETHUSDT", "BUY", "MARKET", "0.5"))
-        await books(exchange, 40)
-        assert slow.most["depth"] == MOST_AT_ONCE
-        refused = [e for e in await books(exchange, 1) if isinstance(e, Exception)]
-        assert [e.facts["code"] for e in refused if isinstance(e, Retryable)] == [-1008]
-        assert exchange.get_exchange_status()["gate"] == {"places": 4, "under_way": 0, "waiting": 0}
-        reads = asyncio.ensure_future(books(exchange, 40))
-        await asyncio.sleep(0.005)
-        await exchange.create_order("ETHUSDT", "SELL", "MARKET", "0.5", reduce_only=True)
-        assert not reads.done() and slow.now["depth"] == 4
-        assert not [e for e in await reads if isinstance(e, Exception)]
-        assert slow.most["depth"] == 4
+    await exchange.wait_filled(await exchange.create_order("ETHUSDT", "BUY", "MARKET", "0.5"))
+    await books(40)
+    assert slow.most["depth"] == MOST_AT_ONCE
+    refused = [e for e in await books(1) if isinstance(e, Exception)]
+    assert [e.facts["code"] for e in refused if isinstance(e, Retryable)] == [-1008]
+    assert exchange.get_exchange_status()["gate"] == {"places": 4, "under_way": 0, "waiting": 0}
+    reads = asyncio.ensure_future(books(40))
+    await asyncio.sleep(0.005)
+    await exchange.create_order("ETHUSDT", "SELL", "MARKET", "0.5", reduce_only=True)
+    assert not reads.done() and slow.now["depth"] == 4
+    assert not [e for e in await reads if isinstance(e, Exception)]
+    assert slow.most["depth"] == 4

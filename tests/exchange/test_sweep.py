@@ -12,7 +12,7 @@ from ares.exchange.binance import BinanceExchange
 from ares.exchange.config import BinanceConfig
 from ares.orders import OrderStatus
 
-from .conftest import Make, in_process
+from .conftest import Make, in_process, over_sockets
 
 S = "ETHUSDT"
 
@@ -33,7 +33,7 @@ async def open_ids(exchange: BinanceExchange) -> list[str]:
 
 
 async def test_all_orders_go_and_stops_only_when_asked(make_venue: Make, road: Any) -> None:
-    async with road(make_venue(speed=1.0), timeout=2.0) as exchange:
+    async with road(make_venue(speed=1.0)) as exchange:
         kept = await stop(exchange)
         for number in range(3):
             await resting(exchange, f"rest-{number}", 0.96 + number / 100)
@@ -45,8 +45,8 @@ async def test_all_orders_go_and_stops_only_when_asked(make_venue: Make, road: A
         assert await open_ids(exchange) == []
 
 
-async def test_the_venue_cancels_when_nobody_is_heard_any_more(make_venue: Make, road: Any) -> None:
-    async with road(make_venue(speed=1.0), timeout=2.0) as exchange:
+async def test_the_venue_cancels_when_nobody_is_heard_any_more(make_venue: Make) -> None:
+    async with in_process(make_venue(speed=1.0)) as exchange:
         kept = await stop(exchange)
         await resting(exchange, "entry", 0.97)
         for _ in range(4):  # a sign of life in time holds it for longer than the countdown
@@ -55,11 +55,24 @@ async def test_the_venue_cancels_when_nobody_is_heard_any_more(make_venue: Make,
         assert len(await open_ids(exchange)) == 2
         left = exchange.get_exchange_status()["countdowns"]
         assert isinstance(left, dict) and 0 < left[S] <= 0.8
-        async with asyncio.timeout(8):
-            while len(await open_ids(exchange)) == 2:
-                await asyncio.sleep(0.1)
+        await asyncio.sleep(0.4)  # 0.7 s after the last sign
+        assert len(await open_ids(exchange)) == 2
+        await asyncio.sleep(0.2)
         assert await open_ids(exchange) == [kept.client_order_id]
         assert exchange.get_exchange_status()["countdowns"] == {S: 0.0}
+
+
+async def test_over_sockets_the_last_countdown_counts(make_venue: Make) -> None:
+    async with over_sockets(make_venue(speed=1.0)) as exchange:
+        kept = await stop(exchange)
+        await resting(exchange, "entry", 0.97)
+        await exchange.cancel_all_after(S, 600)
+        assert len(await open_ids(exchange)) == 2
+        await exchange.cancel_all_after(S, 0.1)
+        async with asyncio.timeout(120):
+            while len(await open_ids(exchange)) == 2:
+                await asyncio.sleep(0.05)
+        assert await open_ids(exchange) == [kept.client_order_id]
 
 
 async def test_a_countdown_that_was_ended_cancels_nothing(make_venue: Make) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
@@ -34,6 +34,7 @@ from ares.simulation.tape import Tape
 from ares.testing.tactics_checks import analysis_of
 
 S, KEY, SECRET = "ETHUSDT", "pipeline-key", "pipeline-secret"
+PATIENCE = 150.0  # seconds for what takes a dozen on a quiet machine
 
 
 class AlwaysLong:
@@ -56,11 +57,24 @@ async def local(venue: LocalVenue) -> AsyncIterator[BinanceConfig]:
     rest, streams = await ready
     try:
         yield BinanceConfig(
-            api_key=Secret(KEY), api_secret=Secret(SECRET), rest_url=rest, stream_url=streams, timeout=1.0
-        )
+            api_key=Secret(KEY), api_secret=Secret(SECRET), rest_url=rest, stream_url=streams, timeout=30.0,
+            order_timeout=30.0,
+        )  # fmt: skip
     finally:
         until.set()
         await task
+
+
+async def until(found: Callable[[], object], task: asyncio.Future[None], said: Mapping[str, int]) -> None:
+    """Return once `found` gives something true; fail with what was said when it never does, or the session ends."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not found():
+                if task.done():
+                    task.result()
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"the session does not get on: {dict(said)}") from None
 
 
 def pipeline_on(config: BinanceConfig, journal: MemoryJournal, said: Counter[str]) -> LiveTradingPipeline:
@@ -108,14 +122,10 @@ async def test_the_seven_steps_over_sockets(fault: str) -> None:
         pipeline = pipeline_on(config, journal, said)
         async with pipeline:
             task = asyncio.ensure_future(pipeline.run())
-            async with asyncio.timeout(25):
-                while not (said["ENTRY"] and said["STOP"] and said["FillBooked"] and said["CandleClosed"] > 9):
-                    if task.done():
-                        task.result()
-                    await asyncio.sleep(0.05)
+            wanted = ("ENTRY", "STOP", "FillBooked")
+            await until(lambda: all(said[w] for w in wanted) and said["CandleClosed"] > 9, task, said)
             await pipeline.stop(flatten=True)
-            async with asyncio.timeout(25):
-                await task
+            await asyncio.wait_for(task, PATIENCE)
             assert theirs.position(S).quantity == 0
             ledger = pipeline.desk.ledger
             assert ledger is not None and ledger.account().wallet == theirs.account().wallet
@@ -154,9 +164,10 @@ async def test_what_was_filled_while_we_were_away_is_booked_after_a_restart() ->
         first = pipeline_on(config, journal, said)
         await first.exchange.__aenter__()
         task = asyncio.ensure_future(first.run())
-        async with asyncio.timeout(25):
-            while not (said["FillBooked"] and any(o.order_type.conditional for o in trader.venue.open_orders(S))):
-                await asyncio.sleep(0.02)
+        held = trader.venue
+        await until(
+            lambda: said["FillBooked"] and any(o.order_type.conditional for o in held.open_orders(S)), task, said
+        )
         task.cancel()  # dead, without a word
         await asyncio.gather(task, return_exceptions=True)
         await first._merger.close()
@@ -168,14 +179,9 @@ async def test_what_was_filled_while_we_were_away_is_booked_after_a_restart() ->
         second = pipeline_on(config, journal, again)
         async with second:
             task = asyncio.ensure_future(second.run())
-            async with asyncio.timeout(20):
-                while not again["FillBooked"]:
-                    if task.done():
-                        task.result()
-                    await asyncio.sleep(0.02)
+            await until(lambda: again["FillBooked"], task, again)
             await second.stop(flatten=True)
-            async with asyncio.timeout(20):
-                await task
+            await asyncio.wait_for(task, PATIENCE)
             ledger = second.desk.ledger
             assert ledger is not None and ledger.account().wallet == trader.venue.account().wallet
             assert ledger.position(S).quantity == trader.venue.position(S).quantity == 0

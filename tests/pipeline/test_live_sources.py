@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from decimal import Decimal
 
 import numpy as np
@@ -30,7 +31,7 @@ from ares.simulation.server.local_venue import LocalVenue
 from ares.simulation.server.market import Pace
 from ares.simulation.tape import Tape
 from ares.testing.tactics_checks import analysis_of
-from tests.pipeline.test_live_binance import KEY, SECRET, S, local
+from tests.pipeline.test_live_binance import KEY, PATIENCE, SECRET, S, local, until
 
 FEATURES = FeatureConfig(groups=("flow", "futures"), timeframes=(), sources=("agg_trades", "book_top", "futures"))
 
@@ -75,24 +76,18 @@ def pipeline_on(exchange: Exchange, journal: MemoryJournal, watcher: Watcher) ->
 
 
 async def play(exchange: Exchange, journal: MemoryJournal, watcher: Watcher, bars: int) -> None:
-    closed = 0
+    said = Counter[str]()
 
     def count(event: Event, commands: object) -> None:
-        nonlocal closed
-        closed += isinstance(event, CandleClosed) and not event.history
+        said[type(event).__name__] += not (isinstance(event, CandleClosed) and event.history)
 
     pipeline = pipeline_on(exchange, journal, watcher)
     pipeline.observers.append(count)
     async with pipeline:
         task = asyncio.ensure_future(pipeline.run())
-        async with asyncio.timeout(25):
-            while closed < bars:
-                if task.done():
-                    task.result()
-                await asyncio.sleep(0.05)
+        await until(lambda: said["CandleClosed"] >= bars, task, said)
         await pipeline.stop()
-        async with asyncio.timeout(10):
-            await task
+        await asyncio.wait_for(task, PATIENCE)
 
 
 def batch_of(events: list[Event]) -> pd.DataFrame:
@@ -146,11 +141,9 @@ async def test_trades_missed_while_away_leave_no_wrong_bar() -> None:
         first = pipeline_on(BinanceExchange(config), journal, watcher)
         await first.exchange.__aenter__()
         task = asyncio.ensure_future(first.run())
-        async with asyncio.timeout(25):
-            while sum(isinstance(e, AggTrades) for e, _ in journal.records()) < 12:
-                if task.done():
-                    task.result()
-                await asyncio.sleep(0.05)
+        said = Counter[str]()
+        first.observers.append(lambda event, commands: said.update([type(event).__name__]))
+        await until(lambda: said["AggTrades"] >= 12, task, said)
         task.cancel()  # dead, without a word
         await asyncio.gather(task, return_exceptions=True)
         await first._merger.close()

@@ -46,7 +46,7 @@ def ask(*answers: object) -> tuple[Any, list[float]]:
         finally:
             passing.cancel()
 
-    return asyncio.run(asyncio.wait_for(run(), 20)), venue.asked
+    return asyncio.run(asyncio.wait_for(run(), 120)), venue.asked
 
 
 def test_denied_twice_and_late_enough_is_absent() -> None:

@@ -1,6 +1,6 @@
 """The whole bot through every fault of the plan, on paper and trading itself: nothing is lost, and it replays.
 
-The sessions run beside each other on the machine's clock, in one process; each test then looks at one of them.
+The sessions run beside each other in one process, on a clock that waits for nobody; each test looks at one of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ pytest.importorskip("starlette")
 
 from ares.assembly import stages
 from ares.backtesting.rehearsal import rehearse
-from ares.clock import SystemClock
 from ares.errors import Retryable
 from ares.events import Command, Event, FillBooked, Submit
 from ares.exchange.binance import BinanceExchange
@@ -38,9 +37,10 @@ from ares.simulation.server.local_venue import LocalVenue
 from ares.simulation.server.market import Pace
 from ares.simulation.tape import Tape
 from ares.testing.tactics_checks import analysis_of
+from tests.virtual_time import LoopClock, at_once
 
 S, KEY, SECRET = "ETHUSDT", "fault-key", "fault-secret"
-SECONDS = 25.0  # for all sessions together
+SECONDS = 25.0  # for a session, by that clock
 
 ORDER, STOP = "POST /fapi/v1/order", "POST /fapi/v1/algoOrder"
 OF_REQUESTS = [
@@ -125,9 +125,7 @@ async def client(venue: LocalVenue, patience: dict[str, float]) -> AsyncIterator
     )  # fmt: skip
     task = asyncio.ensure_future(pump())
     try:
-        yield BinanceExchange(
-            config, transport=VenueTransport(venue), connect=connector(venue), clock=SystemClock()
-        )
+        yield BinanceExchange(config, transport=VenueTransport(venue), connect=connector(venue), clock=venue.clock)
     finally:
         task.cancel()
 
@@ -138,8 +136,9 @@ async def session(
     """One bot through one fault."""
     plan = FaultPlan([Fault.parse(line)])
     venue = LocalVenue(
-        tape, accounts={KEY: (Secret(SECRET), Decimal(10_000))}, pace=Pace(speed=60.0), history=200, faults=plan
-    )
+        tape, accounts={KEY: (Secret(SECRET), Decimal(10_000))}, clock=LoopClock(), pace=Pace(speed=60.0),
+        history=200, faults=plan,
+    )  # fmt: skip
     outcome = Outcome(venue, **how)
     try:
         async with asyncio.timeout(SECONDS):
@@ -206,7 +205,8 @@ async def all_sessions(tape: Tape) -> dict[str, Outcome]:
             for n, line in LIVE.items()
         },
     }
-    return dict(zip(work, await asyncio.gather(*work.values()), strict=True))
+    with at_once():
+        return dict(zip(work, await asyncio.gather(*work.values()), strict=True))
 
 
 def on_paper(exchange: BinanceExchange) -> PaperExchange:

@@ -1,0 +1,58 @@
+"""Waits that take no time: a program that runs whole in one process goes by its event loop's clock alone.
+
+A test that waits for real seconds is slow, and on a busy machine it may see a limit of half a second run out before the
+work that it was granted for was done. Here time stands still while anything computes, and jumps to the next timer when
+nothing is left to do: every limit is exact, however slow the machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ares.clock import SystemClock
+
+BEGIN_NS = 1_714_978_800_000_000_000  # 2024-05-06 07:00:00 UTC: an hour before funding, whatever the day's time
+
+
+class LoopClock(SystemClock):
+    """Shows the same time whenever it is made, and goes on as the running loop does."""
+
+    def __init__(self, begin_ns: int = BEGIN_NS) -> None:
+        self._epoch = begin_ns - round(asyncio.get_running_loop().time() * 1e9)
+
+    def now_ns(self) -> int:
+        return self._epoch + round(asyncio.get_running_loop().time() * 1e9)
+
+    async def wait_until(self, ts_ns: int) -> None:
+        while (left := ts_ns - self.now_ns()) > 0:
+            await asyncio.sleep(max(left / 1e9, 1e-6))
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """The running loop waits for no timer: with nothing else to do, the next one is due.
+
+    Only for what stays in the loop: an answer from a socket, a thread or another process comes in real time, of which
+    none would pass.
+    """
+    loop: Any = asyncio.get_running_loop()
+    selector, now = loop._selector, loop.time()
+    ready = selector.select
+
+    def select(timeout: float | None = None) -> Any:
+        nonlocal now
+        if timeout is None:
+            return ready(None)
+        found = ready(0)
+        if not found:
+            now += max(0.0, timeout)
+        return found
+
+    selector.select, loop.time = select, lambda: now
+    try:
+        yield
+    finally:
+        del selector.select, loop.time
