@@ -8,15 +8,41 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import operator
 import time
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Protocol
 
 from ares.errors import InvalidInput
 
-__all__ = ["Clock", "SystemClock", "VirtualClock"]
+__all__ = ["Clock", "SystemClock", "VirtualClock", "moment_ns"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 _MAX_TURNS = 10_000  # event-loop turns granted to one woken task before its wait counts as a livelock
+
+
+def moment_ns(moment: datetime | str | int) -> int:
+    """Nanoseconds since the epoch of a moment as people give it: a datetime or ISO text (naive is UTC), or ns UTC.
+
+    Raises: InvalidInput for anything else.
+
+    >>> moment_ns("2024-08-05T01:10") == moment_ns(datetime(2024, 8, 5, 1, 10)) == 1722820200000000000
+    True
+    """
+    try:
+        if isinstance(moment, str):
+            moment = datetime.fromisoformat(moment)
+        if not isinstance(moment, datetime):
+            return operator.index(moment)
+    except (TypeError, ValueError):
+        raise InvalidInput(
+            f"{moment!r} is no time: give a datetime, text such as '2024-08-05T01:10', or whole nanoseconds UTC"
+        ) from None
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // _MICROSECOND * 1_000
 
 
 class Clock(Protocol):

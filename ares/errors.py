@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TypeVar
 
 __all__ = [
     "AresError",
@@ -28,8 +29,11 @@ __all__ = [
     "Rejected",
     "Retryable",
     "TooShort",
+    "settings_or_default",
     "unknown_name",
 ]
+
+T = TypeVar("T")
 
 
 class AresError(Exception):
@@ -85,15 +89,30 @@ class ModelError(AresError):
     """A model that is damaged, foreign, expired or does not fit its features."""
 
 
-def unknown_name(kind: str, name: str, valid: Iterable[str]) -> InvalidInput:
+def unknown_name(kind: str, name: object, valid: Iterable[str]) -> InvalidInput:
     """The error for a name that does not exist; it names the nearest valid one.
 
     >>> str(unknown_name("interval", "1hr", ["1m", "1h"]))
     "unknown interval '1hr'; did you mean '1h'? Valid: 1h, 1m"
     """
     known = sorted(valid)
-    close = get_close_matches(name.lower(), [v.lower() for v in known], n=1, cutoff=0.4)
+    close = get_close_matches(str(name).lower(), [v.lower() for v in known], n=1, cutoff=0.4)
     original = {v.lower(): v for v in known}
     hint = f"; did you mean {original[close[0]]!r}?" if close else "."
     listing = ", ".join(known[:40]) + (", ..." if len(known) > 40 else "")
     return InvalidInput(f"unknown {kind} {name!r}{hint} Valid: {listing or 'none'}", name=name, nearest=close[:1])
+
+
+def settings_or_default(given: T | None, kind: type[T]) -> T:
+    """`given`, or the defaults of `kind` for None. Raises InvalidInput for anything else, such as a dict.
+
+    >>> settings_or_default({"seed": 1}, complex)
+    Traceback (most recent call last):
+    ares.errors.InvalidInput: settings must be of class complex, not dict
+    """
+    if given is None:
+        return kind()
+    if not isinstance(given, kind):
+        name = type(given).__name__
+        raise InvalidInput(f"settings must be of class {kind.__name__}, not {name}", given=name)
+    return given

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from ares.account import Account
-from ares.errors import DataError
+from ares.errors import DataError, InvalidInput
 from ares.instruments import Instrument
 from ares.market import AggTrade, Candle
 from ares.orders import Fill, Order, OrderRequest
@@ -261,7 +261,9 @@ Command = Submit | Cancel | SetLeverage | RunStage | WakeAt | Alert
 def _to_wire(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return {"dtype": value.dtype.str, "shape": value.shape, "data": value.tobytes()}
-    raise NotImplementedError(f"cannot store {type(value).__name__} in a journal")
+    if isinstance(value, np.float64 | np.integer | np.bool_):  # out of a frame; the same bits as the plain number
+        return value.item()
+    raise InvalidInput(f"{value!r} is a {type(value).__name__}, which no journal holds: give a plain number or text")
 
 
 def _from_wire(kind: type, value: Any) -> Any:

@@ -98,7 +98,7 @@ def default_instrument(symbol: str, reference_price: float | None = None) -> Ins
     Raises: InvalidInput for an ill-formed symbol, or an unknown one without a reference price, naming the nearest.
     """
     known = _TABLE.get(symbol)
-    match = _WELL_FORMED.fullmatch(symbol)
+    match = _WELL_FORMED.fullmatch(str(symbol))
     if match is None or (known is None and reference_price is None):
         raise unknown_name("symbol", symbol, _TABLE)
     base, quote = match.groups()

@@ -61,7 +61,7 @@ class Side(str, Enum):
             return value
         try:
             return cls.__members__[value.upper()]
-        except KeyError:
+        except (AttributeError, KeyError):
             raise unknown_name("side", value, cls.__members__) from None
 
 

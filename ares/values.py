@@ -246,7 +246,7 @@ class AnalysisResult:
     liquidation: LiquidationView | None = None
     technical: TechnicalView | None = None
     alarm: Reason | None = None  # why the model is not to be believed at all; the desk takes no new risk on it
-    reasons: tuple[Reason, ...] = ()
+    reasons: tuple[Reason, ...] = ()  # when abstaining, the last one is what decided
 
 
 @frozen(kw_only=True)
@@ -335,7 +335,7 @@ class TacticsResult:
     """A plan, or None and the reasons why not."""
 
     plan: TradePlan | None = field(validator=optional(instance_of(TradePlan)))
-    reasons: tuple[Reason, ...] = ()
+    reasons: tuple[Reason, ...] = ()  # of a refusal, the last one is what decided
 
 
 class Action(str, Enum):

@@ -20,7 +20,7 @@ from ares.analyst.health import health_of
 from ares.analyst.liquidation import liquidation_of
 from ares.analyst.memory import Memory
 from ares.analyst.technical import technical_of
-from ares.errors import DataError, InvalidInput, ModelError
+from ares.errors import DataError, InvalidInput, ModelError, settings_or_default
 from ares.instrument_tables import default_instrument
 from ares.instruments import Instrument, Side
 from ares.kernels.barriers import barrier_widths
@@ -64,7 +64,7 @@ class Analyst:
         instruments: Sequence[Instrument] = (),
         fingerprint: str | None = None,
     ) -> None:
-        self.config = config if config is not None else AnalystConfig()
+        self.config = settings_or_default(config, AnalystConfig)
         self._library = library
         self._fingerprint = fingerprint
         self._instruments = {instrument.symbol: instrument for instrument in instruments}
@@ -304,7 +304,7 @@ class Analyst:
             liquidation=liquidation[0],
             technical=self._technical(given, places),
             alarm=symbol.vigilance.alarm() if symbol.vigilance is not None else None,
-            reasons=(*reasons, *liquidation[1]),
+            reasons=(*liquidation[1], *reasons),
         )
 
     def _judge(

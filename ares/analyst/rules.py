@@ -11,7 +11,7 @@ from ares.analyst import reference
 from ares.analyst.config import AnalystConfig
 from ares.analyst.learner import Learner, Odds
 from ares.analyst.reference import Reading
-from ares.errors import DataError, InvalidInput, ModelError
+from ares.errors import DataError, InvalidInput, ModelError, settings_or_default
 from ares.instruments import Interval, Side
 from ares.kernels.barriers import barrier_widths
 from ares.market import Candle
@@ -47,7 +47,7 @@ class RuleAnalyst:
     def __init__(self, fn: Rule | None = None, config: AnalystConfig | None = None) -> None:
         if fn is not None and not callable(fn):
             raise InvalidInput(f"fn is a function of a feature row, not {type(fn).__name__}; settings go by config=")
-        self.config = config if config is not None else AnalystConfig()
+        self.config = settings_or_default(config, AnalystConfig)
         self._fn = fn
         self._name = "rule.reference" if fn is None else f"rule.{getattr(fn, '__name__', type(fn).__name__)}"
         self._cells = reference.CELLS if fn is None else _STRENGTHS

@@ -17,7 +17,7 @@ from ares.backtesting.driver import Driver, Observer
 from ares.backtesting.recorder import Recorder
 from ares.backtesting.result import BacktestResult, result_of
 from ares.clock import SystemClock
-from ares.errors import InvalidInput
+from ares.errors import InvalidInput, settings_or_default
 from ares.events import CandleClosed, Command, Event
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.instrument_tables import symbol_in
@@ -61,7 +61,7 @@ class Backtester:
     ) -> None:
         """trials: where each run is written down; None: the ledger in memory that this process shares."""
         self._trials = trials
-        self.config = config or BacktestConfig()
+        self.config = settings_or_default(config, BacktestConfig)
         chosen: dict[str, Any] = {
             "features": features if features is not None else FeatureOrchestrator(),
             "analyst": analyst if analyst is not None else RuleAnalyst(),

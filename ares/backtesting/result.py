@@ -22,7 +22,7 @@ from ares.pipeline.records import ClosedTrade, Decision, DeskRecords
 from ares.report.baselines import Baselines, baselines
 from ares.report.statistics import Statistics, performance
 
-__all__ = ["BacktestResult", "result_of"]
+__all__ = ["BacktestResult", "refused_by", "result_of"]
 
 @frozen(kw_only=True, eq=False)
 class BacktestResult:
@@ -65,7 +65,7 @@ class BacktestResult:
 
     @cached_property
     def decisions(self) -> pd.DataFrame:
-        """One row a decision, refusals with their reasons."""
+        """One row a decision. `refused_by`: code of the reason that decided against it, the last; None when planned."""
         return pd.DataFrame([_decision_row(d) for d in self.records.decisions], columns=_COLUMNS["decisions"].split())
 
     def summary(self) -> dict[str, Any]:
@@ -285,6 +285,7 @@ def _decision_row(d: Decision) -> dict[str, Any]:
         "p_down": opinion.p_down,
         "p_timeout": opinion.p_timeout,
         "planned": plan is not None,
+        "refused_by": refused_by(d),
         "quantity": float(plan.quantity) if plan is not None else 0.0,
         "stop": float(plan.stop) if plan is not None else None,
         "leverage": plan.leverage if plan is not None else None,
@@ -297,9 +298,14 @@ _COLUMNS: dict[str, str] = {
     "exit_reason leverage r_multiple",
     "orders": "order_id client_order_id symbol side order_type quantity price stop_price reduce_only status filled "
     "average_price created updated reason",
-    "decisions": "time symbol side confidence confidence_low p_up p_down p_timeout planned quantity stop leverage "
-    "reasons",
+    "decisions": "time symbol side confidence confidence_low p_up p_down p_timeout planned refused_by quantity stop "
+    "leverage reasons",
 }
+
+
+def refused_by(decision: Decision) -> str | None:
+    """Code of the reason that decided against a trade: the last that was given. None: it was planned."""
+    return decision.reasons[-1].code if decision.plan is None and decision.reasons else None
 
 
 def _stamps(times_ns: list[int]) -> pd.DatetimeIndex:

@@ -18,13 +18,17 @@ def describe(result: BacktestResult, **more: object) -> dict[str, Any]:
 
     `funding` is what was booked: 0.0 also when the data hold no funding, and then `funding_in_data` is false.
     """
+    from ares.backtesting.result import refused_by
+
     values = result.summary()
     funding = values.pop("funding")
+    refusals = Counter(code for decision in result.records.decisions if (code := refused_by(decision)) is not None)
     return {
         **values,
         "funding": funding or 0.0,
         "funding_in_data": funding is not None,
         "exits": dict(Counter(trade.exit_reason for trade in result.records.trades).most_common()),
+        "refusals": dict(refusals.most_common()),
         **more,
     }
 

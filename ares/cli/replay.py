@@ -56,7 +56,7 @@ def replay(
     known_exchange(exchange, "SIM", "BINANCE")
     path = journal or default_path(symbol or DEFAULT_SYMBOL, interval or DEFAULT_INTERVAL)
     if not path.exists():
-        raise InvalidInput(f"there is no journal at {path}: `ares paper` writes one; --journal names it", path=str(path))
+        raise InvalidInput(f"there is no journal at {path}; `ares paper` writes one", path=str(path))
     given = settings(config, log=log)
     book = SqliteJournal(path, read_only=True)
     try:

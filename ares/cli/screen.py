@@ -17,6 +17,7 @@ from rich.table import Table
 __all__ = ["counted", "note", "print_json", "print_summary", "progress_bar"]
 
 _PATIENCE = 2.0  # seconds of silence after which a person wants to know why
+_REFUSALS = 3  # the most frequent reasons to stay out are shown, so that a bot that does not trade says why
 _REDRAWS = 200  # a bar is drawn at most so many times, so that drawing costs nothing beside the work
 
 
@@ -105,6 +106,8 @@ def print_summary(result: Mapping[str, Any]) -> None:
     lines.add_row("orders / closed trades", f"{result['orders']:,} / {result['closed_trades']:,}")
     for reason, count in result.get("exits", {}).items():
         lines.add_row(f"  closed by {reason}", f"{count:,}")
+    for reason, count in list(result.get("refusals", {}).items())[:_REFUSALS]:
+        lines.add_row(f"  stayed out for {reason}", f"{count:,}")
     lines.add_row("fees paid", f"{_number(result['fees'])} {asset}")
     if result.get("funding_in_data", True):
         lines.add_row("funding received", f"{_number(result['funding'])} {asset}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ares.account import Account, Position
 from ares.clock import Clock, SystemClock
-from ares.errors import InvalidInput, NotAuthorized, Rejected
+from ares.errors import InvalidInput, NotAuthorized, Rejected, settings_or_default
 from ares.events import Command, Event, FuturesStatistics, OrderUpdate, VenueSnapshot
 from ares.exchange.account_reads import AccountReads
 from ares.exchange.account_stream import AccountStream
@@ -72,7 +72,7 @@ class BinanceExchange:
 
         clock: None is the machine's.
         """
-        self.config = config or BinanceConfig()
+        self.config = settings_or_default(config, BinanceConfig)
         self.clock: Clock = clock or SystemClock()
         wire: Wire = LeanWire(self.config.rest) if transport is None else HttpxWire(self.config.rest, transport)
         self._rest = RestClient(self.config, wire, self.clock)

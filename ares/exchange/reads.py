@@ -7,7 +7,7 @@ import datetime as dt
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ares.clock import Clock
+from ares.clock import Clock, moment_ns
 from ares.errors import InvalidInput, unknown_name
 from ares.exchange.rest import RestClient
 from ares.exchange.wire import requests
@@ -27,7 +27,7 @@ from ares.exchange.wire.market import (
     order_book_of,
     positive,
 )
-from ares.exchange.wire.numbers import to_ns
+from ares.exchange.wire.numbers import MS, to_ns
 from ares.instruments import Interval
 from ares.market import AggTrade, FuturesData, OrderBook, Ticker
 
@@ -143,6 +143,4 @@ class MarketReads:
 
 
 def _ms(moment: dt.datetime) -> int:
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
-    since = aware - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
+    return moment_ns(moment) // MS

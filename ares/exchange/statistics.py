@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ares.clock import Clock
+from ares.clock import Clock, moment_ns
 from ares.errors import AresError, Rejected
 from ares.events import FuturesStatistics
 from ares.exchange.rest import RestClient
@@ -50,7 +50,7 @@ class StatisticsReads:
         Open interest and ratios come every five minutes, further apart the further back `start` lies, and at most a
         month of them. Raises what a read raises but `Rejected`.
         """
-        start_ns = start if isinstance(start, int) else _ns(start)
+        start_ns = moment_ns(start)
         now = self._clock.now_ns()
         found = await asyncio.gather(
             self._funding(symbol, start_ns), *(self._series(symbol, name, start_ns, now) for name in _SERIES)
@@ -89,12 +89,6 @@ class StatisticsReads:
     def _refuse(self, path: str, symbol: str, now_ns: int, error: AresError) -> None:
         self._refused[path, symbol] = now_ns + _REFUSED_NS
         _log.warning("statistics.not_offered", path=path, symbol=symbol, reason=str(error)[:120])
-
-
-def _ns(moment: dt.datetime) -> int:
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
-    since = aware - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
 
 
 def _values(rows: Sequence[RatioRow], name: str) -> Series:

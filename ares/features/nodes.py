@@ -39,6 +39,14 @@ class FeatureNode:
     settle: int = field(default=0, validator=ge(0))  # rows beyond those of its inputs until it forgets where it began
     version: str = "1"  # part of the fingerprint: change it with the code
 
+    def __attrs_post_init__(self) -> None:
+        given: Any = self
+        if not given.name or not callable(given.step) or isinstance(given.inputs, str):
+            raise InvalidInput(
+                "a feature node has a name, a function as its step, and a tuple of names as its inputs, not "
+                f"{given.name!r}, {given.step!r}, {given.inputs!r}"
+            )
+
 
 class Tail(Protocol):
     """Columns that are computed after the table."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ares.errors import InvalidInput
+from ares.errors import InvalidInput, settings_or_default
 from ares.features.config import SOURCES, FeatureConfig
 from ares.features.nodes import FeatureNode, NodeTail, PrecomputedTail, Tail, bind
 from ares.features.operations import kernel_version
@@ -61,7 +61,7 @@ class FeatureOrchestrator:
         precomputed: pd.DataFrame | None = None,
         autoencoder: Autoencoder | None = None,
     ) -> None:
-        self.config = config or FeatureConfig()
+        self.config = settings_or_default(config, FeatureConfig)
         self._tails: list[Tail] = [NodeTail(node) for node in nodes]
         if precomputed is not None:
             self._tails.append(PrecomputedTail(precomputed))

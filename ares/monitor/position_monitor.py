@@ -11,7 +11,7 @@ from attrs import evolve
 
 from ares.account import Position
 from ares.clock import Clock, SystemClock
-from ares.errors import AresError, InvalidInput, Rejected, unknown_name
+from ares.errors import AresError, InvalidInput, Rejected, settings_or_default, unknown_name
 from ares.log import get_logger
 from ares.market import MarketView
 from ares.monitor.adoption import BARS_WANTED, adopt
@@ -49,7 +49,7 @@ class PositionMonitor:
         analyst: Opinions | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.config = config if config is not None else MonitorConfig()
+        self.config = settings_or_default(config, MonitorConfig)
         self._exchange = exchange
         self._analyst = analyst
         self._clock: Clock = clock or getattr(exchange, "clock", None) or SystemClock()

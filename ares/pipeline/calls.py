@@ -30,6 +30,8 @@ _TOO_MANY = 3  # failures of one stage in a row, after which new risk waits unti
 def check_verbs(**stages: object) -> None:
     """Refuse something that is no stage at all. Raises InvalidInput, which names the verb it lacks."""
     for name, stage in stages.items():
+        if isinstance(stage, type):
+            raise InvalidInput(f"the {name} is the class {stage.__name__}: give an instance of it", stage=name)
         if not any(callable(getattr(stage, verb, None)) for verb in _VERBS[name]):
             kind, verbs = type(stage).__name__, " or ".join(f"`{verb}`" for verb in _VERBS[name])
             raise InvalidInput(f"{kind} cannot be the {name}: it has no {verbs}", stage=name, given=kind)

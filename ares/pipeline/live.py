@@ -13,7 +13,7 @@ import msgspec
 from attrs import field, frozen
 
 from ares.clock import Clock, SystemClock
-from ares.errors import AresError, DataError, InvalidInput, OutcomeUnknown, Rejected, Retryable
+from ares.errors import AresError, DataError, InvalidInput, OutcomeUnknown, Rejected, Retryable, settings_or_default
 from ares.events import (
     Alert,
     Cancel,
@@ -81,7 +81,7 @@ class LiveTradingPipeline:
         clock: Clock | None = None,
         models: ModelSource | None = None,
     ) -> None:
-        self.config = config or PipelineConfig()
+        self.config = settings_or_default(config, PipelineConfig)
         self.exchange = exchange
         self.clock: Clock = clock or getattr(exchange, "clock", None) or SystemClock()
         self.journal: Journal = journal if journal is not None else MemoryJournal()

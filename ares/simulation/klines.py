@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ares.clock import moment_ns
 from ares.errors import InvalidInput
 from ares.instruments import Interval
 from ares.simulation.track import Track
@@ -14,7 +15,7 @@ from ares.simulation.track import Track
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["klines_at", "moment_ns", "ns_of"]
+__all__ = ["klines_at", "ns_of"]
 
 _MONDAY = 4 * 86_400 * 10**9  # the epoch was a Thursday; weeks open on Mondays
 _HOW = {"open": "first", "high": "max", "low": "min", "close": "last"}  # every other column is summed
@@ -56,13 +57,6 @@ def klines_at(
     if end is not None:
         made = made[ns_of(made.index) <= moment_ns(end)]
     return made.head(limit) if start is not None else made.tail(limit)
-
-
-def moment_ns(moment: dt.datetime) -> int:
-    """Nanoseconds since the epoch of a datetime; a naive one is UTC."""
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
-    since = aware - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
 
 
 def ns_of(times: Any) -> Any:

@@ -20,11 +20,11 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from ares.clock import VirtualClock
+from ares.clock import VirtualClock, moment_ns
 from ares.errors import InvalidInput
 from ares.events import AggTrades, CandleClosed, Event, Funding, FuturesStatistics, MarkPrice, Wake
 from ares.instrument_tables import default_instrument
@@ -138,12 +138,12 @@ class Session:
         venue: Venue | None = None,
         clock: VirtualClock | None = None,
         *,
-        start: datetime | int | None = None,
+        start: datetime | str | int | None = None,
         config: VenueConfig | None = None,
         instruments: Sequence[Instrument] | None = None,
         kinds: Collection[str] = (),
     ) -> None:
-        """start: bars that closed by then are history (ns UTC, or a datetime, naive is UTC); None: there is none.
+        """start: bars that closed by then are history (a moment, see `moment_ns`); None: there is none.
 
         venue: None makes one from `config` and `instruments` (None: built-in ones). kinds: what to tell besides bars,
         see `tell`.
@@ -153,7 +153,7 @@ class Session:
         self.venue = venue or Venue(instruments or instruments_of(tape), config)
         if missing := [s for s in tape.symbols if s not in self.venue.instruments]:
             raise InvalidInput(f"the venue does not know {', '.join(missing)}", missing=missing)
-        self.start_ns = tape.start_ns if start is None else _ns(start)
+        self.start_ns = tape.start_ns if start is None else moment_ns(start)
         if not self.start_ns < tape.end_ns:
             raise InvalidInput("the session starts after the tape's end", start_ns=self.start_ns, end_ns=tape.end_ns)
         self.clock = clock or VirtualClock(self.start_ns)
@@ -272,8 +272,8 @@ class Session:
         if "agg_trades" not in track.recordings:
             return ()
         recording = track.recordings["agg_trades"]
-        last = recording.known_by(min(self.now_ns, self.now_ns if end is None else _ns(end) + 1))
-        first = max(0, last - limit) if start is None else recording.known_by(_ns(start))
+        last = recording.known_by(min(self.now_ns, self.now_ns if end is None else moment_ns(end) + 1))
+        first = max(0, last - limit) if start is None else recording.known_by(moment_ns(start))
         if start is not None:
             last = min(last, first + limit)
         told = recording.events(symbol, first, last, self.now_ns, track.interval.ns)
@@ -344,11 +344,3 @@ def _is_due(wake: int, now_ns: int, step: tuple[int, int, int, int] | None) -> b
     if step is None:
         return wake <= now_ns
     return wake < step[0] or (step[1] != StepKind.CLOSE and wake <= max(step[0], now_ns))
-
-
-def _ns(value: datetime | int) -> int:
-    if isinstance(value, int):
-        return value
-    moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000

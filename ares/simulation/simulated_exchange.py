@@ -6,9 +6,7 @@ import datetime as dt
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ares.clock import VirtualClock
+from ares.clock import VirtualClock, moment_ns
 from ares.errors import InvalidInput, unknown_name
 from ares.events import CandleClosed, Command, Event, FuturesStatistics, Intent, VenueSnapshot
 from ares.instruments import Instrument, Interval
@@ -51,6 +49,8 @@ class SimulatedExchange(VenueDesk):
         instruments: None takes built-in ones. stuck_after: seconds of real time after which a reader that keeps
         everybody waiting is an error.
         """
+        if not isinstance(tape, Tape):
+            raise InvalidInput(f"a market is a Tape, not {type(tape).__name__}: `Tape.from_frame` makes one of klines")
         if start is None:
             track = tape.tracks[0]
             start = int(track.open_ns[min(_HISTORY, len(track) // 2)])
@@ -75,6 +75,8 @@ class SimulatedExchange(VenueDesk):
         """
         if sum(given is not None for given in (bars, seconds, to)) != 1:
             raise InvalidInput("advance takes exactly one of bars, seconds, to")
+        if (bars or 0) < 0 or (seconds or 0.0) < 0.0:
+            raise InvalidInput("time does not go back: bars and seconds are at least 0", bars=bars, seconds=seconds)
         if bars is not None:
             wanted = self._bars_closed + bars
             while self._bars_closed < wanted and await self._theatre.move():
@@ -83,7 +85,7 @@ class SimulatedExchange(VenueDesk):
                 await self._theatre.move()
         else:
             now = self.session.now_ns
-            await self._sleep(now + round((seconds or 0.0) * 1e9) if to is None else _moment(to))
+            await self._sleep(now + round((seconds or 0.0) * 1e9) if to is None else moment_ns(to))
         return self.session.now_ns
 
     def wake_at(self, ts_ns: int, key: str) -> None:
@@ -183,7 +185,7 @@ class SimulatedExchange(VenueDesk):
         """Statistics published after `start` (ns UTC, or a datetime) and by now; of a bar the last of each name."""
         await self._ready(symbol)
         self._instrument(symbol)
-        return self.session.statistics(symbol, _moment(start))
+        return self.session.statistics(symbol, moment_ns(start))
 
     async def get_instrument(self, symbol: str) -> Instrument:
         """Filters, tiers and fees. Raises InvalidInput naming the nearest symbol."""
@@ -278,9 +280,3 @@ class _SessionPlay:
     def wait_until(self, ts_ns: int) -> None:
         self._exchange._opening = None
         self._exchange.session.wait_until(ts_ns)
-
-
-def _moment(value: dt.datetime | int) -> int:
-    from ares.simulation.klines import moment_ns
-
-    return int(value) if isinstance(value, int | np.integer) else moment_ns(value)

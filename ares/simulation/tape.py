@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
+from ares.clock import moment_ns
 from ares.data.quality import QualityReport, validate_klines
 from ares.data.recorded import load_agg_trades, load_quotes, load_statistics
 from ares.data.stamps import format_ns
@@ -234,7 +235,8 @@ class Tape:
 
         Numbers are shared, not copied. Raises TooShort when a symbol has no bar there.
         """
-        first, last = _moment(start, self.start_ns), _moment(end, self.end_ns)
+        first = self.start_ns if start is None else moment_ns(start)
+        last = self.end_ns if end is None else moment_ns(end)
         return Tape(tuple(t.slice(first, last) for t in self.tracks))
 
     @cached_property
@@ -281,17 +283,3 @@ def _funding_line(track: Track) -> str:
         return "funding: none settled in this span"
     first, last = format_ns(int(track.funding_ns[0])), format_ns(int(track.funding_ns[-1]))
     return f"funding: {track.funding_ns.size:,} settlements, {first} to {last} UTC"
-
-
-def _moment(value: datetime | str | int | None, otherwise: int) -> int:
-    if value is None:
-        return otherwise
-    if isinstance(value, int | np.integer):
-        return int(value)
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
-        raise InvalidInput(f"{value!r} is no time: write 2024-08-05 or 2024-08-05T01:10") from None
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000

@@ -9,6 +9,7 @@ from math import exp
 
 from attrs import frozen
 
+from ares.errors import settings_or_default
 from ares.instruments import Instrument, Side
 from ares.orders import OrderType
 from ares.protocols import Leg, Reason, TacticsInput, TacticsResult, Target, TradePlan
@@ -43,7 +44,7 @@ class Tactician:
     """
 
     def __init__(self, config: TacticianConfig | None = None) -> None:
-        self.config = config if config is not None else TacticianConfig()
+        self.config = settings_or_default(config, TacticianConfig)
         self._recent: deque[TacticsResult] = deque(maxlen=self.config.max_history)
         self._decided = 0
         self._planned = 0

@@ -28,6 +28,7 @@ __all__ = ["CausalityReport", "Leak", "NotCausal", "check_causality"]
 
 _PRICES = ("open", "high", "low", "close")
 _LEAST_ROWS = 50
+_NAMES_SHOWN = 5
 _DISTURBED = 8  # cuts at which the rest is also changed: what reaches far shows at any of them
 
 
@@ -63,6 +64,7 @@ class CausalityReport:
     forgets_after: int | None  # rows after which the start made no difference in the data given; None: it always did
     edges: int  # rows after which the data were cut: a leak of one row shows only at these
     not_judged: tuple[str, ...] = ()  # columns that were given ready-made, so that no experiment could change them
+    never_settled: tuple[str, ...] = ()  # columns that settle later than the data go: their start was not judged
 
     @property
     def passed(self) -> bool:
@@ -79,6 +81,10 @@ class CausalityReport:
         made = ", ".join(self.experiments)
         seen = f"{self.features} features, {self.rows} rows, cut after {self.edges} of them; {made}"
         lines = [f"{self.subject}: {verdict} ({seen})", *(f"  {leak}" for leak in self.leaks)]
+        if self.never_settled:
+            names, more = self.never_settled[:_NAMES_SHOWN], len(self.never_settled) - _NAMES_SHOWN
+            listed = ", ".join(names) + (f" and {more} more" if more > 0 else "")
+            lines.append(f"  start not judged, for they settle later than the data go: {listed}")
         if self.not_judged:
             lines.append(f"  not judged, for they were given ready-made: {', '.join(self.not_judged)}")
         return "\n".join(lines)
@@ -122,9 +128,12 @@ def check_causality(
     experiments = ["prefix", "future"]
     limits = _settle_of(stage, whole, settle)
     forgets, late = _later_starts(run, data, whole, limits, tolerance)
+    unsettled: list[str] = []
     if limits is not None:
-        experiments.append("start")
+        unsettled = [str(name) for name, limit in zip(whole.columns, limits, strict=True) if limit >= len(data) - 1]
         found.update(late)
+        if len(unsettled) < whole.shape[1]:
+            experiments.append("start")
     order = {str(name): i for i, name in enumerate(whole.columns)}
     leaks = sorted(found.values(), key=lambda leak: (order[leak.feature], leak.experiment))
     return CausalityReport(
@@ -136,6 +145,7 @@ def check_causality(
         forgets_after=forgets,
         edges=len(places),
         not_judged=_ready_made(stage),
+        never_settled=tuple(unsettled),
     )
 
 
@@ -278,8 +288,9 @@ def _settle_of(stage: Any, whole: pd.DataFrame, settle: int | None) -> np.ndarra
     if settle is not None:
         return np.full(whole.shape[1], settle)
     if isinstance(stage, FeatureOrchestrator):
-        plan = stage.current_schema.plan
-        own = dict(zip(plan.names, plan.settle.tolist(), strict=True))
+        schema = stage.current_schema
+        own = dict(zip(schema.plan.names, schema.plan.settle.tolist(), strict=True))
+        own.update({name: bound.settle for bound in schema.tails for name in bound.tail.names})
         return np.array([own.get(name, stage.settle) for name in whole.columns])
     declared = getattr(stage, "settle", None)
     return None if declared is None else np.full(whole.shape[1], int(declared))

@@ -12,7 +12,7 @@ from attrs import asdict, evolve, frozen
 from numpy.typing import NDArray
 
 from ares.analyst.dual_model import DualModel, meta_columns, settings_of
-from ares.errors import InvalidInput
+from ares.errors import InvalidInput, settings_or_default
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.instruments import Interval
 from ares.models import registry
@@ -109,7 +109,7 @@ def train(
     with (stage, done, in all).
     Raises: TooShort for too little history; InvalidInput, DataError.
     """
-    chosen = config or TrainConfig()
+    chosen = settings_or_default(config, TrainConfig)
     parts = _estimators(chosen, side, timing, meta)
     orchestrator = features if features is not None else FeatureOrchestrator()
     frame = klines_of(klines, symbol)

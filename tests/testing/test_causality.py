@@ -11,6 +11,7 @@ import pywt
 
 from ares.errors import InvalidInput, TooShort
 from ares.features.config import FeatureConfig, WaveletConfig
+from ares.features.nodes import FeatureNode
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.testing.causality import NotCausal, check_causality
 
@@ -215,3 +216,40 @@ def test_columns_given_ready_made_are_named_as_not_judged(klines: pd.DataFrame) 
     report = check_causality(stage, klines, cuts=8)
     assert report.not_judged == ("mine.tomorrow",)
     assert "not judged" in str(report) and "mine.tomorrow" in str(report)
+
+
+def since_the_top(x: Any, state: Any) -> float:
+    state[0] = max(state[0], x[0])
+    return float(x[0] / state[0] - 1.0)
+
+
+def since_the_top_of_a_day(x: Any, state: Any) -> float:
+    state[:-1] = state[1:]
+    state[-1] = x[0]
+    return float(x[0] / state.max() - 1.0)
+
+
+def test_a_node_is_held_to_the_settling_that_it_declares(klines: pd.DataFrame) -> None:
+    few = FeatureConfig(groups=("returns",))
+    forgetful = FeatureNode(
+        name="mine.day", step=since_the_top_of_a_day, inputs=("close",), state_size=24, warmup=23, settle=23
+    )
+    check_causality(FeatureOrchestrator(few, nodes=[forgetful]), klines).raise_for_leaks()
+    never = FeatureNode(name="mine.ever", step=since_the_top, inputs=("close",), state_size=1)
+    found = check_causality(FeatureOrchestrator(few, nodes=[never]), klines)
+    assert {(leak.feature, leak.experiment) for leak in found.leaks} == {("mine.ever", "start")}
+
+
+def test_what_settles_later_than_the_data_go_is_named(klines: pd.DataFrame) -> None:
+    report = check_causality(FeatureOrchestrator(FeatureConfig(groups=("returns", "volatility"))), klines)
+    assert "volatility.ewma_128" in report.never_settled
+    assert "returns.log_1" not in report.never_settled
+    assert "start" in report.experiments
+    assert "settle later than the data go: returns.scaled_1, " in str(report)
+
+    def past(frame: pd.DataFrame) -> pd.Series:
+        return frame["close"].expanding().max()
+
+    unjudged = check_causality(past, klines, settle=len(klines))
+    assert unjudged.experiments == ("prefix", "future")
+    assert unjudged.passed and unjudged.never_settled == ("close",)
