@@ -5,15 +5,15 @@ It is the same for a simulated, a paper and a real exchange: which one it is, th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from attrs import field, frozen
 
 from ares.clock import Clock, SystemClock
-from ares.errors import AresError, DataError, InvalidInput, OutcomeUnknown, Rejected, Retryable, settings_or_default
+from ares.errors import DataError, InvalidInput, Retryable, settings_or_default
 from ares.events import (
     Alert,
     Cancel,
@@ -22,11 +22,11 @@ from ares.events import (
     Event,
     Intent,
     LinkChanged,
+    ModelActivated,
     OperatorOrder,
-    OrderUpdate,
-    Purpose,
     RunStage,
     SetLeverage,
+    StageDone,
     Submit,
     VenueSnapshot,
     WakeAt,
@@ -34,20 +34,22 @@ from ares.events import (
 from ares.instruments import Interval
 from ares.market import Candle, candles_of
 from ares.pipeline.desk import Desk, DeskConfig
-from ares.pipeline.execution import client_order_id
+from ares.pipeline.dispatch import Dispatch
 from ares.pipeline.journal import Journal, MemoryJournal
 from ares.pipeline.merge import Merger
-from ares.pipeline.outcome import failed
 from ares.pipeline.outside import stage_answer
-from ares.pipeline.recovery import incarnation_at, reconcile, recover, resolved
+from ares.pipeline.recovery import Unfinished, recover
+from ares.pipeline.resumption import Resumption, truth_first
 from ares.pipeline.retraining import LiveModelSource, ModelSource, activation, check_model
 from ares.pipeline.seat import statistics_since
 from ares.protocols import AnalysisStage, Exchange, FeatureStage, MonitoringStage, TacticsStage
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["LiveTradingPipeline", "PipelineConfig"]
 
-_PROTECTIVE_TRIES = 5  # an exit or stop that the venue could not take now is tried again this often
-_MAX_BACKOFF = 1.0  # seconds
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two tries to read the bars that were missed
 
 
 @frozen(kw_only=True)
@@ -63,7 +65,8 @@ class LiveTradingPipeline:
 
     exchange: any `Exchange`. journal: None keeps it in memory. clock: None takes the exchange's, else the machine's.
     models: says which model decides when; None: the analyst keeps the one it has.
-    Continues from a journal that holds records: the desk is rebuilt from it and the venue is asked about open intents.
+    Continues from a journal that holds records: the desk is rebuilt from it, and hears events at once; entries wait
+    until the venue has told of every intent whose fate was open.
     """
 
     def __init__(
@@ -106,9 +109,12 @@ class LiveTradingPipeline:
         self._incarnation = 0  # counts starts; 0: not started
         self._held: Event | None = None  # pulled, but beyond `until`
         self._stopping = self._flatten = False
-        self._starts: list[tuple[int, int]] = []
+        self._resumption: Resumption | None = None  # until all is known again after a restart
         self.alerts: list[Alert] = []
         self.observers: list[Any] = []  # called with (event, commands) after each event
+        self.dispatch = Dispatch(
+            exchange=exchange, desk=self.desk, clock=self.clock, merger=self._merger, alert=self._alert
+        )
 
     # ------------------------------------------------------------ the public verbs
 
@@ -140,23 +146,22 @@ class LiveTradingPipeline:
             if until is not None and event.ts_seen > until:
                 self._held = event
                 return
-            await self.execute_trading(event)
+            if self._resumption is None or self._resumption.hear(event):
+                await self.execute_trading(event)
 
     async def execute_trading(self, event: Event) -> list[Command]:
         """Take one event through the whole bot: decide, write down, send. The commands it caused.
 
         The event gets its number here. What the venue refuses comes back to the desk as an event of its own.
         """
-        if isinstance(event, CandleClosed) and isinstance(self._models, LiveModelSource):
-            for alert in await self._models.follow(event.candle):
-                self._alert(alert)
-        change = activation(self._models, self._stages["analyst"], event)
+        change = await self._model_change(event)
         if change is not None:
             await self.execute_trading(change)
         numbered = msgspec.structs.replace(event, seq=self.desk.seq + 1, ts_seen=max(event.ts_seen, self.desk.now_ns))
         commands = self.desk.handle(numbered)
         self.journal.append(numbered, commands)
         await self._send(commands)
+        self._take_note(event)
         for observer in self.observers:
             observer(numbered, commands)
         return commands
@@ -196,40 +201,96 @@ class LiveTradingPipeline:
     # ------------------------------------------------------------ start
 
     async def _start(self) -> None:
-        """Recover or begin; afterwards the desk knows the venue and the features are warm."""
+        """Recover or begin."""
         if not self.exchange.capabilities.stop_orders:
             name = self.exchange.capabilities.name
             raise InvalidInput(f"{name} has no stop orders: a position could not be protected", exchange=name)
         if self.exchange.capabilities.real_money:
             check_model(self._stages["analyst"], self._models)
-        resumed = len(self.journal) > 0
         restore = getattr(self.exchange, "restore", None)
-        kinds = self._kinds_to_ask()
-        if resumed:
-            recover(self.journal, self.desk)
-            self._starts = self.journal.incarnations()
-            if restore is not None:
-                await restore(self.journal.records(), self._client_id, kinds=kinds)
-            elif (adopt := getattr(self.exchange, "adopt", None)) is not None:
-                await adopt(self.journal.records())  # a paper account lives in the journal: give it back
+        if len(self.journal) == 0:
+            self._listen()
+            await self._first_snapshot()
+            await self._tell_history()
+        elif restore is None:
+            await self._resume()
+        else:
+            await self._continue(restore)
+
+    def _listen(self, before: AsyncGenerator[Event, None] | None = None) -> None:
+        """Note the start, and connect the streams. before: what is told before the market is heard."""
         self._incarnation = self.journal.start()
-        self._starts = self.journal.incarnations()
+        self.dispatch.starts[:] = self.journal.incarnations()
+        kinds = self._kinds_to_ask()
         stream, symbols, interval = self.exchange.stream_market, self.desk.symbols, self.interval.name
         market = stream(symbols, interval, kinds=kinds) if kinds else stream(symbols, interval)
-        self._merger.listen(self.exchange.stream_account(), market)
-        if resumed and restore is None and "agg_trades" in self.desk.kinds:
-            for up in (False, True):  # trades were missed while we were away: their bars must not look complete
-                now = self.clock.now_ns()
-                await self.execute_trading(LinkChanged(ts_event=now, ts_seen=now, link="market", up=up))
-        if resumed and restore is None:
-            for update in await reconcile(self.exchange, self.desk, self.journal, self.clock):
-                await self.execute_trading(update)
-        if not (resumed and restore is not None):
-            await self._first_snapshot()
-            await self._history()
+        account = self.exchange.stream_account()
+        self._merger.listen(account if before is None else truth_first(account), market, before=before)
+
+    async def _continue(self, restore: Callable[..., Awaitable[Any]]) -> None:
+        """Go on with a simulation that plays itself again up to the journal's end."""
+        unfinished = Unfinished()
+        recover(self.journal, self.desk, each=unfinished.read)
+        self.dispatch.starts[:] = self.journal.incarnations()
+
+        def client_id(intent: Intent) -> str:
+            return self.dispatch.client_id(intent.intent_id)
+
+        await restore(self.journal.records(), client_id, kinds=self._kinds_to_ask())
+        self._listen()
+        if not unfinished.traded:  # it ended among the history
+            await self._tell_history()
         if "stopped" in self.desk.guard.latches:
             now = self.clock.now_ns()
             await self.execute_trading(OperatorOrder(ts_event=now, ts_seen=now, action="start"))
+
+    async def _resume(self) -> None:
+        """Go on in a market that did not wait: the account is heard at once, the market after the bars we missed."""
+        unfinished = Unfinished()
+        recover(self.journal, self.desk, each=unfinished.read)
+        adopt = getattr(self.exchange, "adopt", None)
+        if adopt is not None:
+            await adopt(self.journal.records())  # a paper account lives in the journal: give it back
+        self._listen(before=self._missed())
+        self._resumption = Resumption(
+            desk=self.desk,
+            clock=self.clock,
+            merger=self._merger,
+            dispatch=self.dispatch,
+            unfinished=unfinished,
+            wake_at=self._wake_at,
+            ask_stage=self._answer,
+        )
+        self._resumption.begin()
+        if "agg_trades" in self.desk.kinds:
+            for up in (False, True):  # trades were missed while we were away: their bars must not look complete
+                now = self.clock.now_ns()
+                self._merger.put(LinkChanged(ts_event=now, ts_seen=now, link="market", up=up))
+
+    async def _missed(self) -> AsyncGenerator[Event, None]:
+        """What was not heard while we were away: stages' answers, then the bars."""
+        assert self._resumption is not None
+        async for answer in self._resumption.answers():
+            yield answer
+        async for event in self._history(patient=True):
+            yield event
+        self._resumption.warm()
+        self._go_on()
+
+    def _take_note(self, event: Event) -> None:
+        """What the shell itself has to do about an event that the desk was told."""
+        if self._resumption is not None:
+            self._resumption.take_note(event)
+            self._go_on()
+        elif isinstance(event, VenueSnapshot):
+            self.dispatch.compare(event.open_orders, event.ts_seen)
+
+    def _go_on(self) -> None:
+        """After a restart: entries again, once all is known; but not when we were told to stop meanwhile."""
+        if self._resumption is not None and self._resumption.over():
+            if not self._stopping:
+                self._resumption.let_go()
+            self._resumption = None
 
     def _kinds_to_ask(self) -> frozenset[str]:
         """What features need and the exchange can be asked for. Raises InvalidInput for what it never tells."""
@@ -251,31 +312,49 @@ class LiveTradingPipeline:
             raise DataError(f"the account stream must begin with a VenueSnapshot, not {type(event).__name__}")
         await self.execute_trading(event)
 
-    async def _history(self) -> None:
-        """Closed bars before now that the desk has not seen; they warm the features and decide nothing."""
+    async def _tell_history(self) -> None:
+        async for event in self._history():
+            await self.execute_trading(event)
+
+    async def _history(self, *, patient: bool = False) -> AsyncGenerator[Event, None]:
+        """Closed bars before now that the desk has not seen; they warm the features and decide nothing.
+
+        patient: what a read raises `Retryable` for is read again until it works.
+        """
         for symbol in self.desk.symbols:
             wanted = self.config.history if self.config.history is not None else self.desk.history_needed(symbol)
             if wanted == 0:
                 continue
-            frame = await self.exchange.get_klines(symbol, self.interval.name, wanted)
+            frame = await self._klines(symbol, wanted, patient)
             candles = candles_of(frame, symbol, self.interval)
-            await self._statistics(symbol, candles)
+            for event in await self._statistics(symbol, candles):
+                yield event
             for candle in candles:
                 if candle.open_ns > self.desk.last_open_ns(symbol):
-                    event = CandleClosed(
+                    yield CandleClosed(
                         ts_event=candle.close_ns, ts_seen=self.clock.now_ns(), candle=candle, history=True
                     )
-                    await self.execute_trading(event)
 
-    async def _statistics(self, symbol: str, candles: Sequence[Candle]) -> None:
+    async def _klines(self, symbol: str, wanted: int, patient: bool) -> pd.DataFrame:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await self.exchange.get_klines(symbol, self.interval.name, wanted)
+            except Retryable as error:
+                if not patient:
+                    raise
+                self._alert(Alert(code="history.postponed", symbol=symbol, facts={"reason": str(error)}))
+                await self.clock.sleep(max(pause, error.after or 0.0))
+                pause = min(_LONGEST_PAUSE, 2 * pause)
+
+    async def _statistics(self, symbol: str, candles: Sequence[Candle]) -> list[Event]:
         """Futures statistics of the bars to come, where features are made of them and the exchange keeps a history."""
         ask = getattr(self.exchange, "get_futures_statistics", None)
         fresh = [candle.open_ns for candle in candles if candle.open_ns > self.desk.last_open_ns(symbol)]
         if ask is None or not fresh or "futures" not in self.desk.kinds:
-            return
-        for event in await ask(symbol, statistics_since(fresh[0], self.interval)):
-            now = self.clock.now_ns()
-            await self.execute_trading(msgspec.structs.replace(event, ts_seen=now))
+            return []
+        found = await ask(symbol, statistics_since(fresh[0], self.interval))
+        return [msgspec.structs.replace(event, ts_seen=self.clock.now_ns()) for event in found]
 
     # ------------------------------------------------------------ sending
 
@@ -284,81 +363,18 @@ class LiveTradingPipeline:
         blocked: set[str] = set()
         for command in commands:
             if isinstance(command, Submit):
-                await self._submit(command.intent, blocked)
+                await self.dispatch.submit(command.intent, blocked=command.intent.request.symbol in blocked)
             elif isinstance(command, Cancel):
-                await self._cancel(command)
+                await self.dispatch.cancel(command)
             elif isinstance(command, SetLeverage):
-                try:
-                    await self.exchange.set_leverage(command.symbol, command.leverage)
-                except AresError as error:
+                if not await self.dispatch.set_leverage(command):
                     blocked.add(command.symbol)
-                    self._alert(Alert(code="leverage.refused", symbol=command.symbol, facts={"reason": str(error)}))
             elif isinstance(command, WakeAt):
                 self._wake_at(command)
             elif isinstance(command, RunStage):
                 await self._run_stage(command)
             else:
                 self._alert(command)
-
-    async def _submit(self, intent: Intent, blocked: set[str]) -> None:
-        request, client_id = intent.request, self._client_id(intent)
-        if intent.purpose is Purpose.ENTRY and request.symbol in blocked:
-            error: AresError = Rejected("not sent: the leverage could not be set", symbol=request.symbol)
-            self._merger.put(failed(intent, client_id, error, self.clock.now_ns()))
-            return
-        tries = 1 if intent.purpose is Purpose.ENTRY else _PROTECTIVE_TRIES
-        for attempt in range(tries):
-            try:
-                await self.exchange.create_order(
-                    request.symbol,
-                    request.side,
-                    request.order_type,
-                    request.quantity,
-                    price=request.price,
-                    stop_price=request.stop_price,
-                    reduce_only=request.reduce_only,
-                    time_in_force=request.time_in_force,
-                    client_order_id=client_id,
-                )
-                return
-            except Retryable as retryable:
-                error = retryable
-                if attempt + 1 < tries:
-                    await self.clock.sleep(min(_MAX_BACKOFF, retryable.after or 0.2 * 2**attempt))
-            except AresError as refused:
-                error = refused
-                break
-        self._merger.put(failed(intent, client_id, error, self.clock.now_ns()))
-        if isinstance(error, OutcomeUnknown):
-            self._merger.run_outside(self._resolve(intent, client_id))
-
-    async def _resolve(self, intent: Intent, client_id: str) -> Event:
-        """Find out what became of an order whose answer was lost; never sends it again."""
-        order = await resolved(self.exchange, intent.request.symbol, client_id, self.clock)
-        now = self.clock.now_ns()
-        if order is not None:
-            return OrderUpdate(ts_event=order.updated_ns, ts_seen=now, order=order)
-        return failed(intent, client_id, Rejected("the venue denied the order twice", client_order_id=client_id), now)
-
-    async def _cancel(self, command: Cancel) -> None:
-        state = self.desk.intents.get(command.intent_id)
-        if state is None:
-            return
-        client_id = self._client_id(state.intent)
-        try:
-            await self.exchange.cancel_order(command.symbol, client_order_id=client_id)
-        except (Rejected, OutcomeUnknown):
-            await self._read_order(command, client_id)
-
-    async def _read_order(self, command: Cancel, client_id: str) -> None:
-        """A cancel did not work: tell the desk where the order stands; an unknown one is being resolved."""
-        try:
-            order = await self.exchange.get_order(command.symbol, client_order_id=client_id)
-        except AresError as error:
-            facts: dict[str, str | float | int] = {"intent": command.intent_id, "reason": str(error)}
-            self._alert(Alert(code="cancel.failed", symbol=command.symbol, facts=facts))
-            return
-        self._merger.put(OrderUpdate(ts_event=order.updated_ns, ts_seen=self.clock.now_ns(), order=order))
 
     def _wake_at(self, command: WakeAt) -> None:
         """An exchange that owns time gives the wake itself, in its proper place between other events."""
@@ -370,15 +386,25 @@ class LiveTradingPipeline:
 
     async def _run_stage(self, command: RunStage) -> None:
         """Run an outside stage: beside everything else; on the spot for history, or where time stands still."""
-        work = stage_answer(command, self._stages["analyst"], self._stages["tactician"], self.clock)
+        work = self._answer(command)
         if command.history or getattr(self.exchange, "wake_at", None) is not None:
             self._merger.put(await work)
         else:
             self._merger.run_outside(work)
 
-    def _client_id(self, intent: Intent) -> str:
-        cause = int(intent.intent_id.split("-")[-2])
-        return client_order_id(intent.intent_id, incarnation_at(self._starts, cause))
+    async def _answer(self, command: RunStage) -> StageDone:
+        return await stage_answer(command, self._stages["analyst"], self._stages["tactician"], self.clock)
+
+    async def _model_change(self, event: Event) -> ModelActivated | None:
+        """A model that begins with this bar. A source of models that fails leaves the old one in place."""
+        try:
+            if isinstance(event, CandleClosed) and isinstance(self._models, LiveModelSource):
+                for alert in await self._models.follow(event.candle):
+                    self._alert(alert)
+            return activation(self._models, self._stages["analyst"], event)
+        except Exception as error:  # a source is anybody's code
+            self._alert(Alert(code="model.source_failed", facts={"error": f"{type(error).__name__}: {error}"}))
+            return None
 
     def _alert(self, alert: Alert) -> None:
         """Keep the last alerts and log each."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from attrs import define, field
@@ -29,14 +29,25 @@ class Merger:
     _streams: dict[int, AsyncIterator[Event]] = field(factory=dict)
     _tasks: dict[int, asyncio.Task[Event | None]] = field(factory=dict)
     _alarms: dict[str, int] = field(factory=dict)
-    _outside: set[asyncio.Task[Event]] = field(factory=set)
+    _outside: set[asyncio.Task[Event | None]] = field(factory=set)
     _ready: deque[Event] = field(factory=deque)
     _nudge: asyncio.Event = field(factory=asyncio.Event)
-    _ended: bool = False
+    _before: AsyncIterator[Event] | None = None  # what is told before the market; None: it is over
+    _ended: set[int] = field(factory=set)  # streams that are over
 
-    def listen(self, account: AsyncIterator[Event], market: AsyncIterator[Event]) -> None:
-        """Take the two streams of an exchange. The account is heard from the start, the market from `next` on."""
+    def listen(
+        self,
+        account: AsyncIterator[Event],
+        market: AsyncIterator[Event],
+        *,
+        before: AsyncGenerator[Event, None] | None = None,
+    ) -> None:
+        """Take the two streams of an exchange. The account is heard from the start, the market from `next` on.
+
+        before: bars that closed unheard; the market is heard after the last of them, the account meanwhile.
+        """
         self._streams = {_ACCOUNT: account, _MARKET: market}
+        self._before = before
 
     def put(self, event: Event) -> None:
         """Tell this event before anything else, also to a `next` that is waiting already."""
@@ -57,7 +68,7 @@ class Merger:
             task.cancel()
 
     def run_outside(self, work: Any) -> None:
-        """Run a coroutine that ends in an event, beside everything else."""
+        """Run a coroutine that ends in an event or in None, beside everything else."""
         self._outside.add(asyncio.ensure_future(work))
 
     async def account_event(self) -> Event | None:
@@ -70,7 +81,7 @@ class Merger:
             if self._ready:
                 return self._ready.popleft()
             self._arm()
-            if _MARKET not in self._tasks and not self._outside and not self._tasks[_ACCOUNT].done():
+            if _MARKET in self._ended and _MARKET not in self._tasks and self._quiet():
                 return None
             self._nudge.clear()
             nudged = asyncio.ensure_future(self._nudge.wait())
@@ -91,7 +102,7 @@ class Merger:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
         self._outside.clear()
-        for stream in self._streams.values():
+        for stream in (*self._streams.values(), self._before):
             closing = getattr(stream, "aclose", None)
             if closing is not None:
                 await closing()
@@ -99,7 +110,7 @@ class Merger:
     def _arm(self) -> None:
         """Have exactly one pending request to each source."""
         for source in (_ACCOUNT, _MARKET):
-            if source not in self._tasks and not (source == _MARKET and self._ended):
+            if source not in self._tasks and source not in self._ended:
                 self._tasks[source] = asyncio.ensure_future(self._pull(source))
         if self._alarms and _ALARM not in self._tasks:
             self._tasks[_ALARM] = asyncio.ensure_future(self._alarm())
@@ -109,18 +120,31 @@ class Merger:
         for source in (_ACCOUNT, _ALARM, _MARKET):
             for task in [t for t in self._outside if t.done()] if source == _ALARM else []:
                 self._outside.discard(task)
-                return task.result()
+                if (event := task.result()) is not None:
+                    return event
             pending = self._tasks.get(source)
             if pending is not None and pending.done():
                 del self._tasks[source]
                 event = pending.result()
-                if source == _MARKET and event is None:
-                    self._ended = True
                 if event is not None:
                     return event
+                if source != _ALARM:
+                    self._ended.add(source)
         return None
 
+    def _quiet(self) -> bool:
+        """True when nobody who could still speak is left, or nobody but an account that has nothing to say."""
+        if any(task.done() for task in self._outside):
+            return False
+        if _ACCOUNT in self._ended and _ACCOUNT not in self._tasks:
+            return True  # time has ended: what waits for it outside waits in vain
+        return not self._outside and not self._tasks[_ACCOUNT].done()
+
     async def _pull(self, source: int) -> Event | None:
+        if source == _MARKET and self._before is not None:
+            if (event := await anext(self._before, None)) is not None:
+                return event
+            self._before = None
         return await anext(self._streams[source], None)
 
     async def _alarm(self) -> Event | None:

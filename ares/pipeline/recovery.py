@@ -1,22 +1,35 @@
-"""After a crash: fold the journal into a fresh desk, prove it answers as before, ask the venue about the rest."""
+"""After a crash: fold the journal into a fresh desk, prove it answers as before, see what it left unfinished."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from ares.clock import Clock
 from ares.errors import AresError, DataError, Rejected
-from ares.events import Command, Event, OrderUpdate, encode
+from ares.events import (
+    Cancel,
+    CandleClosed,
+    Command,
+    Event,
+    FuturesStatistics,
+    ModelActivated,
+    RunStage,
+    StageDone,
+    Submit,
+    VenueSnapshot,
+    Wake,
+    WakeAt,
+    encode,
+)
 from ares.orders import Order, OrderStatus
 from ares.pipeline.desk import Desk
-from ares.pipeline.execution import client_order_id
 from ares.pipeline.journal import Journal, Record
-from ares.pipeline.outcome import failed
+from ares.pipeline.outcome import answered
 from ares.protocols import Trading
 
-__all__ = ["ReplayReport", "incarnation_at", "reconcile", "recover", "replay", "resolved"]
+__all__ = ["ReplayReport", "Unfinished", "incarnation_at", "look_up", "recover", "replay", "resolved"]
 
 _PROOF_NS = 20_000_000_000  # an order is called absent only this long after it was written
 _FIRST_PAUSE_NS = 1_000_000_000  # after a read that failed; twice as long each time
@@ -75,12 +88,45 @@ def _replayed(
     return ReplayReport(events=events, commands=commands, difference=None)
 
 
-def recover(journal: Journal, desk: Desk) -> ReplayReport:
-    """Fold a journal into a fresh desk.
+@define
+class Unfinished:
+    """What the records of a journal asked for and did not come to see done."""
+
+    alarms: dict[str, int] = field(factory=dict)  # moments (ns) of wakes that were not told, by key
+    cancels: dict[str, Cancel] = field(factory=dict)  # by intent; whether it has ended, the desk knows
+    questions: dict[str, RunStage] = field(factory=dict)  # to outside stages, by request
+    intents: set[str] = field(factory=set)  # all that were ever to be sent
+    traded: bool = False  # more was told than venue truth and history
+
+    def read(self, event: Event, commands: Sequence[Command]) -> None:
+        """Take one record."""
+        if isinstance(event, Wake) and self.alarms.get(event.key, event.ts_event + 1) <= event.ts_event:
+            del self.alarms[event.key]
+        elif isinstance(event, StageDone):
+            self.questions.pop(event.request, None)
+        self.traded = self.traded or not (
+            isinstance(event, VenueSnapshot | FuturesStatistics | StageDone | ModelActivated)
+            or (isinstance(event, CandleClosed) and event.history)
+        )
+        for command in commands:
+            if isinstance(command, WakeAt):
+                self.alarms[command.key] = command.ts_ns
+            elif isinstance(command, Cancel):
+                self.cancels[command.intent_id] = command
+            elif isinstance(command, RunStage):
+                self.questions[command.request] = command
+            elif isinstance(command, Submit):
+                self.intents.add(command.intent.intent_id)
+
+
+def recover(
+    journal: Journal, desk: Desk, *, each: Callable[[Event, list[Command]], None] | None = None
+) -> ReplayReport:
+    """Fold a journal into a fresh desk. each: called with every event and its commands.
 
     Raises: DataError when the desk answers otherwise than it did then: other settings, another model, other code.
     """
-    report = replay(journal.records(), desk)
+    report = replay(journal.records(), desk, each=each)
     if not report.identical:
         raise DataError(
             f"this program answers event {report.difference} otherwise than the journal says; "
@@ -95,38 +141,28 @@ def incarnation_at(starts: Sequence[tuple[int, int]], seq: int) -> int:
     return max((number for number, first in starts if first <= seq), default=1)
 
 
-async def reconcile(exchange: Trading, desk: Desk, journal: Journal, clock: Clock) -> list[OrderUpdate]:
-    """Ask the venue about every intent without an answer; the reports to tell the desk, oldest intent first.
-
-    An order is called absent only when the venue denies it twice, the second time well after it was written. Nothing
-    is ever sent again.
-    """
-    starts = journal.incarnations()
-    updates: list[OrderUpdate] = []
-    for state in desk.intents.unresolved():
-        intent = state.intent
-        cause = int(intent.intent_id.split("-")[-2])
-        client_id = client_order_id(intent.intent_id, incarnation_at(starts, cause))
-        order = await _find(exchange, intent.request.symbol, client_id)
-        if order is None:
-            await clock.wait_until(state.created_ns + _PROOF_NS)
-            order = await _find(exchange, intent.request.symbol, client_id)
-        now = clock.now_ns()
-        if order is None:
-            absent = Rejected("the venue has no such order", client_order_id=client_id)
-            updates.append(failed(intent, client_id, absent, now))
-        elif order.status is not OrderStatus.UNKNOWN:
-            updates.append(OrderUpdate(ts_event=order.updated_ns, ts_seen=now, order=order))
-    return updates
+async def look_up(exchange: Trading, symbol: str, client_id: str, clock: Clock) -> Order | None:
+    """What the venue says of an order now; None: it knows no such order. A read that fails is asked again."""
+    pause_ns = _FIRST_PAUSE_NS
+    while True:
+        asked_ns = clock.now_ns()
+        try:
+            return await _find(exchange, symbol, client_id)
+        except AresError:
+            await clock.wait_until(asked_ns + pause_ns)
+            pause_ns = min(2 * pause_ns, _PROOF_NS)
 
 
-async def resolved(exchange: Trading, symbol: str, client_id: str, clock: Clock) -> Order | None:
+async def resolved(
+    exchange: Trading, symbol: str, client_id: str, clock: Clock, sent_ns: int | None = None
+) -> Order | None:
     """The order whose answer was lost, as soon as the venue tells of it; None once the venue has denied it twice.
 
-    Only the venue's own word counts, and only well after the order was sent. A read that fails, for whatever reason, is
-    no answer: it is asked again until there is one.
+    Only the venue's own word counts, and only well after the order was sent, at `sent_ns` (None: just now). A read that
+    fails, for whatever reason, is no answer: it is asked again until there is one.
     """
-    proof_ns, pause_ns, denials = clock.now_ns() + _PROOF_NS, _FIRST_PAUSE_NS, 0
+    proof_ns = (sent_ns if sent_ns is not None else clock.now_ns()) + _PROOF_NS
+    pause_ns, denials = _FIRST_PAUSE_NS, 0
     while True:
         asked_ns = clock.now_ns()
         try:
@@ -145,7 +181,7 @@ async def resolved(exchange: Trading, symbol: str, client_id: str, clock: Clock)
 
 async def _find(exchange: Trading, symbol: str, client_id: str) -> Order | None:
     try:
-        return await exchange.get_order(symbol, client_order_id=client_id)
+        return await answered(exchange.get_order(symbol, client_order_id=client_id))
     except Rejected as error:
         if error.code in _UNKNOWN_ORDER or error.code is None:
             return None
