@@ -1,8 +1,10 @@
-"""What every test may use: the folder of recorded market data, and hypothesis profiles."""
+"""What every test stands on: an environment of its own, the folder of recorded data, and hypothesis profiles."""
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,34 @@ from hypothesis import HealthCheck, settings
 
 _ROOT = Path(__file__).resolve().parent.parent
 
+# What a user has set for his own programs is no part of a test, nor of the processes that one starts.
+_SCREEN = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PYTHONWARNINGS"}
+_OURS = {"ARES_REAL_DATA", "ARES_WRITE_PUBLIC_NAMES"}
+for _name in os.environ.keys() - _OURS:
+    if _name in _SCREEN or _name.startswith("ARES_") or _name.lower().endswith("_proxy"):
+        del os.environ[_name]
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait by spinning starve a busy machine
+
 settings.register_profile("ares", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("ares"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "ares")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Test files are parsed while no garbage is collected.
+
+    CPython 3.11 counts the depth of a syntax tree in one place for everybody: a finalizer that the collector runs in
+    the middle, and that parses something itself (a traceback does, for its carets), makes the outer parse fail with
+    "AST constructor recursion depth mismatch".
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        if was:
+            gc.enable()
 
 
 @pytest.fixture(scope="session")

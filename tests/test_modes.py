@@ -75,14 +75,26 @@ def test_paper_equals_backtest(tape: Tape, backtest: Commands) -> None:
     assert in_pipeline(PaperExchange(source), "paper", MemoryJournal()) == backtest
 
 
-def test_live_equals_backtest_and_its_journal_replays(tape: Tape, backtest: Commands, tmp_path: Path) -> None:
-    path = tmp_path / "journal.sqlite"
-    assert in_pipeline(SimulatedExchange(tape, start=tape.start_ns), "live", SqliteJournal(path)) == backtest
+Records = list[tuple[Event, list[Command]]]
+
+
+@pytest.fixture(scope="module")
+def live(tape: Tape, tmp_path_factory: pytest.TempPathFactory) -> tuple[Commands, Records]:
+    """What a live session said, and what its journal has of it."""
+    path = tmp_path_factory.mktemp("live") / "journal.sqlite"
+    said = in_pipeline(SimulatedExchange(tape, start=tape.start_ns), "live", SqliteJournal(path))
     journal = SqliteJournal(path, read_only=True)
-    report = replay(journal.records(), fresh_desk(stages()))
+    records = list(journal.records())
+    journal.close()
+    return said, records
+
+
+def test_live_equals_backtest_and_its_journal_replays(live: tuple[Commands, Records], backtest: Commands) -> None:
+    said, records = live
+    assert said == backtest
+    report = replay(iter(records), fresh_desk(stages()))
     assert report.identical
     assert report.events == len(backtest)
-    journal.close()
 
 
 def fresh_desk(bot: Stages) -> Desk:
@@ -96,10 +108,8 @@ def fresh_desk(bot: Stages) -> Desk:
     )
 
 
-def test_a_replay_notices_one_changed_number(tape: Tape) -> None:
-    journal = MemoryJournal()
-    in_pipeline(SimulatedExchange(tape, start=tape.start_ns), "live", journal)
-    records = list(journal.records())
+def test_a_replay_notices_one_changed_number(live: tuple[Commands, Records]) -> None:
+    records = list(live[1])
     first = next(n for n, (_, commands) in enumerate(records) if any(isinstance(c, Submit) for c in commands))
     event, commands = records[first]
     records[first] = (event, [c for c in commands if not isinstance(c, Submit)])
@@ -107,15 +117,13 @@ def test_a_replay_notices_one_changed_number(tape: Tape) -> None:
     assert report.difference == event.seq
 
 
-def test_a_dense_play_of_the_monitor_equals_a_sparse_one(tape: Tape) -> None:
+def test_a_dense_play_of_the_monitor_equals_a_sparse_one(live: tuple[Commands, Records]) -> None:
     """Between two candles an unchanged mark price, told every ten seconds, changes no command."""
-    journal = MemoryJournal()
-    in_pipeline(SimulatedExchange(tape, start=tape.start_ns), "live", journal)
     sparse, dense = fresh_desk(stages()), fresh_desk(stages())
     names: dict[str, str] = {}  # the sparse play's intent -> the dense play's, whose events have other numbers
     mark: MarkPrice | None = None
     repeats = 0
-    for event, _ in journal.records():
+    for event, _ in live[1]:
         for step in range(1, 12) if mark is not None and dense.custody.trades else ():
             ts = sparse.now_ns + step * 10_000_000_000
             if ts >= event.ts_seen:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ares.cli.program import program
+from ares.training import retrainer
+from ares.training.job import TrainingJob, run_apart
 
 
 @frozen
@@ -30,6 +32,18 @@ class Done:
         read = json.loads(self.stdout)
         assert isinstance(read, dict)
         return read
+
+
+@pytest.fixture(scope="session", autouse=True)
+def trainings_step_back_behind_nobody() -> Iterator[None]:
+    """On a busy machine a training that does would never end."""
+
+    async def at_our_side(job: TrainingJob, klines: Any) -> str:
+        return await run_apart(evolve(job, nice=None), klines)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retrainer, "run_apart", at_our_side)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -117,6 +117,6 @@ def test_the_program_says_its_version_and_its_commands(ares: Run) -> None:
 
 def test_python_m_ares_is_the_same_program(synthetic: dict[str, Any], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ares", "backtest", "--bars", "1500", "--seed", "5", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == synthetic

@@ -62,7 +62,7 @@ def archive(real_data: Path) -> Iterator[Server]:
     yield server
     server.shutdown()
     server.server_close()
-    thread.join(10)
+    thread.join(120)
 
 
 def test_a_month_that_is_not_published_comes_by_its_days(

@@ -40,18 +40,25 @@ def started(book: Path, events: int) -> subprocess.Popen[str]:
     """A paper run in a process of its own, once its journal holds so many events."""
     command = [sys.executable, "-m", "ares", "paper", *MARKET, *SLOW, "--json", "--journal", str(book)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while recorded(book) < events:
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, "the run does not get on"
-        time.sleep(0.02)
+    wait_for(process, lambda: recorded(book) >= events)
     return process
+
+
+def wait_for(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
+    """Return once it is `reached`; a process that ends before, or does not get on, fails with what it said."""
+    deadline = time.monotonic() + 300
+    while not reached():
+        assert process.poll() is None, process.communicate()[1]
+        if time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError("the run does not get on: " + process.communicate()[1][-2000:])
+        time.sleep(0.02)
 
 
 def recorded(book: Path) -> int:
     """Durable events of a journal that another process may be writing."""
     try:
-        db = sqlite3.connect(f"{book.as_uri()}?mode=ro", uri=True, timeout=5)
+        db = sqlite3.connect(f"{book.as_uri()}?mode=ro", uri=True, timeout=60)
     except sqlite3.OperationalError:
         return 0
     try:
@@ -120,7 +127,7 @@ def test_kill_9_loses_nothing(ares: Run, book: Path, whole: dict[str, Any]) -> N
 def test_a_signal_ends_it_in_order(ares: Run, book: Path, by: signal.Signals, code: int) -> None:
     process = started(book, 3000)
     process.send_signal(by)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == code, err
     read = json.loads(out)  # the summary is printed all the same
     assert read["finished"] is False

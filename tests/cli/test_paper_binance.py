@@ -50,7 +50,7 @@ def local_venue(folder: Path, *faults: str) -> Iterator[Path]:
         yield path
     finally:
         venue.terminate()
-        venue.communicate(timeout=20)
+        venue.communicate(timeout=240)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_ctrl_c_ends_it_in_order(ares: Run, settings: Path, tmp_path: Path) -> N
         assert piece, seen
         seen += piece
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     if out:  # stopped after the session began: its summary is there
         assert json.loads(out)["finished"] is False

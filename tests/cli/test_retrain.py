@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 from ares.errors import TooShort
 from ares.models.registry import Registry
 from ares.training import schedule as scheduling
-from tests.cli.test_paper import recorded
+from tests.cli.test_paper import recorded, wait_for
 
 Run = Callable[..., Any]
 MARKET = ("--bars", "2200", "--seed", "3")
@@ -94,11 +93,7 @@ def test_a_killed_session_goes_on_with_its_models(
     pace = ("--realtime", "--speed", "1000000")
     command = [sys.executable, "-m", "ares", *given, *pace]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not (recorded(book) > 1200 and own.is_dir() and list(own.glob("[0-9a-f]*"))):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, "the run does not get on"
-        time.sleep(0.02)
+    wait_for(process, lambda: recorded(book) > 1200 and own.is_dir() and any(own.glob("[0-9a-f]*")))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     done = ares(*given)

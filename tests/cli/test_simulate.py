@@ -31,7 +31,7 @@ def local() -> Iterator[dict[str, str]]:
         yield json.loads(process.stdout.readline())
     finally:
         process.terminate()
-        process.communicate(timeout=15)
+        process.communicate(timeout=240)
 
 
 def verify(local: dict[str, str], key: str, secret: str, *more: str) -> tuple[int, dict[str, object], str]:
@@ -40,7 +40,7 @@ def verify(local: dict[str, str], key: str, secret: str, *more: str) -> tuple[in
         sys.executable, "-m", "ares", "verify", "--json", "--rest-url", local["rest"], "--stream-url", local["streams"],
         *more,
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     return done.returncode, json.loads(done.stdout), done.stdout + done.stderr
 
 
@@ -84,7 +84,7 @@ def ask(local: dict[str, str], method: str, path: str, key: str, secret: str, **
     url = f"{local['rest']}{path}?{text}&signature={signature}"
     request = urllib.request.Request(url, method=method, headers={"X-MBX-APIKEY": key})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         return json.load(error)

@@ -34,7 +34,7 @@ print(json.dumps([sorted(rules), sorted(called())]))
 
 
 def test_the_other_process_calls_every_kernel_but_that_of_the_features() -> None:
-    done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     rules, everything = json.loads(done.stdout)
     assert {"ledger_step", "appraise", "size_caps"} <= set(rules)

@@ -87,7 +87,7 @@ def start(program: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> None:
-    error = process.communicate(timeout=300)[1]
+    error = process.communicate(timeout=600)[1]
     assert process.returncode == code, error
 
 

@@ -75,7 +75,7 @@ class Copy:
 
 
 def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     found: dict[str, Any] = json.loads(out)
     return found

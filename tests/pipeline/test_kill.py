@@ -42,7 +42,7 @@ def written(path: Path) -> int:
     """Durable events so far, as another process sees them."""
     if not path.exists():
         return 0
-    db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)
+    db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=60)
     try:
         return int(db.execute("SELECT coalesce(max(seq), -1) + 1 FROM events").fetchone()[0])
     except sqlite3.OperationalError:

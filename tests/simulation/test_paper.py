@@ -39,6 +39,7 @@ from ares.simulation.simulated_exchange import SimulatedExchange
 from ares.simulation.tape import Tape
 from ares.simulation.venue import VenueConfig
 from tests.simulation.market import HOUR, T0, D, flat, random_bars, tape
+from tests.virtual_time import at_once
 
 CONFIG = VenueConfig(leverage=5, start_balance=D(5_000))
 
@@ -296,7 +297,8 @@ async def test_an_order_waits_when_the_source_has_no_quote(
     asked: list[str] = []
     paper = PaperExchange(Silent({"candles"}), config=CONFIG, clock=Hands(T0))
     paper.stream_market(["ETHUSDT"], "1h")
-    order = await paper.create_order("ETHUSDT", "BUY", "MARKET", 0.1)
+    with at_once():
+        order = await paper.create_order("ETHUSDT", "BUY", "MARKET", 0.1)
     assert order.status is OrderStatus.NEW
 
 

@@ -37,7 +37,7 @@ def local() -> Iterator[dict[str, str]]:
         yield json.loads(process.stdout.readline())
     finally:
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=240)
 
 
 async def our_view(local: dict[str, str]) -> tuple[Account, tuple[Order, ...]]:
@@ -136,16 +136,18 @@ async def test_ccxt_streams(local: dict[str, str]) -> None:
     name = "ETH/USDT:USDT"
     try:
         await client.load_markets()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(240):
             candles = await client.watch_ohlcv(name, "1m")
             ticker = await client.watch_bids_asks([name])
             orders = asyncio.ensure_future(client.watch_orders(name))
-            await asyncio.sleep(1)
-            placed = await client.create_order(name, "market", "buy", 0.1)
-            seen = await orders
+            placed: list[str] = []
+            while not orders.done():  # it does not say when it has begun to listen
+                await asyncio.wait({orders}, timeout=1)
+                placed.append((await client.create_order(name, "market", "buy", 0.1))["id"])
+                await asyncio.wait({orders}, timeout=5)
         assert candles[-1][4] > 0 and ticker[name]["bid"] > 0
-        assert seen[-1]["id"] == placed["id"]
-        await client.create_order(name, "market", "sell", 0.1, None, {"reduceOnly": True})
+        assert orders.result()[-1]["id"] in placed
+        await client.create_order(name, "market", "sell", 0.1 * len(placed), None, {"reduceOnly": True})
     finally:
         await client.close()
 
@@ -214,7 +216,7 @@ async def test_python_binance_hears_its_account(local: dict[str, str]) -> None:
     manager = binance.BinanceSocketManager(client)
     manager.FSTREAM_URL = f"{local['streams']}/"
     try:
-        async with asyncio.timeout(20), manager.futures_user_socket() as socket:
+        async with asyncio.timeout(240), manager.futures_user_socket() as socket:
             told: dict[str, dict[str, Any]] = {}
             for side, reduce in (("BUY", {}), ("SELL", {"reduceOnly": True})):
                 made = await client.futures_create_order(

@@ -35,6 +35,7 @@ from ares.simulation.simulated_exchange import SimulatedExchange
 from ares.simulation.tape import Tape
 from ares.simulation.venue import VenueConfig
 from tests.simulation.market import HOUR, T0, D, flat, random_bars, tape
+from tests.virtual_time import at_once
 
 FREE = VenueConfig(slippage=D(0), maker_fee=D(0), taker_fee=D(0), leverage=5)
 
@@ -301,13 +302,14 @@ async def test_who_keeps_everybody_waiting_is_told() -> None:
         started.set()
         await asyncio.sleep(60)  # never comes back
 
-    task = asyncio.create_task(reader(account))
-    await started.wait()
-    with pytest.raises(InvalidInput, match="stuck"):
-        await anext(sim.stream_market(["ETHUSDT"], "1h"))
-    task.cancel()
-    del account
-    assert isinstance(await sim.advance(bars=1), int)
+    with at_once():
+        task = asyncio.create_task(reader(account))
+        await started.wait()
+        with pytest.raises(InvalidInput, match="stuck"):
+            await anext(sim.stream_market(["ETHUSDT"], "1h"))
+        task.cancel()
+        del account
+        assert isinstance(await sim.advance(bars=1), int)
 
 
 async def test_one_exchange_may_see_several_event_loops() -> None:

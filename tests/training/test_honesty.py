@@ -83,13 +83,19 @@ def test_nothing_is_found_in_real_returns_dealt_anew(real_data: Path) -> None:
     assert_nothing_found(quick(dealt(hours(real_data, "ETHUSDT"), 24, 5), WIDE))
 
 
+@cache
+def planted() -> TrainedModel:
+    """Of a market with an edge."""
+    return quick(market(8000, 0.3).klines, WIDE)
+
+
 def test_the_same_judgement_finds_a_planted_edge() -> None:
-    added, net, error = every_bet(quick(market(8000, 0.3).klines, WIDE))
+    added, net, error = every_bet(planted())
     assert added > 2.58 * error and net > 0.0
 
 
 def test_a_planted_edge_is_found_and_pays() -> None:
-    model = quick(market(8000, 0.3).klines, WIDE)
+    model = planted()
     assert model.scores.direction_wide.low > 0.5
     assert model.scores.confidence.brier_skill.value > 0.0
     bets = model.scores.trading
@@ -100,7 +106,7 @@ def test_a_planted_edge_is_found_and_pays() -> None:
 
 def test_the_confidence_of_a_planted_edge_is_what_comes_true() -> None:
     """Its size is estimated: the mean confidence of the bets lies in the interval of their hits."""
-    model = quick(market(8000, 0.3).klines, WIDE)
+    model = planted()
     frame = model.predictions
     chosen = frame[frame["low"] > frame["needed"]]
     hits = chosen["hit"].to_numpy(dtype=float)
