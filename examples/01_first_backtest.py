@@ -18,8 +18,7 @@ for name in ("flat", "buy_and_hold", "random_entries"):
     print(f"{name:<15}{summary['baselines'][name]:+.2%}")
 
 print("\nWhy it stayed out, most frequent first:")
-reasons = result.decisions.loc[~result.decisions["planned"], "reasons"].str.split(" ").str[0]
-print(reasons.value_counts().head(5).to_string())
+print(result.decisions["refused_by"].value_counts().head(5).to_string(header=False))
 
 print("\nLast trades:")
 columns = ["side", "quantity", "entry_price", "exit_price", "net", "exit_reason"]

@@ -60,4 +60,4 @@ for analyst in (RuleAnalyst(breakout), CoinFlip()):
     said = result.decisions["side"].notna().sum()
     earned = result.summary()["net_return"]
     print(f"\n{type(analyst).__name__}: {said} opinions, {len(result.trades)} trades, {earned:+.2%}")
-    print(result.decisions["reasons"].str.split(" ").str[0].value_counts().head(3).to_string())
+    print(result.decisions["refused_by"].value_counts().head(3).to_string(header=False))

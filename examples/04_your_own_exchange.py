@@ -16,12 +16,12 @@ from ares.testing import check_exchange
 
 
 class Replayed:
-    """Klines of one symbol, told as if they were happening."""
+    """Klines of one symbol, told as if they were happening; the first of them are known from the start."""
 
-    def __init__(self, klines, symbol):
+    def __init__(self, klines, symbol, history=200):
         self.tape = Tape.from_frame(klines, symbol=symbol)
-        self.symbol, self.told = symbol, 0
-        self.clock = VirtualClock(self.tape.start_ns)
+        self.symbol, self.told = symbol, history
+        self.clock = VirtualClock(self.tape.candle(symbol, history - 1).close_ns)
 
     async def get_klines(self, symbol, interval, limit=500, *, start=None, end=None, closed_only=True):
         if symbol != self.symbol or interval != self.tape.interval.name:
@@ -29,7 +29,7 @@ class Replayed:
         return self.tape.frame().iloc[: self.told].loc[start:end].iloc[-limit:]
 
     async def get_ticker(self, symbol):
-        price = self.tape.candle(self.symbol, max(0, self.told - 1)).close
+        price = self.tape.candle(self.symbol, self.told - 1).close
         tick = float((await self.get_instrument(symbol)).tick_size)
         now = self.clock.now_ns()
         return Ticker(
@@ -61,7 +61,9 @@ class Replayed:
 
 async def main():
     klines = Tape.synthetic("ETHUSDT", "1h", bars=3_000, seed=4, predictability=0.15).frame()
-    print(await check_exchange(PaperExchange(Replayed(klines, "ETHUSDT"), symbols=["ETHUSDT"], interval="1h")))
+    report = await check_exchange(PaperExchange(Replayed(klines, "ETHUSDT"), symbols=["ETHUSDT"], interval="1h"))
+    print(report)
+    report.raise_for_failures()
 
     stages = {"features": FeatureOrchestrator(), "analyst": RuleAnalyst(), "tactician": Tactician()}
     exchange = PaperExchange(Replayed(klines, "ETHUSDT"))

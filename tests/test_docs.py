@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from attrs import frozen
 
 from ares.config import load_config
 from ares.simulation.faults import FaultPlan
@@ -53,6 +58,53 @@ def test_imports_in_the_documentation_work(text: str) -> None:
             module = importlib.import_module(node.module or "")
             for alias in node.names:
                 assert hasattr(module, alias.name), f"{node.module} has no {alias.name}"
+
+
+@frozen
+class Page:
+    """A page whose Python runs as it stands, block after block, in one namespace."""
+
+    path: str
+    blocks: tuple[int, ...] = ()  # among the page's Python blocks; none named: all of them
+
+
+PLAYED = (
+    Page("README.md"),
+    Page("docs/tutorial/first-backtest.md"),
+    Page("docs/features/index.md"),
+    Page("docs/how-to/settings.md"),
+    Page("docs/how-to/crash-recovery.md"),
+    Page("docs/how-to/own-analyst.md", blocks=(0, 1)),
+    Page("docs/how-to/own-tactician.md", blocks=(0, 1)),
+    Page("docs/how-to/own-model.md", blocks=(0, 1, 3)),
+)
+
+
+@pytest.fixture
+def newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The files and the names that the pages take for granted, in a folder of their own."""
+    from ares import Analyst, FeatureOrchestrator, Tape
+    from ares.pipeline.journal import SqliteJournal
+
+    monkeypatch.chdir(tmp_path)
+    tape = Tape.synthetic("ETHUSDT", "1h", bars=900, seed=3)
+    klines = tape.frame()
+    klines.to_parquet("ETHUSDT_1h.parquet")
+    Path("bot.yaml").write_text("tactician: {risk_per_trade: 0.01}\n")
+    SqliteJournal("bot.sqlite", {}).close()
+    X = FeatureOrchestrator().compute(klines).iloc[-200:]
+    y = np.sign(klines["close"].diff().shift(-1).fillna(0.0)).astype(int).to_numpy()[-200:]
+    return {"Analyst": Analyst, "klines": klines, "candle": tape.candle("ETHUSDT", 0), "X": X, "y": y}
+
+
+@pytest.mark.parametrize("page", PLAYED, ids=lambda page: page.path)
+def test_python_in_the_documentation_runs(page: Page, newcomer: dict[str, Any]) -> None:
+    fences = re.findall(r"^```python[^\n]*\n(.*?)^```", (ROOT / page.path).read_text(encoding="utf-8"), re.M | re.S)
+    for number in page.blocks or range(len(fences)):
+        code = compile(fences[number], f"{page.path}-{number}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        waiting = eval(code, newcomer)
+        if inspect.iscoroutine(waiting):
+            asyncio.run(waiting)
 
 
 @pytest.mark.parametrize("text", params("console"))
