@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 __all__ = [
     "FUTURES_STATISTICS",
     "KLINE_COLUMNS",
+    "LARGEST",
     "QUOTE_SLOT_NS",
     "REQUIRED_COLUMNS",
+    "SMALLEST",
     "AggTrade",
     "Candle",
     "FundingRate",
@@ -58,6 +60,10 @@ QUOTE_SLOT_NS = 250_000_000
 """Best quotes change hundreds of times a second: features are told the last one of each such slot, live and on tape."""
 
 _NAN = float("nan")
+
+
+SMALLEST, LARGEST = 1e-100, 1e100
+"""Prices, and volumes above 0, beyond these are none: what is computed from them would overflow."""
 
 
 def exceeds(part: Any, whole: Any) -> Any:

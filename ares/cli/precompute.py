@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,11 +16,14 @@ from ares.cli.exits import ends_with_exit_code
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ares.exchange.config import BinanceConfig
     from ares.features.config import FeatureConfig
 
 __all__ = ["precompute"]
 
 DEFAULT_FOLDER = Path("data/wavelet_cache")
+STORE = Path("data")
+_DAY_NS = 86_400_000_000_000
 
 
 @ends_with_exit_code
@@ -28,7 +32,10 @@ def precompute(
     exchange: options.ExchangeName = "SIM",
     tape: Annotated[
         str | None,
-        typer.Option(help="Recorded klines, Parquet or CSV; {symbol} in the path stands for each symbol."),
+        typer.Option(
+            help="Recorded klines, Parquet or CSV; {symbol} in the path stands for each symbol. None: SIM's synthetic "
+            "market, or BINANCE's klines in ./data, as `ares download` keeps them, and those since."
+        ),
     ] = None,
     interval: options.IntervalName = None,
     bars: options.Bars = None,
@@ -39,22 +46,30 @@ def precompute(
     progress: options.Progress = None,
     log: options.LogLevel = None,
 ) -> None:
-    """Compute all features and keep them in the cache. A run that was interrupted goes on where it stopped."""
+    """Compute all features and keep them in the cache. A run that was interrupted goes on where it stopped.
+
+    With --exchange BINANCE and no tape the newest closed klines are added to those in ./data first, by REST and without
+    keys. Where nothing is kept yet, the last --bars of them are the beginning; None: 5,000.
+    """
     from concurrent.futures import ProcessPoolExecutor
     from contextlib import nullcontext
     from multiprocessing import get_context
 
-    from ares.cli.market import check_exchange_name
+    from ares.cli.market import known_exchange
     from ares.cli.screen import note, print_json, progress_bar
     from ares.cli.settings import settings
     from ares.errors import InvalidInput
     from ares.features.orchestrator import FeatureOrchestrator
+    from ares.features.warm import is_warm
 
-    check_exchange_name(exchange)
+    venue = known_exchange(exchange, "SIM", "BINANCE")
     symbols = list(dict.fromkeys(symbol or ["ETHUSDT"]))
     if tape is not None and len(symbols) > 1 and "{symbol}" not in tape:
         raise InvalidInput("one tape holds one symbol: write {symbol} in the path where the symbol's name stands")
-    chosen = _with_folder(settings(config, log=log).features)
+    given = settings(config, log=log)
+    chosen = _with_folder(given.features)
+    if venue == "BINANCE" and tape is None:
+        tape = asyncio.run(_kept(given.exchange, symbols, interval, bars))
     loads = {
         name: partial(_klines, name, tape.replace("{symbol}", name) if tape is not None else None, interval, seed, bars)
         for name in symbols
@@ -65,6 +80,8 @@ def precompute(
         else nullcontext(None)
     )
     with pool as executor, progress_bar("features, %", 100, progress) as advance:
+        if is_warm():
+            advance(0)  # what takes long now is the data, and no compiling
         done = FeatureOrchestrator(chosen).precompute(
             loads,
             executor=executor,
@@ -85,6 +102,28 @@ def _with_folder(features: FeatureConfig) -> FeatureConfig:
     """The settings with a cache folder: the program's own place unless the file names one."""
     cache = features.wavelet_cache
     return evolve(features, wavelet_cache=evolve(cache, cache_dir=cache.cache_dir or DEFAULT_FOLDER))
+
+
+async def _kept(config: BinanceConfig, symbols: list[str], interval: str | None, bars: int | None) -> str:
+    """Bring the stored klines of every symbol up to date by REST; the path of their files, with {symbol} in it.
+
+    A beginning that stays where it is lets a later run go on from the cache. Raises: what the venue's reads raise.
+    """
+    from ares.cli.market import DEFAULT_BARS, DEFAULT_INTERVAL
+    from ares.cli.reach import remembering
+    from ares.cli.screen import note
+    from ares.download import append_recent
+    from ares.exchange.binance import BinanceExchange
+    from ares.instruments import Interval
+
+    length = Interval.parse(interval or DEFAULT_INTERVAL)
+    days = -(-(bars or DEFAULT_BARS) * length.ns // _DAY_NS)
+    note(f"klines from {config.rest}")
+    async with BinanceExchange(remembering(evolve(config, api_key=None, api_secret=None))) as source:
+        for name in symbols:
+            added = await append_recent(source, name, length.name, STORE, days)
+            note(f"{name}: {added:,} new bars of {length.name}")
+    return str(STORE / "klines" / f"{{symbol}}-{length.name}.parquet")
 
 
 def _klines(symbol: str, tape: str | None, interval: str | None, seed: int, bars: int | None) -> pd.DataFrame:

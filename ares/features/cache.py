@@ -66,20 +66,27 @@ class FeatureCache:
         try:
             found = self._read(folder, plan, inputs, open_ns, out)
         except FileNotFoundError:
-            found = None  # another process has replaced or removed it meanwhile
+            found = None  # another process has replaced or removed it meanwhile, unless it is named as before
+            lost = _lost(folder)
+            if lost is not None:
+                self._discard(folder, f"{lost} is missing")
         except (OSError, ValueError, KeyError) as error:
-            if folder.exists():
-                self.damaged += 1
-                text = f"feature cache entry {folder.name[:12]} is damaged and is computed again: {error}"
-                warnings.warn(text, stacklevel=2)
-                shutil.rmtree(folder, ignore_errors=True)
             found = None
+            if folder.exists():
+                self._discard(folder, str(error))
         if found is None:
             self.misses += 1
         else:
             self.hits += 1
             self.extended += found.rows < open_ns.size
         return found
+
+    def _discard(self, folder: Path, why: str) -> None:
+        """Remove a damaged entry, and say so."""
+        self.damaged += 1
+        text = f"feature cache entry {folder.name[:12]} is damaged and is computed again: {why}"
+        warnings.warn(text, stacklevel=3)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def write(
         self,
@@ -259,6 +266,16 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     if unchecked:
         raise ValueError(f"{', '.join(sorted(unchecked))} has no checksum")
     return found
+
+
+def _lost(folder: Path) -> str | None:
+    """The first file that the manifest names and the folder lacks; None when all are there, or there is no entry."""
+    try:
+        manifest = _manifest(folder)
+    except (OSError, ValueError, KeyError):
+        return None  # being removed, or replaced by something that the next read judges
+    names = manifest["files"] if manifest is not None else ()
+    return next((name for name in names if not (folder / name).exists()), None)
 
 
 def _seal(manifest: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 from attrs.converters import optional
-from attrs.validators import ge, in_
+from attrs.validators import ge, in_, le
 
 from ares.errors import InvalidInput, unknown_name
 from ares.instruments import Interval
@@ -29,6 +29,7 @@ HIGHER = {
 }  # fmt: skip
 
 
+_MOST_WINDOW = 1_000_000
 _MOST_LEVELS = 15  # their energies and that of the remainder are taken together, sixteen at most
 
 
@@ -51,7 +52,7 @@ class WaveletConfig:
 
     families: tuple[str, ...] = field(default=("db4",), validator=_names)  # any orthogonal one of PyWavelets: haar, db2
     levels: int = field(default=4, validator=[ge(1), _few])
-    window: int = field(default=256, validator=ge(2))  # bars over which energies are averaged
+    window: int = field(default=256, validator=[ge(2), le(_MOST_WINDOW)])  # bars over which energies are averaged
     exact: bool = False  # also the energies of `pywt.wavedec` over the trailing window, with their own names
 
 
@@ -132,7 +133,7 @@ def timeframe_ratio(name: str, interval: Interval) -> int:
     higher = Interval.parse(name)
     if higher.ns <= interval.ns or higher.ns % interval.ns:
         raise InvalidInput(
-            f"timeframe {name} is not a multiple of the base interval {interval.name}",
+            f"timeframe {name} is no whole multiple, two or more, of the base interval {interval.name}",
             timeframe=name,
             interval=interval.name,
         )

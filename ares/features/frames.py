@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ares.errors import DataError, InvalidInput, TooShort
 from ares.instruments import Interval
-from ares.market import REQUIRED_COLUMNS, exceeds
+from ares.market import LARGEST, REQUIRED_COLUMNS, SMALLEST, exceeds
 
-__all__ = ["Bars", "read_bars", "write_frame"]
+__all__ = ["Bars", "index_ns", "numbers", "read_bars", "write_frame"]
 
 OPTIONAL = ("quote_volume", "taker_buy_volume", "taker_buy_quote_volume", "trades")
 
@@ -59,7 +59,8 @@ def read_bars(klines: pd.DataFrame, interval: Interval | str | None = None) -> B
     An optional column that is absent or, with rows, entirely NaN is no source; `trades` of -1 are unknown. Raises:
     TooShort for fewer than two rows without an interval, InvalidInput for missing or repeated columns, DataError with
     the first offending row for disorder, text, NaN or non-positive prices, a high below or a low above the bar's other
-    prices, negative amounts, more bought by takers than traded.
+    prices, negative amounts, prices and volumes beyond `ares.market.SMALLEST` and `LARGEST`, more bought by takers than
+    traded.
     """
     if not isinstance(klines, pd.DataFrame):
         raise InvalidInput(f"klines must be a frame, not {type(klines).__name__}")
@@ -80,7 +81,7 @@ def read_bars(klines: pd.DataFrame, interval: Interval | str | None = None) -> B
     columns = {}
     for name in (*REQUIRED_COLUMNS, *OPTIONAL):
         if name in klines.columns:
-            values = _numbers(klines[name], name)
+            values = numbers(klines[name], name, "klines")
             if name == "trades":
                 values = np.where(values == -1.0, np.nan, values)
             if name in REQUIRED_COLUMNS or not values.size or not np.isnan(values).all():
@@ -90,24 +91,26 @@ def read_bars(klines: pd.DataFrame, interval: Interval | str | None = None) -> B
     return Bars(interval, open_ns, columns)
 
 
-def _numbers(column: Any, name: str) -> NDArray[np.float64]:
+def numbers(column: Any, name: str, what: str) -> NDArray[np.float64]:
     """A column as float64. Raises: InvalidInput when there are two of its name, DataError at the first text in it."""
     if isinstance(column, pd.DataFrame):
-        raise InvalidInput(f"klines have {column.shape[1]} columns named {name}", column=name)
+        raise InvalidInput(f"{what} have {column.shape[1]} columns named {name}", column=name)
     try:
         return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
     except (TypeError, ValueError):
         text = pd.to_numeric(column, errors="coerce").isna() & column.notna()
         row = int(np.argmax(text.to_numpy(dtype=bool)))
-        raise DataError(f"klines: {name} in row {row} is {column.iloc[row]!r:.40}, no number", row=row) from None
+        raise DataError(f"{what}: {name} in row {row} is {column.iloc[row]!r:.40}, no number", row=row) from None
 
 
 def _check_prices(columns: dict[str, NDArray[np.float64]], index: pd.Index) -> None:
     o, h, low, c, v = (columns[name] for name in REQUIRED_COLUMNS)
     checks = (
         ("a price that is not a positive number", ~((o > 0) & (h > 0) & (low > 0) & (c > 0) & np.isfinite(o + h + c))),
+        (f"a price outside of {SMALLEST:g} to {LARGEST:g}", (low < SMALLEST) | (h > LARGEST)),
         ("a high below or a low above its other prices", (h < np.maximum(o, c)) | (low > np.minimum(o, c))),
         ("a volume that is negative or no number", ~((v >= 0) & np.isfinite(v))),
+        (f"a volume outside of {SMALLEST:g} to {LARGEST:g}", ((v > 0) & (v < SMALLEST)) | (v > LARGEST)),
         *_amounts(columns),
     )
     for what, bad in checks:

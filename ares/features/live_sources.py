@@ -26,7 +26,7 @@ from ares.features.catalogue.flow import LARGE
 from ares.features.sources import FUTURES_COLUMNS, longest_age_ns
 from ares.instruments import Interval
 from ares.kernels.volume import BOOK_COLUMNS, FLOW_COLUMNS, gather_book, gather_trades
-from ares.market import AggTrade
+from ares.market import LARGEST, SMALLEST, AggTrade
 
 __all__ = ["LiveSources"]
 
@@ -113,7 +113,7 @@ class LiveSources:
 
     def trade(self, trade: AggTrade) -> None:
         """One aggregated trade. Raises DataError for a quantity that cannot be."""
-        if not trade.quantity >= 0:
+        if not 0 <= trade.quantity <= LARGEST:
             raise DataError(f"aggTrades: quantity {trade.quantity} of trade {trade.agg_id}", agg_id=trade.agg_id)
         if self._first_ns is None or trade.ts_ns < self._first_ns:
             self._first_ns = trade.ts_ns
@@ -122,21 +122,28 @@ class LiveSources:
         self._trades.add(trade.agg_id, trade.ts_ns, trade.quantity, trade.buyer_is_maker)
 
     def quote(self, ts_ns: int, bid: float, bid_size: float, ask: float, ask_size: float) -> None:
-        """One change of the best quotes; sizes in base. Raises DataError for a crossed quote."""
-        if not 0 < bid <= ask:
+        """One change of the best quotes; sizes in base. Raises DataError for a crossed quote or a negative size."""
+        if not SMALLEST <= bid <= ask <= LARGEST:
             raise DataError(f"quotes: bid {bid} and ask {ask}", ts_ns=ts_ns)
+        if not (0 <= bid_size <= LARGEST and 0 <= ask_size <= LARGEST):
+            raise DataError(f"quotes: sizes {bid_size} and {ask_size}", ts_ns=ts_ns)
         times = self._quotes.columns[0]
         if not times or ts_ns >= times[-1]:
             self._quotes.add(ts_ns, bid, bid_size, ask, ask_size)
 
     def published(self, name: str, ts_ns: int, value: float) -> None:
-        """A futures statistic (a column of `FUTURES_COLUMNS`) published at `ts_ns`; NaN: not published then."""
+        """A futures statistic (a column of `FUTURES_COLUMNS`) published at `ts_ns`; NaN: not published then.
+
+        Raises: InvalidInput for another name, DataError for a value that cannot be.
+        """
         if name not in FUTURES_COLUMNS:
             raise unknown_name("futures column", name, FUTURES_COLUMNS)
         rows = self._published.setdefault(name, _Columns("qd"))
         times, values = rows.columns
         if value != value or (times and ts_ns <= times[-1]):
             return
+        if abs(value) > LARGEST:
+            raise DataError(f"futures statistics: {name} is {value}", ts_ns=ts_ns)
         slot = min(self.interval.ns, _MINUTE_NS)  # no bar closes within one
         if times and -times[-1] // slot == -ts_ns // slot:
             times[-1], values[-1] = ts_ns, value  # no close lies between the two

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from attrs.validators import ge
 from numpy.typing import NDArray
 
-from ares.errors import InvalidInput, unknown_name
+from ares.errors import DataError, InvalidInput, unknown_name
 from ares.kernels.jit import jit
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class FeatureNode:
 
     name: str  # "group.name"
     step: Callable[[Array, Array], float]
-    inputs: tuple[str, ...]  # feature names or input columns such as "close"
+    inputs: tuple[str, ...]  # feature names, input columns such as "close", precomputed ones
     state_size: int = field(default=0, validator=ge(0))
     warmup: int = field(default=0, validator=ge(0))  # rows beyond those of its inputs
     settle: int = field(default=0, validator=ge(0))  # rows beyond those of its inputs until it forgets where it began
@@ -146,7 +146,8 @@ class NodeTail:
 class PrecomputedTail:
     """Columns of a frame made elsewhere, taken by open time; a bar that the frame lacks is NaN.
 
-    That row t knows nothing later than the close of bar t is the maker's promise.
+    That row t knows nothing later than the close of bar t is the maker's promise. Raises: InvalidInput, DataError for a
+    frame without a rising time index in UTC, with text or with infinite numbers.
     """
 
     warmup = 0
@@ -155,11 +156,20 @@ class PrecomputedTail:
     inputs: tuple[str, ...] = ()
 
     def __init__(self, frame: pd.DataFrame) -> None:
-        from ares.features.frames import index_ns
+        from ares.features.frames import index_ns, numbers
 
+        what = "the precomputed columns"
+        if not hasattr(frame, "columns"):
+            raise InvalidInput(f"{what} must come in a frame, not in a {type(frame).__name__}")
         self.names = tuple(str(name) for name in frame.columns)
         self._open_ns = index_ns(frame.index, "the precomputed frame")
-        self._values = np.ascontiguousarray(frame.to_numpy(dtype=np.float64, na_value=np.nan).T)
+        self._values = np.empty((len(self.names), len(frame)))
+        for values, name, column in zip(self._values, self.names, frame.columns, strict=True):
+            values[:] = numbers(frame[column], name, what)
+        infinite = np.argwhere(np.isinf(self._values))
+        if infinite.size:
+            column, row = infinite[0].tolist()
+            raise DataError(f"{what}: {self.names[column]} in row {row} is infinite", row=row)
         digest = hashlib.sha256(self._values.tobytes() + self._open_ns.tobytes()).hexdigest()
         self.key = f"precomputed:{','.join(self.names)}:{digest}"
         self._rows: dict[int, int] | None = None

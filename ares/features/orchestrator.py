@@ -62,9 +62,8 @@ class FeatureOrchestrator:
         autoencoder: Autoencoder | None = None,
     ) -> None:
         self.config = settings_or_default(config, FeatureConfig)
-        self._tails: list[Tail] = [NodeTail(node) for node in nodes]
-        if precomputed is not None:
-            self._tails.append(PrecomputedTail(precomputed))
+        self._tails: list[Tail] = [] if precomputed is None else [PrecomputedTail(precomputed)]
+        self._tails += [NodeTail(node) for node in nodes]
         self.autoencoder = autoencoder  # None until fitted; used only while the configuration enables it
         self._schemas: dict[tuple[str, frozenset[str], tuple[float, ...]], Schema] = {}
         self._last: Schema | None = None

@@ -53,6 +53,8 @@ def precompute(
     """
     if config.wavelet_cache.cache_dir is None or not config.wavelet_cache.cache_enabled:
         raise InvalidInput("precomputing needs wavelet_cache.cache_dir, and cache_enabled: true")
+    if not isinstance(klines, Mapping):
+        raise InvalidInput(f"klines must map symbols to frames, not be a {type(klines).__name__}")
     done: dict[str, Precomputed] = {}
     if executor is None and len(klines) <= 1:
         for symbol, frame in klines.items():

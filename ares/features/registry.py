@@ -156,8 +156,7 @@ def named(name: str, config: FeatureConfig, interval: Interval) -> Feature:
         valid = [r.feature_name(values) for r in known.values() for values in r.defaults]
         raise unknown_name("feature", name, valid)
     values = tuple(int(x) for x in digits)
-    if any(x < 1 for x in values):
-        raise InvalidInput(f"feature {name}: every parameter must be at least 1", name=name)
+    recipe.check(values)
     return _feature(recipe, values, timeframe, ratio)
 
 

@@ -24,7 +24,7 @@ class Schema:
     features: tuple[Feature, ...] = field(repr=False)  # of the table
     plan: Plan = field(repr=False)
     tails: tuple[Bound, ...] = field(repr=False)
-    names: tuple[str, ...] = field(repr=False)  # columns: of the table, of own nodes, precomputed, of the autoencoder
+    names: tuple[str, ...] = field(repr=False)  # columns: of the table, precomputed, of own nodes, of the autoencoder
     fingerprint: str  # changes with names, order, parameters and kernels
 
     @cached_property

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ares.errors import DataError, InvalidInput, unknown_name
 from ares.features.catalogue.flow import LARGE
 from ares.kernels.volume import BOOK_COLUMNS, FLOW_COLUMNS, gather_book, gather_trades, join_latest
-from ares.market import FUTURES_STATISTICS
+from ares.market import FUTURES_STATISTICS, LARGEST, SMALLEST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,12 +65,8 @@ def longest_age_ns(name: str, interval_ns: int) -> int:
 
 
 def _times(frame: pd.DataFrame, what: str) -> NDArray[np.int64]:
-    """Event times as int64 ns: the column `time`, else the index. Raises DataError when they fall."""
-    import pandas as pd
-
-    index = pd.DatetimeIndex(frame["time"]) if "time" in frame.columns else frame.index
-    if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
-        raise DataError(f"{what} need a column `time` or an index of UTC timestamps")
+    """Event times as int64 ns. Raises: InvalidInput, DataError when they fall."""
+    index = _index(frame, what)
     ns = np.ascontiguousarray(index.as_unit("ns").asi8)
     wrong = np.flatnonzero(ns[1:] < ns[:-1])
     if wrong.size:
@@ -79,11 +75,27 @@ def _times(frame: pd.DataFrame, what: str) -> NDArray[np.int64]:
     return ns
 
 
+def _index(frame: pd.DataFrame, what: str) -> pd.DatetimeIndex:
+    """When each row was: the column `time`, else the index. Raises InvalidInput, DataError."""
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        raise InvalidInput(f"{what} must be a frame, not {type(frame).__name__}")
+    found = frame.index
+    if "time" in frame.columns and frame["time"].dtype.kind == "M":
+        found = pd.DatetimeIndex(frame["time"])
+    if not isinstance(found, pd.DatetimeIndex) or found.tz is None:
+        raise DataError(f"{what} need a column `time` or an index of UTC timestamps")
+    return found
+
+
 def _need(frame: pd.DataFrame, names: tuple[str, ...], what: str) -> list[NDArray[np.float64]]:
     missing = [name for name in names if name not in frame.columns]
     if missing:
         raise InvalidInput(f"{what} lack the columns {', '.join(missing)}", missing=missing)
-    return [np.ascontiguousarray(frame[name].to_numpy(dtype=np.float64)) for name in names]
+    from ares.features.frames import numbers
+
+    return [np.ascontiguousarray(numbers(frame[name], name, what)) for name in names]
 
 
 def flow_columns(trades: pd.DataFrame, bars: Bars) -> Columns:
@@ -95,9 +107,12 @@ def flow_columns(trades: pd.DataFrame, bars: Bars) -> Columns:
     """
     time = _times(trades, "aggTrades")
     quantity, maker = _need(trades, ("quantity", "is_buyer_maker"), "aggTrades")
-    bad = np.flatnonzero(~(quantity >= 0))
+    bad = np.flatnonzero(~((quantity >= 0) & (quantity <= LARGEST)))
     if bad.size:
         raise DataError(f"aggTrades: quantity {quantity[bad[0]]} in row {int(bad[0])}", row=int(bad[0]))
+    unknown = np.flatnonzero(np.isnan(maker))
+    if unknown.size:
+        raise DataError(f"aggTrades: is_buyer_maker is unknown in row {int(unknown[0])}", row=int(unknown[0]))
     out = np.empty((len(FLOW_COLUMNS), bars.open_ns.size))
     since, until = (int(time[0]), _EVER) if time.size else (1, 0)
     gather_trades(time, quantity, maker != 0, since, until, bars.open_ns, bars.interval.ns, LARGE, out)
@@ -123,14 +138,19 @@ def _with_gaps(trades: pd.DataFrame, time: NDArray[np.int64], bars: Bars) -> NDA
 def book_columns(quotes: pd.DataFrame, bars: Bars) -> Columns:
     """Best quotes into bars. Columns: bid_price, bid_qty, ask_price, ask_qty, and time, unless it is the index.
 
-    A bar without a quote is NaN. Raises InvalidInput, DataError (also for a crossed quote).
+    A bar without a quote is NaN. Raises InvalidInput, DataError (also for a crossed quote or a negative size).
     """
     time = _times(quotes, "quotes")
     bid, bid_size, ask, ask_size = _need(quotes, ("bid_price", "bid_qty", "ask_price", "ask_qty"), "quotes")
-    bad = np.flatnonzero(~((bid > 0) & (bid <= ask)))
+    bad = np.flatnonzero(~((bid >= SMALLEST) & (bid <= ask) & (ask <= LARGEST)))
     if bad.size:
         row = int(bad[0])
         raise DataError(f"quotes: bid {bid[row]} and ask {ask[row]} in row {row}", row=row)
+    least, most = np.minimum(bid_size, ask_size), np.maximum(bid_size, ask_size)
+    bad = np.flatnonzero(~((least >= 0) & (most <= LARGEST)))
+    if bad.size:
+        row = int(bad[0])
+        raise DataError(f"quotes: sizes {bid_size[row]} and {ask_size[row]} in row {row}", row=row)
     out = np.empty((len(BOOK_COLUMNS), bars.open_ns.size))
     gather_book(time, bid, bid_size, ask, ask_size, bars.open_ns, bars.interval.ns, out)
     return dict(zip(BOOK_COLUMNS, out, strict=True))
@@ -139,18 +159,23 @@ def book_columns(quotes: pd.DataFrame, bars: Bars) -> Columns:
 def futures_columns(frame: pd.DataFrame, bars: Bars) -> Columns:
     """The latest published futures statistics at each bar's close.
 
-    frame: indexed by time of publication, UTC, any of the columns of `FUTURES_COLUMNS`; NaN means not published then.
-    A value published after the close, be it a millisecond, is not known at the close. Too old a value is NaN.
+    frame: any of the columns of `FUTURES_COLUMNS`, NaN where not published, and the time of publication, UTC: a column
+    `time`, else the index. A value published after the close, be it a millisecond, is not known at the close. Too old a
+    value is NaN. Raises InvalidInput, DataError.
     """
-    from ares.features.frames import index_ns
+    from ares.features.frames import index_ns, numbers
 
-    time = index_ns(frame.index, "futures statistics")
+    what = "futures statistics"
+    time = index_ns(_index(frame, what), what)
     close_ns = bars.open_ns + bars.interval.ns
     found: Columns = {}
-    for name in frame.columns:
+    for name in frame.columns.drop("time", errors="ignore"):
         if name not in FUTURES_COLUMNS:
             raise unknown_name("futures column", str(name), FUTURES_COLUMNS)
-        value = np.ascontiguousarray(frame[name].to_numpy(dtype=np.float64, na_value=np.nan))
+        value = np.ascontiguousarray(numbers(frame[name], str(name), what))
+        bad = np.flatnonzero(np.abs(value) > LARGEST)
+        if bad.size:
+            raise DataError(f"{what}: {name} in row {int(bad[0])} is {value[bad[0]]}", row=int(bad[0]))
         out = np.empty(bars.open_ns.size)
         join_latest(time, value, close_ns, longest_age_ns(name, bars.interval.ns), out)
         found[f"futures_{name}"] = out

@@ -15,7 +15,7 @@ from ares.features.schema import Schema
 from ares.instruments import Interval
 from ares.kernels.engine import advance
 from ares.kernels.layout import BAR_INPUTS
-from ares.market import Candle, exceeds
+from ares.market import LARGEST, SMALLEST, Candle, exceeds
 from ares.protocols import FeatureRow
 
 __all__ = ["Stream"]
@@ -146,7 +146,7 @@ class Stream:
                 f"candle at {candle.open_ns} is not newer than the last one at {self._last_ns}", row=self.rows
             )
         low, high = candle.low, candle.high
-        fits = 0.0 < low <= candle.open <= high and low <= candle.close <= high < _INFINITY
+        fits = SMALLEST <= low <= candle.open <= high and low <= candle.close <= high <= LARGEST
         amounts = candle.quote_volume, candle.taker_buy_volume, candle.taker_buy_quote_volume
         wrong = (
             candle.trades < -1
@@ -154,7 +154,7 @@ class Stream:
             or exceeds(candle.taker_buy_volume, candle.volume)
             or exceeds(candle.taker_buy_quote_volume, candle.quote_volume)
         )
-        if wrong or not (fits and 0.0 <= candle.volume < _INFINITY):
+        if wrong or not (fits and (candle.volume == 0.0 or SMALLEST <= candle.volume <= LARGEST)):
             raise DataError(f"prices or a volume that cannot be: {candle}", row=self.rows)
         return float(candle.trades) if candle.trades >= 0 else _NAN
 

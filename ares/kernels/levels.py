@@ -115,7 +115,8 @@ def profile(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: i
 
     Inputs: high, low, close, volume, ATR. Each bar's volume goes evenly to the bins it spans. Outputs: distance in ATR
     from the close to the fullest bin's middle; share of all volume above the close's bin; share in the close's bin.
-    The bin width is a power of two, fixed when the profile begins; bins far from the price are given up for new ones.
+    The bin width is a power of two, fixed when the profile begins; at most 1, for after a crash the ATR may be many
+    prices. Bins far from the price are given up for new ones.
     """
     grow = m[t[k + FLOATS]]
     high = m[t[k + IN] :]
@@ -135,7 +136,7 @@ def profile(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: i
                 m[oo + c * length + i] = NAN
             continue
         if width == 0.0:
-            width = 2.0 ** floor(log2(0.5 * atr[i] / close[i]))
+            width = 2.0 ** min(0.0, floor(log2(0.5 * atr[i] / close[i])))
             weight = 1.0
             for b in range(BINS):
                 key[b] = -1e18

@@ -15,7 +15,7 @@ DETECT, SUCCESS = range(140, 142)
 
 # detectors, in the order of their mode
 CONTINUATION, EXHAUSTION, REVERSION, BREAKOUT, FAILED_BREAKOUT, EXPANSION, CLIMAX, PULLBACK = range(8)
-LEAST = 1e-6  # intensity of a detector that just fires
+ROUNDING = 1e-9  # by less than this nothing is beyond a threshold: it lies on it, but for rounding
 
 
 @inner
@@ -45,15 +45,15 @@ def detect(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: in
             if c[i] > 0.25 and a[i] * b[i] > 0.0:
                 x = a[i] * c[i]
         elif mode == EXHAUSTION:
-            if a[i] > 0.7 and b[i] > 2.0:
-                x = -(a[i] - 0.7 + LEAST) / 0.3
-            elif a[i] < 0.3 and b[i] < -2.0:
-                x = (0.3 - a[i] + LEAST) / 0.3
+            if a[i] - 0.7 > ROUNDING and b[i] > 2.0:
+                x = -(a[i] - 0.7) / 0.3
+            elif 0.3 - a[i] > ROUNDING and b[i] < -2.0:
+                x = (0.3 - a[i]) / 0.3
         elif mode == REVERSION:
-            if a[i] > 2.0:
-                x = -(a[i] - 2.0 + LEAST)
-            elif a[i] < -2.0:
-                x = -2.0 - a[i] + LEAST
+            if a[i] - 2.0 > ROUNDING:
+                x = 2.0 - a[i]
+            elif -2.0 - a[i] > ROUNDING:
+                x = -2.0 - a[i]
         elif mode == BREAKOUT:
             if c[i] > d[i]:
                 x = (c[i] - d[i]) / f[i]
@@ -65,11 +65,11 @@ def detect(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first: in
             elif b[i] < e[i] and c[i] > e[i]:
                 x = (e[i] - b[i]) / f[i]
         elif mode == EXPANSION:
-            if a[i] < 0.8 and abs(b[i]) > 1.0:
-                x = b[i] * (0.8 - a[i] + LEAST)
+            if 0.8 - a[i] > ROUNDING and abs(b[i]) > 1.0:
+                x = b[i] * (0.8 - a[i])
         elif mode == CLIMAX:
-            if a[i] > 2.0 and abs(b[i]) > 1.0:
-                x = -b[i] * (a[i] - 2.0 + LEAST)
+            if a[i] - 2.0 > ROUNDING and abs(b[i]) > 1.0:
+                x = -b[i] * (a[i] - 2.0)
         elif mode == PULLBACK:
             if a[i] > 1.0 and b[i] < 0.0 and c[i] < 0.5:
                 x = -b[i]

@@ -240,10 +240,8 @@ def supertrend(m: Any, t: Any, k: int, so: int, oo: int, lo: int, hi: int, first
             lower = below if below > lower or before < lower else lower
             if side > 0.0 and close[i] < lower:
                 side = -1.0
-                upper = above
             elif side < 0.0 and close[i] > upper:
                 side = 1.0
-                lower = below
         band[i] = lower if side > 0.0 else upper
         side_out[i] = side
     m[so] = upper

@@ -12,7 +12,10 @@ that brings a future of its own, from a file or a closure, says the same in ever
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -102,14 +105,18 @@ def check_causality(
 ) -> CausalityReport:
     """Try to catch `stage` knowing the future.
 
-    stage: a feature stage (its `compute` is called) or a function from a frame to a frame, series or array with one row
-    a row. data: rows in order of time, such as klines; never changed. settle: rows after which the start of the data
-    must not matter; None takes the stage's own, feature by feature, and leaves the start experiment unjudged for a
-    function that declares none. cuts: rows after which the data are cut, at most; the default meets every hour of
-    the week, and `len(data)` tries every row beyond the first fifth. tolerance: differences up to it are forgiven.
-    also: more keyword frames of the stage, such as `agg_trades_df`, cut by time together with the data.
-    Raises: TooShort below 50 rows, InvalidInput when the result does not have one row a row.
+    stage: a feature stage (its `compute` is called, else its `generate_all_features`) or a function, also an async one,
+    from a frame to a frame, series or array with one row a row. data: rows in order of time, such as klines; never
+    changed. settle: rows after which the start of the data must not matter; None takes the stage's own, feature by
+    feature, and leaves the start experiment unjudged for a function that declares none. cuts: rows after which the data
+    are cut, at most; the default meets every hour of the week, and `len(data)` tries every row beyond the first fifth.
+    tolerance: differences up to it are forgiven. also: more keyword frames of the stage, such as `agg_trades_df`, cut
+    by time together with the data.
+    Raises: TooShort below 50 rows, InvalidInput when the result does not have one row a row or holds no numbers, and
+    whatever the stage raises.
     """
+    if not isinstance(data, pd.DataFrame):
+        raise InvalidInput(f"data must be a frame, not {type(data).__name__}")
     if len(data) < _LEAST_ROWS:
         raise TooShort(f"{len(data)} rows; a proof takes {_LEAST_ROWS}", rows=len(data))
     subject = getattr(stage, "__name__", type(stage).__name__)
@@ -162,26 +169,68 @@ Run = Callable[[pd.DataFrame, "pd.Timestamp | None"], pd.DataFrame]
 
 def _runner(stage: Any, also: Mapping[str, pd.DataFrame]) -> Run:
     """The stage as a function of the data and of the time up to which other frames are known."""
-    compute = stage.compute if hasattr(stage, "compute") else stage
+    compute = _verb(stage)
 
     def run(frame: pd.DataFrame, end: pd.Timestamp | None) -> pd.DataFrame:
         others = {}
         for name, other in also.items():
             times = pd.DatetimeIndex(other["time"]) if "time" in other.columns else other.index
             others[name] = other if end is None else other[times <= end]
-        result = compute(frame.copy(), **others)
-        if isinstance(result, pd.Series):
-            result = result.to_frame("feature" if result.name is None else str(result.name))
-        elif not isinstance(result, pd.DataFrame):
-            array = np.asarray(result, dtype=np.float64)
-            array = array.reshape(len(array), -1)
-            result = pd.DataFrame(array, columns=[f"column_{i}" for i in range(array.shape[1])])
+        result = _columns(_finished(compute(frame.copy(), **others)))
         if len(result) != len(frame):
             raise InvalidInput(f"{len(result)} rows came back for {len(frame)}; there must be one a row")
-        result.columns = [str(c) for c in result.columns]
         return result
 
     return run
+
+
+def _verb(stage: Any) -> Callable[..., Any]:
+    """What computes: the plain verb of a stage, else its async one, else the function itself."""
+    for name in ("compute", "generate_all_features"):
+        if hasattr(stage, name):
+            return getattr(stage, name)  # type: ignore[no-any-return]
+    if not callable(stage):
+        raise InvalidInput(
+            f"a {type(stage).__name__} is neither a function of a frame nor a stage with compute or"
+            " generate_all_features"
+        )
+    return stage  # type: ignore[no-any-return]
+
+
+def _finished(result: Any) -> Any:
+    """What an async verb or function gives in the end, also while a loop is running here; others as they are."""
+    if not inspect.isawaitable(result):
+        return result
+
+    async def whole() -> Any:
+        return await result
+
+    with ThreadPoolExecutor(1) as beside:
+        return beside.submit(asyncio.run, whole()).result()
+
+
+def _columns(result: Any) -> pd.DataFrame:
+    """A result as columns of float64 with names of their own. Raises InvalidInput when it holds anything else."""
+    if isinstance(result, pd.Series):
+        result = result.to_frame("feature" if result.name is None else str(result.name))
+    elif not isinstance(result, pd.DataFrame):
+        kind = type(result).__name__
+        try:
+            array = np.asarray(result, dtype=np.float64)
+            array = array.reshape(len(array), -1)
+        except (TypeError, ValueError):
+            raise InvalidInput(f"a {kind} came back; it must be a frame, a series or an array of numbers") from None
+        result = pd.DataFrame(array, columns=[f"column_{i}" for i in range(array.shape[1])])
+    names = [str(c) for c in result.columns]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise InvalidInput(f"several columns that came back are called {', '.join(twice)}; name each its own way")
+    try:
+        values = result.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError):
+        kinds = ", ".join(f"{n} {k}" for n, k in zip(names, result.dtypes, strict=True) if k.kind not in "biuf")
+        raise InvalidInput(f"columns that came back hold no numbers: {kinds}") from None
+    return pd.DataFrame(values, result.index, names)
 
 
 def _known_until(data: pd.DataFrame, n: int) -> pd.Timestamp | None:
@@ -266,8 +315,8 @@ def _note(
 ) -> None:
     """Add the columns that differ; of several findings of one kind the earliest row is kept."""
     for name in expected.columns:
-        a = expected[name].to_numpy(dtype=np.float64, na_value=np.nan)
-        b = got[name].to_numpy(dtype=np.float64, na_value=np.nan) if name in got.columns else np.full(len(a), np.nan)
+        a = expected[name].to_numpy()
+        b = got[name].to_numpy() if name in got.columns else np.full(len(a), np.nan)
         both = ~(np.isnan(a) | np.isnan(b))
         gap = np.where(np.isnan(a) & np.isnan(b), 0.0, np.inf)
         gap[both] = np.where(a[both] == b[both], 0.0, np.abs(a[both] - b[both]))

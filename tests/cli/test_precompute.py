@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.simulation.tape import Tape
+from tests.cli.test_paper_binance import local_venue
 
 Run = Callable[..., Any]
 
@@ -54,6 +56,27 @@ def test_many_symbols_in_parallel_from_one_pattern(ares: Run, settings: Path, tm
 def test_one_tape_for_two_symbols_is_refused(ares: Run, settings: Path) -> None:
     done = ares("precompute", "--symbol", "A", "--symbol", "B", "--tape", "x.parquet", "--config", settings)
     assert done.returncode == 2 and "{symbol}" in done.stderr
+
+
+def test_a_recording_of_binance_needs_no_binance(ares: Run, settings: Path, tmp_path: Path) -> None:
+    Tape.synthetic("ETHUSDT", "1h", bars=300, seed=1).frame().to_parquet(tmp_path / "ETHUSDT.parquet")
+    told = ("--exchange", "BINANCE", "--tape", tmp_path / "ETHUSDT.parquet", "--config", settings, "--json")
+    answers = [ares("precompute", "--symbol", "ETHUSDT", *told).answer["symbols"]["ETHUSDT"] for _ in range(2)]
+    assert [(a["rows"], a["resumed"]) for a in answers] == [(300, False), (300, True)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_binances_own_klines_are_kept_and_continued(ares: Run, tmp_path: Path) -> None:
+    with local_venue(tmp_path) as settings:
+        told = ("precompute", "--exchange", "BINANCE", "--interval", "1m", "--config", settings, "--json")
+        first = ares(*told, "--bars", "500", folder=tmp_path).answer["symbols"]["ETHUSDT"]
+        again = ares(*told, folder=tmp_path).answer["symbols"]["ETHUSDT"]
+        assert (first["rows"], first["resumed"], again["resumed"]) == (500, False, True)
+        assert again["rows"] >= 500
+        unknown = ares(*told, "--symbol", "ETHUSD", folder=tmp_path)
+        assert unknown.returncode == 2 and "did you mean 'ETHUSDT'" in unknown.stderr
+    kept = pd.read_parquet(tmp_path / "data" / "klines" / "ETHUSDT-1m.parquet")
+    assert len(kept) == again["rows"] and "taker_buy_volume" in kept
 
 
 def test_warm_says_how_long_it_took(ares: Run) -> None:

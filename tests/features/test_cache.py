@@ -82,6 +82,19 @@ def test_damage_is_found_told_and_repaired(tmp_path: Path, bars: pd.DataFrame, p
     assert counts(again)["hits"] == 1
 
 
+@pytest.mark.parametrize("pattern", ["*/rows_*.parquet", "*/engine_*.npz"])
+def test_a_file_that_is_gone_is_damage(tmp_path: Path, bars: pd.DataFrame, plain: pd.DataFrame, pattern: str) -> None:
+    cached(tmp_path).compute(bars)
+    path = next(tmp_path.glob(pattern))
+    path.unlink()
+    features = cached(tmp_path)
+    with pytest.warns(UserWarning, match=f"damaged and is computed again: {path.name} is missing"):
+        assert differences(features.compute(bars), plain) == []
+    assert counts(features)["damaged"] == 1
+    assert differences(features.compute(bars), plain) == []
+    assert counts(features)["hits"] == 1
+
+
 def reseal(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     manifest = json.loads(path.read_bytes())
     change(manifest)

@@ -58,8 +58,31 @@ def test_a_wrong_name_is_met_with_the_nearest() -> None:
         FeatureConfig(groups=("momentun",))
     with pytest.raises(InvalidInput, match="multiple"):
         names(timeframes=("90m",))
-    with pytest.raises(InvalidInput, match="at least 1"):
-        names(include=("momentum.rsi_0",))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("momentum.rsi_0", "bars must be at least 1, not 0"),
+        ("momentum.rsi_1000001@1d", "bars must be at most 1,000,000"),
+        ("returns.log_100000000000", "at most 1,000,000, not 100,000,000,000"),
+        ("returns.skew_2", "bars must be at least 3"),
+        ("returns.kurtosis_3", "bars must be at least 4"),
+        ("volume.z_1", "bars must be at least 2"),
+        ("wavelet.db4_energy_5", "level must be at most 4"),
+        ("wavelet.db4_log_ratio_4", "level must be at most 3"),
+    ],
+)
+def test_parameters_with_which_a_feature_has_no_meaning_are_refused(name: str, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        names(include=(name,))
+
+
+def test_one_level_has_no_ratio_of_levels() -> None:
+    wavelets = WaveletConfig(levels=1)
+    assert not any("log_ratio" in name for name in names(wavelets=wavelets))
+    with pytest.raises(InvalidInput, match="unknown feature"):
+        names(wavelets=wavelets, include=("wavelet.db4_log_ratio_1",))
 
 
 def test_the_fingerprint_is_the_choice() -> None:

@@ -14,6 +14,7 @@ from ares.data import load_klines
 from ares.errors import DataError, InvalidInput, TooShort
 from ares.features.config import FeatureConfig, WaveletConfig
 from ares.features.orchestrator import FeatureOrchestrator
+from ares.features.sources import FUTURES_COLUMNS
 from tests.features.real import candles_of, differences
 
 
@@ -159,6 +160,42 @@ def test_amounts_that_cannot_be_are_refused_in_batch_stream_and_store(column: st
     with pytest.raises(DataError, match=column) as stored:
         load_klines(frame, "1h")
     assert stored.value.row == 7
+
+
+@pytest.mark.parametrize(("column", "value"), [("high", 2e100), ("low", 1e-101), ("volume", 2e100), ("volume", 1e-101)])
+def test_numbers_that_would_overflow_are_refused_in_both_rhythms(column: str, value: float) -> None:
+    frame = good()
+    frame.loc[frame.index[7], column] = value
+    features = FeatureOrchestrator()
+    with pytest.raises(DataError, match="outside of 1e-100 to") as caught:
+        features.compute(frame)
+    assert caught.value.row == 7
+    stream = features.stream("ETHUSDT", "1h", sources=[*frame.columns])
+    candles = candles_of(frame, "1h")
+    for candle in candles[:7]:
+        stream.update(candle)
+    with pytest.raises(DataError, match="cannot be"):
+        stream.update(candles[7])
+
+
+@settings(max_examples=12)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["wild", "two prices", "steps", "far away"]))
+def test_nothing_that_is_accepted_overflows(seed: int, kind: str) -> None:
+    """Prices and volumes anywhere in the range that is accepted, side by side."""
+    rng = np.random.default_rng(seed)
+    n = 700
+    wild = 10.0 ** rng.uniform(-99.9, 99.9, n)
+    close = {
+        "wild": wild,
+        "two prices": np.where(rng.random(n) < 0.5, 1e-100, 1e100),
+        "steps": np.repeat(wild[: n // 50], 50),
+        "far away": np.exp(np.cumsum(rng.normal(0, 0.01, n))) * 10.0 ** rng.uniform(-98, 98),
+    }[kind]
+    volume = np.where(rng.random(n) < 0.3, 0.0, 10.0 ** rng.uniform(-99.9, 99.9, n))
+    frame = frame_of(close, volume)
+    published = pd.DataFrame({name: 10.0 ** rng.uniform(-99, 99, n) for name in FUTURES_COLUMNS}, index=frame.index)
+    got = FeatureOrchestrator().compute(frame, futures_df=published, sr_levels=[1.0, 1e50])
+    assert not np.isinf(got.to_numpy()).any(), got.columns[np.isinf(got.to_numpy()).any(axis=0)].tolist()
 
 
 def test_rounding_is_no_fault() -> None:

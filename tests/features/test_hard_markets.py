@@ -47,6 +47,8 @@ def market(kind: str, seed: int = 5) -> pd.DataFrame:
         scale = 1e-8
     if kind == "huge prices":
         scale, volume = 1e9, volume * 1e9
+    if kind == "collapse":
+        steps[10] = -14.0  # the average true range is then a million prices, and the profile of volumes begins there
     close = scale * np.exp(np.cumsum(steps))
     open_ = np.concatenate([close[:1], close[:-1]])
     wick = 0.0 if "flat" in kind else 0.003
@@ -67,7 +69,7 @@ def market(kind: str, seed: int = 5) -> pd.DataFrame:
 
 KINDS = (
     "plain", "flat", "flat at the end", "jumps", "gaps", "no volume", "volume now and then", "the same volume",
-    "only up", "up and down", "tiny prices", "huge prices",
+    "only up", "up and down", "tiny prices", "huge prices", "collapse",
 )  # fmt: skip
 
 

@@ -109,9 +109,9 @@ def test_supertrend_by_its_rule(bars: pd.DataFrame, got: pd.DataFrame) -> None:
         upper = above if above < upper or c[i - 1] > upper else upper
         lower = below if below > lower or c[i - 1] < lower else lower
         if side > 0 and c[i] < lower:
-            side, upper = -1.0, above
+            side = -1.0
         elif side < 0 and c[i] > upper:
-            side, lower = 1.0, below
+            side = 1.0
         expected[i] = (c[i] - (lower if side > 0 else upper)) / atr[i]
     a = got["trend.supertrend_10_3"].to_numpy()
     agree = np.isclose(a[WARM:], expected[WARM:], rtol=1e-5, atol=1e-6)
@@ -217,6 +217,21 @@ def test_detectors_fire_by_their_rules(bars: pd.DataFrame, got: pd.DataFrame) ->
         mine = np.sign(got[f"meta.{name}"].to_numpy()[200:])
         assert (mine == np.asarray(sides)[200:]).mean() > 0.9999, name
         assert (mine != 0).sum() > 20, name
+
+
+def test_a_close_on_the_band_is_not_outside_of_it() -> None:
+    """Four of twenty closes one tick above the others lie exactly two deviations above the mean, but for rounding."""
+    rng = np.random.default_rng(4)
+    close = np.full(600, 100.0)
+    for begin in range(20, 580, 24):
+        close[begin : begin + 4] = 100.0 + rng.integers(1, 50) / 100
+    index = pd.date_range("2024-01-01", periods=close.size, freq="1h", tz="UTC", unit="ns", name="open_time")
+    bars = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), close), index).assign(volume=1.0)
+    got = FeatureOrchestrator().compute(bars)
+    last = np.arange(20 + 24, 580, 24) + 3
+    np.testing.assert_allclose(got["trend.bollinger_z_20"].iloc[last], 2.0, rtol=1e-9)
+    assert (got["meta.reversion"].iloc[last] == 0.0).all()
+    assert (got["meta.reversion"].iloc[last - 2] < 0.0).all()  # two of twenty lie three deviations above
 
 
 def restarts(bars: pd.DataFrame, memory: int) -> tuple[int, int, int]:

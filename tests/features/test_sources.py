@@ -230,3 +230,49 @@ def test_bad_sources_are_refused(trades: pd.DataFrame, minutes: pd.DataFrame) ->
     wrong = pd.DataFrame({"fundng_rate": [1.0]}, index=minutes.index[:1])
     with pytest.raises(InvalidInput, match="funding_rate"):
         FUTURES.compute(minutes, futures_df=wrong)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("quantity", "many", "quantity in row 3 is 'many', no number"),
+        ("quantity", np.inf, "quantity inf in row 3"),
+        ("is_buyer_maker", "True", "is_buyer_maker in row 3 is 'True', no number"),
+        ("is_buyer_maker", None, "is_buyer_maker is unknown in row 3"),
+    ],
+)
+def test_a_trade_that_cannot_be_is_named_by_its_row(
+    trades: pd.DataFrame, minutes: pd.DataFrame, column: str, value: object, words: str
+) -> None:
+    wrong = trades.astype({column: object})
+    wrong.iloc[3, wrong.columns.get_loc(column)] = value
+    with pytest.raises(DataError, match=words):
+        FLOW.compute(minutes, wrong)
+
+
+def test_quotes_and_statistics_that_cannot_be_are_refused_in_both_rhythms(minutes: pd.DataFrame) -> None:
+    times = minutes.index[:4]
+    quotes = pd.DataFrame({"bid_price": 1.0, "bid_qty": 2.0, "ask_price": 1.1, "ask_qty": 3.0}, index=times)
+    live = LiveSources(Interval.parse("5m"))
+    for size in (-1.0, np.nan, np.inf):
+        with pytest.raises(DataError, match=r"sizes 2\.0 and"):
+            FLOW.compute(minutes, book_df=quotes.assign(ask_qty=size))
+        with pytest.raises(DataError, match=r"sizes 2\.0 and"):
+            live.quote(1, 1.0, 2.0, 1.1, size)
+    with pytest.raises(DataError, match="open_interest in row 0 is inf"):
+        FUTURES.compute(minutes, futures_df=pd.DataFrame({"open_interest": np.inf}, index=times))
+    with pytest.raises(DataError, match="open_interest is inf"):
+        live.published("open_interest", 1, np.inf)
+    with pytest.raises(DataError, match="quantity inf"):
+        live.trade(AggTrade(symbol="X", agg_id=1, price=1.0, quantity=np.inf, ts_ns=1, buyer_is_maker=True))
+    for name in ("agg_trades_df", "book_df", "futures_df"):
+        with pytest.raises(InvalidInput, match="must be a frame, not list"):
+            FLOW.compute(minutes, **{name: [1.0]})
+
+
+def test_the_time_of_publication_may_be_a_column(minutes: pd.DataFrame) -> None:
+    frame = pd.DataFrame({"funding_rate": [1e-4, 2e-4]}, index=minutes.index[[3, 90]])
+    as_index = FUTURES.compute(minutes, futures_df=frame)
+    as_column = FUTURES.compute(minutes, futures_df=frame.rename_axis("time").reset_index())
+    pd.testing.assert_frame_equal(as_column, as_index)
+    assert as_index["futures.funding"].notna().any()

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ares.errors import InvalidInput, ModelError
-from ares.features.config import FeatureConfig
+from ares.errors import DataError, InvalidInput, ModelError
+from ares.features.config import FeatureConfig, WaveletCacheConfig
 from ares.features.nodes import FeatureNode
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.kernels.jit import jit
@@ -115,6 +115,30 @@ def test_a_precomputed_frame_is_joined_by_open_time(bars: pd.DataFrame) -> None:
     stream = features.stream("ETHUSDT", "1h")
     rows = [stream.update(c).values for c in candles_of(bars, "1h")]
     assert differences(pd.DataFrame(rows, bars.index, whole.columns), whole) == []
+
+
+def test_a_node_may_read_precomputed_columns(bars: pd.DataFrame) -> None:
+    own = pd.DataFrame({"mine.rank": np.arange(2_000.0)}, index=bars.index[500:2_500])
+    node = FeatureNode(name="mine.next", step=lambda x, state: float(x[0] + 1.0), inputs=("mine.rank",))
+    features = FeatureOrchestrator(FeatureConfig(groups=("momentum",)), nodes=[node], precomputed=own)
+    whole = features.compute(bars)
+    np.testing.assert_array_equal(whole["mine.next"], whole["mine.rank"] + 1.0)
+    stream = features.stream("ETHUSDT", "1h")
+    rows = [stream.update(c).values for c in candles_of(bars.iloc[:700], "1h")]
+    assert differences(pd.DataFrame(rows, bars.index[:700], whole.columns), whole.iloc[:700]) == []
+
+
+def test_what_is_no_frame_of_numbers_is_refused_before_it_is_used(bars: pd.DataFrame) -> None:
+    own = pd.DataFrame({"mine.rank": np.arange(9.0)}, index=bars.index[:9])
+    with pytest.raises(InvalidInput, match="not in a Series"):
+        FeatureOrchestrator(precomputed=own["mine.rank"])  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"mine\.rank in row 0 is 'x'"):
+        FeatureOrchestrator(precomputed=own.assign(**{"mine.rank": "x"}))
+    with pytest.raises(DataError, match=r"mine\.rank in row 3 is infinite"):
+        FeatureOrchestrator(precomputed=own.replace(3.0, np.inf))
+    features = FeatureOrchestrator(FeatureConfig(wavelet_cache=WaveletCacheConfig(cache_dir="unused")))
+    with pytest.raises(InvalidInput, match="map symbols to frames"):
+        features.precompute(bars)  # type: ignore[arg-type]
 
 
 def test_sources_decide_the_schema_of_batch_and_stream_alike(bars: pd.DataFrame) -> None:

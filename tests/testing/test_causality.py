@@ -190,6 +190,51 @@ def test_the_data_are_not_changed(klines: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(klines, before)
 
 
+class OnlyAsync:
+    """A stage of somebody else's, with the async verb alone."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    async def generate_all_features(self, klines_df: pd.DataFrame, **others: Any) -> pd.DataFrame:
+        return klines_df[["close"]].shift(self.rows)
+
+
+async def ahead_later(frame: pd.DataFrame) -> pd.Series:
+    return frame["close"].shift(-1)
+
+
+def test_async_stages_and_functions_are_judged_too(klines: pd.DataFrame) -> None:
+    assert check_causality(OnlyAsync(1), klines).passed
+    assert not check_causality(OnlyAsync(-1), klines).passed
+    assert not check_causality(ahead_later, klines).passed
+
+
+async def test_they_are_judged_inside_a_running_loop(klines: pd.DataFrame) -> None:
+    assert not check_causality(OnlyAsync(-1), klines, cuts=9).passed
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (lambda frame: {"close": 1}, "a dict came back"),
+        (lambda frame: 1.0, "a float came back"),
+        (lambda frame: frame.assign(name="x"), "hold no numbers: name"),
+        (lambda frame: frame[["close", "close"]], "called close"),
+    ],
+)
+def test_results_that_are_no_columns_are_refused(klines: pd.DataFrame, result: Any, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        check_causality(result, klines)
+
+
+def test_what_is_no_stage_and_no_frame_is_refused(klines: pd.DataFrame) -> None:
+    with pytest.raises(InvalidInput, match="int is neither a function"):
+        check_causality(5, klines)
+    with pytest.raises(InvalidInput, match="data must be a frame, not list"):
+        check_causality(one_bar_ahead, [1.0] * 99)  # type: ignore[arg-type]
+
+
 def test_refuses_too_little_and_results_of_another_length(klines: pd.DataFrame) -> None:
     with pytest.raises(TooShort):
         check_causality(back_filled, klines.iloc[:10])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ares.features import expression as ex
 from ares.features.catalogue.recipe import Recipe
+from ares.kernels.levels import BINS
 
 MEMORY = 1024  # bars that levels remember, at least
 
@@ -58,7 +59,7 @@ def _profile_recipe(index: int) -> Recipe:
         parameters=("half_life",),
         defaults=((128,),),
         definition=f"{definition} Volume fades by half each half-life.",
-        formula=f"{formula}, over log-price bins of about ATR/2",
+        formula=f"{formula}, over {BINS} log-price bins of about ATR/2 around the price",
         source=f"definition; remembers {MEMORY} bars or more",
         range=values,
     )

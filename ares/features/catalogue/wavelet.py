@@ -57,6 +57,7 @@ def _family(family: str, config: WaveletConfig) -> tuple[Recipe, ...]:
             build=lambda j: out[j - 1],
             parameters=("level",),
             defaults=each,
+            most=levels,
             definition="Share of a level's details in all energy; level j sees swings of 2^j to 2^(j+1) bars.",
             formula="E_j / (E_1 + .. + E_J + E_V), E_j = mean of W_j^2, E_V = variance of V_J",
             source=source,
@@ -83,6 +84,7 @@ def _family(family: str, config: WaveletConfig) -> tuple[Recipe, ...]:
             build=lambda j: ratios[j - 1],
             parameters=("level",),
             defaults=each[:-1],
+            most=levels - 1,
             definition="A level's energy against the next finer one.",
             formula="ln(E_{j+1} / E_j)",
             source=source,
@@ -152,7 +154,7 @@ def _exact(family: str, config: WaveletConfig) -> tuple[Recipe, ...]:
 
 def recipes(config: WaveletConfig) -> tuple[Recipe, ...]:
     """The wavelet features of every configured family."""
-    found = [recipe for family in config.families for recipe in _family(family, config)]
+    found = [recipe for family in config.families for recipe in _family(family, config) if recipe.most]
     if config.exact:
         found += [recipe for family in config.families for recipe in _exact(family, config)]
     return tuple(found)
