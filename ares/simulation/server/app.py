@@ -115,7 +115,7 @@ async def _serve_socket(venue: LocalVenue, websocket: WebSocket) -> None:
         await websocket.close(1008)
         return
     await websocket.accept()
-    venue.subscribers[subscription] = subscription.take
+    venue.subscribe(subscription)
     reader = asyncio.ensure_future(_read(websocket, subscription))
     try:
         while not reader.done():
@@ -132,7 +132,7 @@ async def _serve_socket(venue: LocalVenue, websocket: WebSocket) -> None:
     except (WebSocketDisconnect, RuntimeError, OSError):
         return  # the client went away
     finally:
-        venue.subscribers.pop(subscription, None)
+        venue.unsubscribe(subscription)
         reader.cancel()
 
 

@@ -50,7 +50,7 @@ class VenueSocket:
     def __init__(self, venue: LocalVenue, subscription: Subscription) -> None:
         self._venue, self._subscription = venue, subscription
         self._open = True
-        venue.subscribers[subscription] = subscription.take
+        venue.subscribe(subscription)
 
     async def recv(self) -> bytes:
         """The next frame. Raises ConnectionError once the venue has closed the connection."""
@@ -67,7 +67,7 @@ class VenueSocket:
     async def close(self) -> None:
         """End the connection."""
         self._open = False
-        self._venue.subscribers.pop(self._subscription, None)
+        self._venue.unsubscribe(self._subscription)
 
 
 def connector(venue: LocalVenue) -> Callable[[str], Awaitable[VenueSocket]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from hashlib import sha256
+from typing import Protocol
 
 from attrs import evolve
 
@@ -13,24 +14,33 @@ from ares.instruments import Instrument, Side
 from ares.orders import OrderRequest, OrderType
 from ares.secret import Secret
 from ares.simulation.faults import FaultPlan
-from ares.simulation.server.frames import market_frames, steady_frames
+from ares.simulation.server.frames import Wants, market_frames, steady_frames
 from ares.simulation.server.limits import RequestLimits
 from ares.simulation.server.market import Market, Pace, SymbolState, Tick
+from ares.simulation.server.tickers import ticker_frames
 from ares.simulation.server.trader import Trader
 from ares.simulation.session import instruments_of
 from ares.simulation.tape import Tape
 from ares.simulation.venue import Venue, VenueConfig
 
-__all__ = ["LocalVenue"]
+__all__ = ["LocalVenue", "Subscriber"]
 
 _LISTEN_NS = 3_600_000_000_000
+
+
+class Subscriber(Protocol):
+    """Who takes frames: `names` are the streams that it wants now."""
+
+    names: set[str]
+
+    def take(self, stream: str, frame: bytes) -> None: ...
 
 
 class LocalVenue:
     """A venue with one market and any number of accounts.
 
     Subscribers of frames are called with (stream name, frame bytes); a private stream's name is "private:" and the
-    listen key.
+    listen key. One that was not entered by `subscribe` gets every stream.
     """
 
     def __init__(
@@ -56,6 +66,7 @@ class LocalVenue:
         self.faults = faults or FaultPlan()
         self.limits = limits or RequestLimits()
         self.subscribers: dict[object, Callable[[str, bytes], None]] = {}
+        self._names: dict[object, Collection[str]] = {}  # the streams that a subscriber wants
         self.traders: dict[str, Trader] = {}
         self.orders_taken = 0
         self.drift_ns = 0  # of a fault: how far the venue's clock is ahead
@@ -125,17 +136,38 @@ class LocalVenue:
                 return trader
         return None
 
+    # ------------------------------------------------------------ subscribers
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Tell frames to this one from now on."""
+        self.subscribers[subscriber] = subscriber.take
+        self._names[subscriber] = subscriber.names
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """And no more."""
+        self.subscribers.pop(subscriber, None)
+        self._names.pop(subscriber, None)
+
+    def _wants(self) -> Wants:
+        """Which streams anybody wants: others need not be made."""
+        if any(who not in self._names for who in self.subscribers):
+            return lambda stream: True
+        return set().union(*self._names.values()).__contains__
+
     # ------------------------------------------------------------ what happens
 
     def _beat(self) -> None:
-        """Once a second every symbol's mark price and forming bar are told, whether the market moves or not."""
+        """Once a second what does not wait for the market is told: mark prices, forming bars, tickers."""
         second = self.clock.now_ns() // 1_000_000_000
         if second == self._second or not self.subscribers:
             return
         self._second = second
+        wants, now = self._wants(), self.now_ns()
         for symbol, state in self.market.symbols.items():
-            for stream, frame in steady_frames(self.market, symbol, state, self.now_ns()):
+            for stream, frame in steady_frames(self.market, symbol, state, now, wants):
                 self._publish(stream, frame)
+        for stream, frame in ticker_frames(self.market, self.config.slippage, now, wants):
+            self._publish(stream, frame)
 
     def _add(self, key: str, secret: Secret, balance: Decimal) -> None:
         venue = Venue(self.instruments.values(), evolve(self.config, start_balance=balance))
@@ -165,7 +197,7 @@ class LocalVenue:
                 venue.trade(tick.symbol, state.last, state.mark)
             trader.report()
         if self.subscribers:
-            for stream, frame in market_frames(self.market, self.config.slippage, now, tick, state):
+            for stream, frame in market_frames(self.market, self.config.slippage, now, tick, state, self._wants()):
                 self._publish(stream, frame)
 
     def _publish(self, stream: str, frame: bytes) -> None:

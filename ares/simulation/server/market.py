@@ -10,6 +10,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from attrs import define, field, frozen
@@ -25,6 +26,8 @@ __all__ = ["Market", "Pace", "SymbolState", "Tick"]
 
 _MOST_STEPS, _LEAST_STEPS = 60, 4
 _TRADES_KEPT = 1000
+_DAY_NS, _FUNDING_NS = 86_400_000_000_000, 28_800_000_000_000
+_USUAL_RATE = Decimal("0.0001")  # 0.01 % every eight hours: the venue's interest rate alone
 
 
 @frozen(kw_only=True)
@@ -138,18 +141,22 @@ class Market:
 
     def klines(
         self, symbol: str, interval_ns: int, limit: int, start_ms: int | None, end_ms: int | None, *, forming: bool
-    ) -> list[list[object]]:
+    ) -> list[list[Any]]:
         """Rows as the venue sends them, oldest first, made of the tape's bars."""
         state = self.symbols[symbol]
         track = state.track
-        opens = track.open_ns + self.shift_ns
         stop = state.row + (1 if forming and state.row < len(track) and state.part > 0 else 0)
-        bucket = opens[:stop] // interval_ns * interval_ns
-        heads = np.flatnonzero(np.diff(bucket, prepend=-1))
-        longer_forms = stop < len(track) and heads.size and int(opens[stop]) // interval_ns * interval_ns == bucket[-1]
-        if not forming and longer_forms:
+        newest = start_ms is None and end_ms is None
+        begin = max(0, stop - (limit + 2) * (interval_ns // self.interval.ns)) if newest else 0
+        opens = track.open_ns[begin : stop + 1] + self.shift_ns
+        bucket = opens[: stop - begin] // interval_ns * interval_ns
+        heads = np.flatnonzero(np.diff(bucket, prepend=-1)) + begin
+        following = int(opens[-1]) // interval_ns * interval_ns if stop < len(track) else -1
+        if begin:  # the first bucket may have begun before
+            heads = heads[1:]
+        if not forming and heads.size and following == bucket[-1]:
             heads, stop = heads[:-1], int(heads[-1])
-        keys = bucket[heads]
+        keys = bucket[heads - begin]
         first = 0 if start_ms is None else int(np.searchsorted(keys, start_ms * MS))
         last = keys.size if end_ms is None else int(np.searchsorted(keys, end_ms * MS, side="right"))
         if start_ms is not None:
@@ -157,6 +164,26 @@ class Market:
         first = max(first, last - limit)
         ends = [*heads[1:].tolist(), stop]
         return [self._row(state, int(heads[i]), ends[i], int(keys[i]), interval_ns) for i in range(first, last)]
+
+    def day(self, symbol: str) -> list[Any]:
+        """The last 24 hours as one row of klines: from the bar that was open a day ago to the one that forms."""
+        state = self.symbols[symbol]
+        stop = state.row + (1 if state.row < len(state.track) and state.part > 0 else 0)
+        opens = state.track.open_ns
+        stop = max(stop, 1)
+        since = int(opens[stop - 1]) + self.interval.ns - _DAY_NS
+        first = min(stop - 1, int(np.searchsorted(opens[:stop], since)))
+        return self._row(state, first, stop, int(opens[first]) + self.shift_ns, _DAY_NS)
+
+    def funding(self, state: SymbolState, now_ns: int) -> tuple[Decimal, int]:
+        """The rate settled last (the venue's usual one when none was), and when the next one settles (ns).
+
+        Where the tape does not say, or its time lies in the past because it is played faster: every eight hours.
+        """
+        track, done = state.track, state.funding_done
+        rate = settled_rate(track, done - 1) if done else _USUAL_RATE
+        due = int(track.funding_ns[done]) + self.shift_ns if done < track.funding_ns.size else 0
+        return rate, due if due > now_ns else (now_ns // _FUNDING_NS + 1) * _FUNDING_NS
 
     def ladder(self, symbol: str, slippage: Decimal, levels: int) -> tuple[list[list[str]], list[list[str]]]:
         """Bids and asks around the last price, best first."""
@@ -240,25 +267,24 @@ class Market:
         del state.trades[:-_TRADES_KEPT]
         state.before_id, state.update_id = state.update_id, state.update_id + 3
 
-    def _row(self, state: SymbolState, first: int, stop: int, opened: int, span: int) -> list[object]:
+    def _row(self, state: SymbolState, first: int, stop: int, opened: int, span: int) -> list[Any]:
         track, i = state.track, state.instrument
         part = slice(first, stop)
         opening, high = float(track.open[first]), float(track.high[part].max())
         low, close = float(track.low[part].min()), float(track.close[stop - 1])
-        volume, share = float(track.volume[part].sum()), 1.0
+        whole, share = part, 0.0
         if stop - 1 == state.row:  # the bar still forms: only what was seen of it
+            whole, share = slice(first, stop - 1), min(1.0, state.part)
             close = state.last
-            done = slice(first, stop - 1)
-            high = max([state.seen_high, *track.high[done].tolist()])
-            low = min([state.seen_low, *track.low[done].tolist()])
-            share = min(1.0, state.part)
-            volume = float(track.volume[done].sum()) + share * float(track.volume[stop - 1])
-        sums = (track.quote_volume, track.taker_buy_volume, track.taker_buy_quote_volume)
-        quote, taker, taker_quote = (_known(a[part].sum() * share) for a in sums)
-        count = max(0, int(track.trades[part].sum() * share))
+            high = max([state.seen_high, *track.high[whole].tolist()])
+            low = min([state.seen_low, *track.low[whole].tolist()])
+        sums = (track.volume, track.quote_volume, track.taker_buy_volume, track.taker_buy_quote_volume, track.trades)
+        volume, quote, taker, taker_quote, count = (
+            _known(a[whole].sum() + (share * a[stop - 1] if share else 0.0)) for a in sums
+        )
         prices = [str(i.price(p)) for p in (opening, high, low, close)]
         return [
-            opened // MS, *prices, _text(volume), (opened + span) // MS - 1, _text(quote), count,
+            opened // MS, *prices, _text(volume), (opened + span) // MS - 1, _text(quote), max(0, int(count)),
             _text(taker), _text(taker_quote), "0",
         ]  # fmt: skip
 

@@ -27,6 +27,7 @@ from ares.simulation.server.calls import Call
 from ares.simulation.server.frames import LADDER
 from ares.simulation.server.limits import MOST_CONDITIONAL, MOST_ORDERS
 from ares.simulation.server.local_venue import LocalVenue
+from ares.simulation.server.tickers import day_of
 
 
 def ping(venue: LocalVenue, call: Call) -> Any:
@@ -137,8 +138,8 @@ def agg_trades(venue: LocalVenue, call: Call) -> Any:
         AggTradeRow(
             agg_id=number,
             price=str(i.price(price)),
-            quantity=str(i.quantity(size, market=False) or i.lot_step),
-            normal_quantity="0",
+            quantity=(amount := str(i.quantity(size, market=False) or i.lot_step)),
+            normal_quantity=amount,
             first_id=number,
             last_id=number,
             time_ms=ms,
@@ -150,8 +151,8 @@ def agg_trades(venue: LocalVenue, call: Call) -> Any:
 
 def trades(venue: LocalVenue, call: Call) -> Any:
     return [
-        {"id": t.agg_id, "price": t.price, "qty": t.quantity, "quoteQty": t.quantity, "time": t.time_ms,
-         "isBuyerMaker": t.buyer_is_maker, "isRPITrade": False}
+        {"id": t.agg_id, "price": t.price, "qty": t.quantity, "quoteQty": str(Decimal(t.price) * Decimal(t.quantity)),
+         "time": t.time_ms, "isBuyerMaker": t.buyer_is_maker, "isRPITrade": False}
         for t in agg_trades(venue, call)
     ]  # fmt: skip
 
@@ -163,8 +164,7 @@ def premium_index(venue: LocalVenue, call: Call) -> Any:
     for symbol in symbols:
         state = venue.market.symbols[symbol]
         price = str(state.instrument.price(state.mark))
-        settled = venue.market.settled(state)
-        rate = settled[-1][1] if settled else Decimal("0.0001")
+        rate, due_ns = venue.market.funding(state, call.now_ns)
         rows.append(
             PremiumIndex(
                 symbol=symbol,
@@ -173,7 +173,7 @@ def premium_index(venue: LocalVenue, call: Call) -> Any:
                 estimated_settle_price=price,
                 last_funding_rate=format(rate, "f"),
                 interest_rate="0.00010000",
-                next_funding_time=(ms // 28_800_000 + 1) * 28_800_000,
+                next_funding_time=due_ns // MS,
                 time=ms,
             )
         )
@@ -236,24 +236,5 @@ def price_ticker(venue: LocalVenue, call: Call) -> Any:
 
 def day_ticker(venue: LocalVenue, call: Call) -> Any:
     symbols, one = chosen(venue, call)
-    rows = []
-    for symbol in symbols:
-        state = venue.market.symbols[symbol]
-        span = venue.market.interval.ns
-        bars: list[Any] = venue.market.klines(
-            symbol, span, max(1, 86_400_000_000_000 // span), None, None, forming=True
-        )
-        last = str(state.instrument.price(state.last))
-        change = Decimal(last) - Decimal(bars[0][1])
-        volume = sum((Decimal(b[5]) for b in bars), Decimal(0))
-        value = sum((Decimal(b[7]) for b in bars), Decimal(0))
-        rows.append(
-            {"symbol": symbol, "priceChange": str(change),
-             "priceChangePercent": format(change / Decimal(bars[0][1]) * 100, ".3f"),
-             "weightedAvgPrice": format(value / volume if volume and value else Decimal(last), ".8f"),
-             "lastPrice": last, "lastQty": str(state.instrument.lot_step), "openPrice": bars[0][1],
-             "highPrice": str(max(Decimal(b[2]) for b in bars)), "lowPrice": str(min(Decimal(b[3]) for b in bars)),
-             "volume": format(volume, "f"), "quoteVolume": format(value, "f"), "openTime": bars[0][0],
-             "closeTime": ms_of(call), "firstId": 0, "lastId": state.agg_id, "count": sum(b[8] for b in bars)}
-        )  # fmt: skip
+    rows = [day_of(venue.market, symbol, ms_of(call)) for symbol in symbols]
     return rows[0] if one else rows

@@ -14,7 +14,7 @@ from ares.simulation.server.local_venue import LocalVenue
 
 __all__ = ["Subscription"]
 
-_PUBLIC = ("@bookTicker", "@depth", "@rpiDepth", "@trade")
+_PUBLIC = ("@bookTicker", "!bookTicker", "@depth", "@rpiDepth", "@trade")
 _MOST_WAITING = 20_000
 
 
@@ -23,7 +23,7 @@ class Subscription:
 
     def __init__(self, venue: LocalVenue, category: str, *, wrapped: bool) -> None:
         self._venue, self._category, self._wrapped = venue, category, wrapped
-        self._names: set[str] = set()
+        self.names: set[str] = set()  # those that it wants now
         self._queue: deque[bytes | None] = deque()
         self._there = asyncio.Event()
         self._silent_until = 0.0
@@ -34,9 +34,9 @@ class Subscription:
         """Subscribe. A stream on the wrong path gives no data, as on the real venue."""
         for name in names:
             if self._category == "private":
-                self._names.add(f"private:{name}")
+                self.names.add(f"private:{name}")
             elif (self._category == "public") is any(part in name for part in _PUBLIC):
-                self._names.add(name)
+                self.names.add(name)
 
     def asked(self, text: str) -> None:
         """A message of the client: SUBSCRIBE, UNSUBSCRIBE or LIST_SUBSCRIPTIONS; ids may be numbers or text."""
@@ -50,9 +50,9 @@ class Subscription:
         if message.get("method") == "SUBSCRIBE":
             self.add(names)
         elif message.get("method") == "UNSUBSCRIBE":
-            self._names -= {n if self._category != "private" else f"private:{n}" for n in names}
+            self.names -= {n if self._category != "private" else f"private:{n}" for n in names}
         elif message.get("method") == "LIST_SUBSCRIPTIONS":
-            self._reply({"result": sorted(n.removeprefix("private:") for n in self._names), "id": number})
+            self._reply({"result": sorted(n.removeprefix("private:") for n in self.names), "id": number})
             return
         else:
             self._reply({"error": {"code": 2, "msg": "Invalid request: unknown method"}, "id": number})
@@ -61,7 +61,7 @@ class Subscription:
 
     def take(self, stream: str, frame: bytes) -> None:
         """A frame of the venue."""
-        if stream not in self._names:
+        if stream not in self.names:
             return
         private = stream.startswith("private:")
         name = stream.removeprefix("private:")
@@ -100,7 +100,7 @@ class Subscription:
             task.add_done_callback(self._late.discard)
         elif fault.kind is FaultKind.LISTEN_KEY_EXPIRED:
             for trader in self._venue.traders.values():
-                if f"private:{trader.listen_key}" in self._names:
+                if f"private:{trader.listen_key}" in self.names:
                     key, trader.listen_key = trader.listen_key, ""
                     self._put(data)
                     self._put(msgspec.json.encode({"e": "listenKeyExpired", "E": 0, "listenKey": key}))
