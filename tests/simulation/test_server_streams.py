@@ -60,7 +60,7 @@ def listener(venue: LocalVenue, category: str, names: Iterable[str], *, wrapped:
 
 async def heard(subscription: Subscription) -> list[Any]:
     """What has been sent so far."""
-    frames = []
+    frames: list[Any] = []
     while True:
         try:
             async with asyncio.timeout(0.01):

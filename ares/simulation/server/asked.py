@@ -11,7 +11,7 @@ from ares.simulation.server.calls import Call
 from ares.simulation.server.local_venue import LocalVenue
 from ares.simulation.server.market import SymbolState
 
-__all__ = ["chosen", "decimal_of", "is_true", "ms_of", "state_of", "symbol_of"]
+__all__ = ["chosen", "decimal_of", "is_true", "limit_of", "ms_of", "state_of", "symbol_of"]
 
 _number = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+", re.ASCII).fullmatch
 _MOST_DIGITS = 15  # before the point
@@ -48,6 +48,14 @@ def decimal_of(call: Call, name: str) -> Decimal | None:
     if len(text.partition(".")[0]) > _MOST_DIGITS or len(text) > 2 * _MOST_DIGITS:
         raise Rejected(f"Too many digits in parameter '{name}': {len(text)}", code=-1111)
     return Decimal(text)
+
+
+def limit_of(call: Call, usual: int, most: int = 1000) -> int:
+    """How many rows are wanted: more than the most is the most. Raises Rejected -1130 below 1."""
+    limit = call.number("limit", usual)
+    if limit is None or limit < 1:
+        raise Rejected("Data sent for parameter 'limit' is not valid.", code=-1130)
+    return min(limit, most)
 
 
 def is_true(call: Call, name: str) -> bool:

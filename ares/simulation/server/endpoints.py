@@ -8,6 +8,7 @@ from typing import Any
 from ares.simulation.server import account, orders, public
 from ares.simulation.server.calls import Call
 from ares.simulation.server.local_venue import LocalVenue
+from ares.simulation.server.statistics import STATISTICS
 
 __all__ = ["ROUTES"]
 
@@ -17,7 +18,12 @@ _PUBLIC: dict[str, _Handler] = {
     "/fapi/v1/time": public.time,
     "/fapi/v1/exchangeInfo": public.exchange_info,
     "/fapi/v1/klines": public.klines,
+    "/fapi/v1/continuousKlines": public.continuous_klines,
+    "/fapi/v1/markPriceKlines": public.mark_klines,
+    "/fapi/v1/indexPriceKlines": public.index_klines,
+    "/fapi/v1/premiumIndexKlines": public.premium_klines,
     "/fapi/v1/depth": public.depth,
+    "/fapi/v1/rpiDepth": public.depth,
     "/fapi/v1/aggTrades": public.agg_trades,
     "/fapi/v1/trades": public.trades,
     "/fapi/v1/premiumIndex": public.premium_index,
@@ -28,6 +34,11 @@ _PUBLIC: dict[str, _Handler] = {
     "/fapi/v1/ticker/price": public.price_ticker,
     "/fapi/v2/ticker/price": public.price_ticker,
     "/fapi/v1/ticker/24hr": public.day_ticker,
+    "/fapi/v1/indexInfo": public.no_rows,
+    "/fapi/v1/assetIndex": public.no_rows,
+    "/fapi/v1/constituents": public.constituents,
+    "/fapi/v1/symbolAdlRisk": public.adl_risk,
+    **STATISTICS,
 }
 _SIGNED: dict[tuple[str, str], _Handler] = {
     ("POST", "/fapi/v1/order"): orders.new_order,
@@ -50,7 +61,9 @@ _SIGNED: dict[tuple[str, str], _Handler] = {
     ("GET", "/fapi/v1/openAlgoOrders"): orders.open_algo_orders,
     ("GET", "/fapi/v1/allAlgoOrders"): orders.all_algo_orders,
     ("GET", "/fapi/v1/userTrades"): orders.user_trades,
-    ("GET", "/fapi/v2/account"): account.account,
+    ("GET", "/fapi/v1/orderAmendment"): orders.amendments,
+    ("GET", "/fapi/v1/forceOrders"): orders.force_orders,
+    ("GET", "/fapi/v2/account"): account.account_v2,
     ("GET", "/fapi/v3/account"): account.account,
     ("GET", "/fapi/v2/balance"): account.balance,
     ("GET", "/fapi/v3/balance"): account.balance,
@@ -62,7 +75,13 @@ _SIGNED: dict[tuple[str, str], _Handler] = {
     ("GET", "/fapi/v1/positionSide/dual"): account.dual_side,
     ("POST", "/fapi/v1/positionSide/dual"): account.set_dual_side,
     ("GET", "/fapi/v1/multiAssetsMargin"): account.multi_assets,
+    ("POST", "/fapi/v1/multiAssetsMargin"): account.set_multi_assets,
     ("POST", "/fapi/v1/leverage"): account.set_leverage,
+    ("POST", "/fapi/v1/positionMargin"): account.position_margin,
+    ("GET", "/fapi/v1/positionMargin/history"): account.position_margin_history,
+    ("GET", "/fapi/v1/rateLimit/order"): account.order_limits,
+    ("GET", "/fapi/v1/adlQuantile"): account.adl_quantile,
+    ("GET", "/fapi/v1/apiTradingStatus"): account.trading_status,
     ("POST", "/fapi/v1/marginType"): account.set_margin_type,
     ("GET", "/fapi/v1/leverageBracket"): account.leverage_bracket,
     ("GET", "/fapi/v1/commissionRate"): account.commission_rate,
@@ -71,6 +90,7 @@ _SIGNED: dict[tuple[str, str], _Handler] = {
 ROUTES: dict[tuple[str, str], tuple[str, _Handler]] = {
     **{("GET", path): ("none", handler) for path, handler in _PUBLIC.items()},
     **{where: ("signed", handler) for where, handler in _SIGNED.items()},
+    ("GET", "/fapi/v1/historicalTrades"): ("key", public.trades),
     **{(method, "/fapi/v1/listenKey"): ("key", account.listen_key) for method in ("POST", "PUT", "DELETE")},
 }
 """Method and path to what the request must carry ("none", "key", "signed") and who answers it."""

@@ -18,24 +18,9 @@ from ares.simulation.server.endpoints import ROUTES
 from ares.simulation.server.limits import ORDER_PATHS, weight_of
 from ares.simulation.server.local_venue import LocalVenue
 from ares.simulation.server.trader import Trader
+from ares.simulation.server.words import worded
 
 __all__ = ["Front", "Response"]
-
-_WORDS = {  # other people's clients tell refusals apart by the venue's exact words
-    -1111: "Precision is over the maximum defined for this asset.",
-    -1121: "Invalid symbol.",
-    -2011: "Unknown order sent.",
-    -2013: "Order does not exist.",
-    -2019: "Margin is insufficient.",
-    -2021: "Order would immediately trigger.",
-    -2022: "ReduceOnly Order is rejected.",
-    -2027: "Exceeded the maximum allowable position at current leverage.",
-    -4014: "Price not increased by tick size.",
-    -4116: "ClientOrderId is duplicated.",
-    -4161: "Leverage reduction is not supported in Isolated Margin Mode with open positions.",
-    -4164: "Order's notional must be no smaller than the minimum (unless you choose reduce only).",
-}
-
 
 @define
 class Response:
@@ -59,7 +44,7 @@ class Front:
         """Answer one request from its raw bytes."""
         self.venue.play()
         now = self.venue.now_ns()
-        params = _params(query, body)
+        params, repeated = _params(query, body)
         own_id = params.get("newClientOrderId") or params.get("clientAlgoId") or ""
         fault = self.venue.faults.for_request(f"{method} {path}", own_id)
         if fault is not None and fault.kind is FaultKind.CLOCK_DRIFT:
@@ -74,12 +59,13 @@ class Front:
         try:
             used = self.venue.limits.charge(address, weight_of(method, path, params), now)
             told["x-mbx-used-weight-1m"] = str(used)
+            if repeated:
+                raise Rejected("Duplicate values for a parameter detected.", code=-1101)
             answer = self._answer(method, path, query, body, params, headers, now, told)
         except Retryable as error:
             return _limited(error, told)
         except Rejected as error:
-            code = error.code or -1000
-            return _refused(_status_of(error), code, _WORDS.get(code, error.message), told)
+            return _refused(_status_of(error), *worded(error), told)
         except InvalidInput as error:
             return _refused(400, -1130, str(error), told)
         if fault is not None and fault.kind in (FaultKind.UNKNOWN_503, FaultKind.BACKEND_TIMEOUT):
@@ -103,7 +89,10 @@ class Front:
         needs, handler = route
         trader = None
         if needs != "none":
-            trader = self.venue.traders.get(headers.get("x-mbx-apikey", ""))
+            key = headers.get("x-mbx-apikey", "")
+            if not key:
+                raise Rejected("API-key format invalid.", code=-2014, status=401)
+            trader = self.venue.traders.get(key)
             if trader is None:
                 raise Rejected("Invalid API-key, IP, or permissions for action.", code=-2015, status=401)
         if needs == "signed" and trader is not None:
@@ -137,12 +126,12 @@ class Front:
             raise Rejected("Timestamp for this request is outside of the recvWindow.", code=-1021)
 
 
-def _params(query: bytes, body: bytes) -> dict[str, str]:
-    """Parameters of query and body; the query wins."""
-    text = body.decode("utf-8", "replace") if b"=" in body else ""
-    found = dict(parse_qsl(text, keep_blank_values=True))
-    found.update(parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True))
-    return found
+def _params(query: bytes, body: bytes) -> tuple[dict[str, str], bool]:
+    """Parameters of query and body, of which the query wins; and whether one of them names a parameter twice."""
+    in_body = parse_qsl(body.decode("utf-8", "replace") if b"=" in body else "", keep_blank_values=True)
+    in_query = parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True)
+    found = {**dict(in_body), **dict(in_query)}
+    return found, any(len(dict(part)) < len(part) for part in (in_body, in_query))
 
 
 def _without_signature(raw: bytes) -> bytes:

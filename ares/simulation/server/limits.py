@@ -19,6 +19,11 @@ _MINUTE_NS = 60_000_000_000
 _WEIGHTS = {
     "/fapi/v1/aggTrades": 20,
     "/fapi/v1/trades": 5,
+    "/fapi/v1/historicalTrades": 200,
+    "/fapi/v1/constituents": 2,
+    "/fapi/v1/forceOrders": 20,
+    "/fapi/v1/fundingRate": 0,
+    "/fapi/v1/fundingInfo": 0,
     "/fapi/v1/ticker/bookTicker": 2,
     "/fapi/v1/countdownCancelAll": 10,
     "/fapi/v1/income": 30,
@@ -31,6 +36,7 @@ _FIVE = {
     "/fapi/v1/allAlgoOrders",
     "/fapi/v1/userTrades",
     "/fapi/v1/accountConfig",
+    "/fapi/v1/adlQuantile",
     "/fapi/v1/symbolConfig",
     "/fapi/v2/account",
     "/fapi/v3/account",
@@ -44,6 +50,12 @@ _WITHOUT_SYMBOL = {
     "/fapi/v1/openAlgoOrders": 40,
     "/fapi/v1/premiumIndex": 10,
     "/fapi/v1/ticker/24hr": 40,
+    "/fapi/v1/ticker/price": 2,
+    "/fapi/v2/ticker/price": 2,
+    "/fapi/v1/ticker/bookTicker": 5,
+    "/fapi/v1/forceOrders": 50,
+    "/fapi/v1/apiTradingStatus": 10,
+    "/fapi/v1/assetIndex": 10,
 }
 ORDER_PATHS = {"/fapi/v1/order": 1, "/fapi/v1/algoOrder": 1, "/fapi/v1/batchOrders": 5}
 """Paths that count orders when they are POSTed or PUT, and how many on the ten-second counter."""
@@ -53,7 +65,9 @@ def weight_of(method: str, path: str, params: dict[str, str]) -> int:
     """What a request costs its address."""
     if path in ORDER_PATHS and method in ("POST", "PUT"):
         return 5 if path.endswith("batchOrders") else 0
-    if path == "/fapi/v1/depth":
+    if path.startswith("/futures/data/"):
+        return 0
+    if path in ("/fapi/v1/depth", "/fapi/v1/rpiDepth"):
         size = int(params.get("limit", "500")) if params.get("limit", "500").isdigit() else 500
         return 2 if size <= 50 else 5 if size <= 100 else 10 if size <= 500 else 20
     if path.endswith("lines"):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from hashlib import sha256
-from typing import Protocol
+from typing import Any, Protocol
 
+import msgspec
 from attrs import evolve
 
 from ares.clock import Clock, SystemClock
+from ares.exchange.wire.numbers import MS
 from ares.instruments import Instrument, Side
 from ares.orders import OrderRequest, OrderType
 from ares.secret import Secret
@@ -177,6 +179,7 @@ class LocalVenue:
                 self._publish(f"private:{trader.listen_key}", frame)
 
         trader = Trader.open(key, secret, venue, tell)
+        trader.shout = self._forced
         self.traders[key] = trader
         for symbol, state in self.market.symbols.items():
             venue.now_ns = self.now_ns()
@@ -199,6 +202,16 @@ class LocalVenue:
         if self.subscribers:
             for stream, frame in market_frames(self.market, self.config.slippage, now, tick, state, self._wants()):
                 self._publish(stream, frame)
+
+    def _forced(self, order: dict[str, Any]) -> None:
+        """Tell everybody of a liquidation."""
+        event = self.now_ns() // MS
+        told = {"s": "symbol", "S": "side", "o": "type", "f": "timeInForce", "q": "origQty", "p": "price",
+                "ap": "avgPrice", "X": "status", "l": "executedQty", "z": "executedQty"}  # fmt: skip
+        body = {**{letter: order[name] for letter, name in told.items()}, "T": event}
+        frame = msgspec.json.encode({"e": "forceOrder", "E": event, "st": 1, "ps": order["symbol"], "o": body})
+        for stream in (f"{order['symbol'].lower()}@forceOrder", "!forceOrder@arr"):
+            self._publish(stream, frame)
 
     def _publish(self, stream: str, frame: bytes) -> None:
         for take in list(self.subscribers.values()):

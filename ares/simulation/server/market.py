@@ -144,6 +144,31 @@ class Market:
     ) -> list[list[Any]]:
         """Rows as the venue sends them, oldest first, made of the tape's bars."""
         state = self.symbols[symbol]
+        bars = self._bars(state, interval_ns, limit, start_ms, end_ms, forming=forming)
+        return [self._row(state, first, stop, key, interval_ns) for first, stop, key in bars]
+
+    def mark_klines(
+        self, symbol: str, interval_ns: int, limit: int, start_ms: int | None, end_ms: int | None, *, forming: bool
+    ) -> list[list[Any]]:
+        """The same of the mark price, without volumes; the last price's where the tape has no mark."""
+        state = self.symbols[symbol]
+        bars = self._bars(state, interval_ns, limit, start_ms, end_ms, forming=forming)
+        rows = [self._row(state, first, stop, key, interval_ns) for first, stop, key in bars]
+        track, i = state.track, state.instrument
+        for row, (first, stop, _) in zip(rows, bars, strict=True):
+            if track.has_mark and stop - 1 != state.row:
+                part = slice(first, stop)
+                marks = (track.mark_open[first], track.mark_high[part].max(), track.mark_low[part].min(),
+                         track.mark_close[stop - 1])  # fmt: skip
+                row[1:5] = [str(i.price(float(m))) if m > 0 else old for m, old in zip(marks, row[1:5], strict=True)]
+            row[5], row[7], row[8], row[9], row[10] = "0", "0", 0, "0", "0"
+        return rows
+
+    def _bars(
+        self, state: SymbolState, interval_ns: int, limit: int, start_ms: int | None, end_ms: int | None, *,
+        forming: bool,
+    ) -> list[tuple[int, int, int]]:  # fmt: skip
+        """First and last (exclusive) bar of the tape, and open time, of each bar that was asked for."""
         track = state.track
         stop = state.row + (1 if forming and state.row < len(track) and state.part > 0 else 0)
         newest = start_ms is None and end_ms is None
@@ -163,7 +188,7 @@ class Market:
             last = min(last, first + limit)
         first = max(first, last - limit)
         ends = [*heads[1:].tolist(), stop]
-        return [self._row(state, int(heads[i]), ends[i], int(keys[i]), interval_ns) for i in range(first, last)]
+        return [(int(heads[i]), ends[i], int(keys[i])) for i in range(first, last)]
 
     def day(self, symbol: str) -> list[Any]:
         """The last 24 hours as one row of klines: from the bar that was open a day ago to the one that forms."""

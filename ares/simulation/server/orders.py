@@ -13,11 +13,13 @@ from ares.exchange.wire.account import Countdown, Reply
 from ares.exchange.wire.numbers import MS
 from ares.exchange.wire.trade import AlgoAck
 from ares.instruments import Side
-from ares.orders import Order, OrderRequest, OrderType, TimeInForce
-from ares.simulation.server.asked import decimal_of, is_true, symbol_of
+from ares.orders import Order, OrderRequest, OrderStatus, OrderType, TimeInForce
+from ares.simulation.refusals import check_filters
+from ares.simulation.server.asked import decimal_of, is_true, limit_of, symbol_of
 from ares.simulation.server.calls import Call
 from ares.simulation.server.limits import MOST_CONDITIONAL, MOST_ORDERS
 from ares.simulation.server.local_venue import LocalVenue
+from ares.simulation.server.words import worded
 
 _MOST_PLACED, _MOST_CANCELLED = 5, 10  # in one batch
 _CONDITIONAL = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
@@ -44,8 +46,29 @@ def _engine_order(venue: LocalVenue, call: Call) -> Any:
 
 
 def test_order(venue: LocalVenue, call: Call) -> Any:
-    _request(venue, call, call.need("type").upper(), stop=None)
-    return {}
+    """Checked like an order and not placed; the answer is that of an order of no number."""
+    kind, trader = call.need("type").upper(), call.account
+    if kind in _CONDITIONAL:
+        raise Rejected("Order type not supported for this endpoint.", code=-4120)
+    request = _request(venue, call, kind, stop=None)
+    instrument = venue.instruments[request.symbol]
+    check_filters(request, instrument, instrument.price(venue.market.symbols[request.symbol].mark))
+    order = Order(
+        order_id="0",
+        client_order_id=call.params.get("newClientOrderId", ""),
+        symbol=request.symbol,
+        side=request.side,
+        order_type=request.order_type,
+        quantity=request.quantity,
+        price=request.price,
+        reduce_only=request.reduce_only,
+        time_in_force=TimeInForce.of(request.time_in_force or TimeInForce.GTC),
+        status=OrderStatus.NEW,
+        created_ns=call.now_ns,
+        updated_ns=call.now_ns,
+    )
+    answer: dict[str, Any] = msgspec.to_builtins(trader.order_report(order, full=True))
+    return {**answer, "cumQty": "0"}
 
 
 def amend_order(venue: LocalVenue, call: Call) -> Any:
@@ -61,7 +84,41 @@ def amend_order(venue: LocalVenue, call: Call) -> Any:
         raise Rejected("The amended order is reduce only and the original is not.", code=-5047)
     if not order.status.open:
         raise Rejected("Order does not exist.", code=-2013)
-    return call.account.order_report(call.account.amend(order, quantity, price), full=False)
+    number = call.number("modifyId")
+    done = call.account.amend(order, quantity, price, number)
+    answer: dict[str, Any] = msgspec.to_builtins(call.account.order_report(done, full=False))
+    return {**answer, "pair": order.symbol, **({} if number is None else {"modifyId": number})}
+
+
+def amendments(venue: LocalVenue, call: Call) -> Any:
+    """What was changed of the symbol's orders, or of one, newest first."""
+    symbol, number = symbol_of(venue, call), call.number("orderId")
+    own_id, start, end = call.params.get("origClientOrderId"), call.number("startTime"), call.number("endTime")
+    rows = [
+        row
+        for row in reversed(call.account.amendments)
+        if row["symbol"] == symbol
+        and (number is None or row["orderId"] == number)
+        and (not own_id or row["clientOrderId"] == own_id)
+        and (start is None or row["time"] >= start)
+        and (end is None or row["time"] <= end)
+    ]
+    return rows[: limit_of(call, 50, 100)]
+
+
+def force_orders(venue: LocalVenue, call: Call) -> Any:
+    """The account's liquidations; nobody is deleveraged here."""
+    symbol, kind = call.params.get("symbol"), call.params.get("autoCloseType")
+    start, end = call.number("startTime"), call.number("endTime")
+    rows = [
+        row
+        for row in call.account.forced
+        if kind != "ADL"
+        and symbol in (None, "", row["symbol"])
+        and (start is None or row["time"] >= start)
+        and (end is None or row["time"] <= end)
+    ]
+    return rows[-limit_of(call, 50, 100) :]
 
 
 def batch_orders(venue: LocalVenue, call: Call) -> Any:
@@ -112,7 +169,8 @@ def _each(
         try:
             answers.append(verb(venue, Call(call.method, call.path, params, call.now_ns, call.trader)))
         except Rejected as error:
-            answers.append({"code": error.code or -1000, "msg": error.message})
+            code, text = worded(error)
+            answers.append({"code": code, "msg": text})
     return answers
 
 
@@ -129,7 +187,8 @@ def algo_order(venue: LocalVenue, call: Call) -> Any:
     if len(call.account.open_orders(request.symbol, algo=True)) >= MOST_CONDITIONAL:
         raise Rejected("Reach max stop order limit.", code=-4045)
     own_id = call.params.get("clientAlgoId") or call.params.get("newClientOrderId") or None
-    return call.account.algo_report(call.account.place(request, own_id))
+    closing = is_true(call, "closePosition")
+    return call.account.algo_report(call.account.place(request, own_id, closing=closing))
 
 
 def _request(venue: LocalVenue, call: Call, kind: str, *, stop: Decimal | None) -> OrderRequest:
@@ -137,16 +196,23 @@ def _request(venue: LocalVenue, call: Call, kind: str, *, stop: Decimal | None) 
     symbol, quantity = symbol_of(venue, call), decimal_of(call, "quantity")
     if kind not in OrderType.__members__:
         raise Rejected("Invalid orderType.", code=-1116)
-    if call.params.get("positionSide", "BOTH").upper() != "BOTH":
+    if call.account.hedge or (call.params.get("positionSide") or "BOTH").upper() != "BOTH":
         raise Rejected("Order's position side does not match user's setting.", code=-4061)
     closing = is_true(call, "closePosition")
-    if closing and quantity is None:
-        quantity = abs(call.account.venue.position(symbol).quantity)
+    if closing:
+        if not kind.endswith("_MARKET"):
+            raise Rejected("Target strategy invalid for orderType with closePosition.", code=-4136)
+        if quantity:
+            raise Rejected("Quantity must be zero with closePosition equals true.", code=-4137)
+        quantity = venue.instruments[symbol].max_market_quantity  # when it trades it is cut to the position
     if not quantity:
         raise Rejected("Quantity less than or equal to zero.", code=-4003)
     side = call.need("side").upper()
     if side not in ("BUY", "SELL"):
         raise Rejected("Invalid side.", code=-1117)
+    reducing = is_true(call, "reduceOnly") or closing
+    if not reducing and call.account.symbol_config(symbol).margin_type != "ISOLATED":
+        raise Rejected("The local venue trades in isolated margin only: set the symbol's margin type.", code=-2010)
     price = decimal_of(call, "price") if kind == "LIMIT" else None
     force = call.params.get("timeInForce", "").upper()
     if kind == "LIMIT" and (price is None or not price):
@@ -163,7 +229,7 @@ def _request(venue: LocalVenue, call: Call, kind: str, *, stop: Decimal | None) 
         quantity=quantity,
         price=price,
         stop_price=stop,
-        reduce_only=is_true(call, "reduceOnly") or closing,
+        reduce_only=reducing,
         time_in_force=TimeInForce(force) if kind == "LIMIT" else None,
     )
 
@@ -241,8 +307,9 @@ def open_orders(venue: LocalVenue, call: Call) -> Any:
 
 
 def all_orders(venue: LocalVenue, call: Call) -> Any:
-    orders = call.account.all_orders(symbol_of(venue, call), algo=False)
-    return [call.account.order_report(o, full=True) for o in orders[-(call.number("limit", 500) or 500) :]]
+    symbol = symbol_of(venue, call) if call.params.get("symbol") else None
+    orders = call.account.all_orders(symbol, algo=False)
+    return [call.account.order_report(o, full=True) for o in _asked(call, orders, "orderId")]
 
 
 def open_algo_orders(venue: LocalVenue, call: Call) -> Any:
@@ -252,7 +319,7 @@ def open_algo_orders(venue: LocalVenue, call: Call) -> Any:
 
 def all_algo_orders(venue: LocalVenue, call: Call) -> Any:
     orders = call.account.all_orders(symbol_of(venue, call), algo=True)
-    return [call.account.algo_report(o) for o in orders[-(call.number("limit", 500) or 500) :]]
+    return [call.account.algo_report(o) for o in _asked(call, orders, "algoId")]
 
 
 def user_trades(venue: LocalVenue, call: Call) -> Any:
@@ -267,5 +334,20 @@ def user_trades(venue: LocalVenue, call: Call) -> Any:
         and (end is None or t.time <= end)
         and (order is None or t.order_id == order)
     ]
-    limit = min(1000, call.number("limit", 500) or 500)
+    limit = limit_of(call, 500)
     return rows[:limit] if first is not None or start is not None else rows[-limit:]
+
+
+def _asked(call: Call, orders: list[Order], name: str) -> list[Order]:
+    """Orders from an id on or within times: the first of them, else the newest. name: of the id's parameter."""
+    first, start, end = call.number(name), call.number("startTime"), call.number("endTime")
+    number: Callable[[Order], int] = call.account.engine_id if name == "orderId" else lambda o: int(o.order_id)
+    found = [
+        o
+        for o in orders
+        if (first is None or number(o) >= first)
+        and (start is None or o.created_ns // MS >= start)
+        and (end is None or o.created_ns // MS <= end)
+    ]
+    limit = limit_of(call, 500)
+    return found[:limit] if first is not None or start is not None else found[-limit:]

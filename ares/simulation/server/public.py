@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -22,11 +23,12 @@ from ares.exchange.wire.market import (
 from ares.exchange.wire.numbers import MS
 from ares.instruments import Instrument, Interval
 from ares.orders import OrderType, TimeInForce
-from ares.simulation.server.asked import chosen, ms_of, state_of, symbol_of
+from ares.simulation.server.asked import chosen, limit_of, ms_of, state_of, symbol_of
 from ares.simulation.server.calls import Call
 from ares.simulation.server.frames import LADDER
 from ares.simulation.server.limits import MOST_CONDITIONAL, MOST_ORDERS
 from ares.simulation.server.local_venue import LocalVenue
+from ares.simulation.server.statistics import recorded
 from ares.simulation.server.tickers import day_of
 
 
@@ -98,7 +100,39 @@ def _places(step: Decimal) -> int:
 
 
 def klines(venue: LocalVenue, call: Call) -> Any:
-    symbol = symbol_of(venue, call)
+    return _bars(venue, call, symbol_of(venue, call), venue.market.klines)
+
+
+def continuous_klines(venue: LocalVenue, call: Call) -> Any:
+    """Perpetual contracts are all there is."""
+    if call.need("contractType").upper() != "PERPETUAL":
+        raise Rejected("Invalid contract type.", code=-4104)
+    return _bars(venue, call, _pair_of(venue, call), venue.market.klines)
+
+
+def mark_klines(venue: LocalVenue, call: Call) -> Any:
+    return _bars(venue, call, symbol_of(venue, call), venue.market.mark_klines)
+
+
+def index_klines(venue: LocalVenue, call: Call) -> Any:
+    """The index is the mark price here."""
+    return _bars(venue, call, _pair_of(venue, call), venue.market.mark_klines)
+
+
+def premium_klines(venue: LocalVenue, call: Call) -> Any:
+    """Mark and index are one, so the premium is nothing."""
+    rows = _bars(venue, call, symbol_of(venue, call), venue.market.mark_klines)
+    return [[row[0], *["0.00000000"] * 4, *row[5:]] for row in rows]
+
+
+def _pair_of(venue: LocalVenue, call: Call) -> str:
+    pair = call.need("pair")
+    if pair not in venue.instruments:
+        raise Rejected("Invalid pair.", code=-4144)
+    return pair
+
+
+def _bars(venue: LocalVenue, call: Call, symbol: str, made: Callable[..., list[list[Any]]]) -> list[list[Any]]:
     try:
         interval = Interval.parse(call.need("interval"))
     except InvalidInput:
@@ -109,8 +143,10 @@ def klines(venue: LocalVenue, call: Call) -> Any:
     if not 1 <= limit <= 1500:
         raise Rejected("Parameter 'limit' is out of range.", code=-1130)
     start, end = call.number("startTime"), call.number("endTime")
+    if start is not None and end is not None and start > end:
+        raise Rejected("Start time is greater than end time.", code=-1023)
     forming = venue.market.pace.speed <= 1  # a faster market lies in the past: its forming bar would look complete
-    return venue.market.klines(symbol, interval.ns, limit, start, end, forming=forming)
+    return made(symbol, interval.ns, limit, start, end, forming=forming)
 
 
 def depth(venue: LocalVenue, call: Call) -> Any:
@@ -125,7 +161,7 @@ def depth(venue: LocalVenue, call: Call) -> Any:
 
 def agg_trades(venue: LocalVenue, call: Call) -> Any:
     state = state_of(venue, call)
-    limit = min(1000, call.number("limit", 500) or 500)
+    limit = limit_of(call, 500)
     start, end, first = call.number("startTime"), call.number("endTime"), call.number("fromId")
     rows = [
         t
@@ -182,7 +218,7 @@ def premium_index(venue: LocalVenue, call: Call) -> Any:
 
 def funding_rate(venue: LocalVenue, call: Call) -> Any:
     state = state_of(venue, call)
-    limit = min(1000, call.number("limit", 100) or 100)
+    limit = limit_of(call, 100)
     start, end = call.number("startTime"), call.number("endTime")
     rows = [
         FundingRow(
@@ -202,9 +238,12 @@ def funding_info(venue: LocalVenue, call: Call) -> Any:
 
 
 def open_interest(venue: LocalVenue, call: Call) -> OpenInterest:
-    state = state_of(venue, call)
-    held = max(0.0, float(state.track.volume[min(state.row, len(state.track) - 1)]))
-    return OpenInterest(symbol=call.params["symbol"], open_interest=format(Decimal(repr(held)), "f"), time=ms_of(call))
+    """What the tape recorded last, else what the accounts of this venue hold."""
+    symbol = symbol_of(venue, call)
+    rows = recorded(venue, symbol, "open_interest")
+    held = sum((abs(t.venue.position(symbol).quantity) for t in venue.traders.values()), Decimal(0))
+    known = Decimal(repr(rows[-1][1])) if rows else held
+    return OpenInterest(symbol=symbol, open_interest=format(known, "f"), time=ms_of(call))
 
 
 def book_ticker(venue: LocalVenue, call: Call) -> Any:
@@ -237,4 +276,20 @@ def price_ticker(venue: LocalVenue, call: Call) -> Any:
 def day_ticker(venue: LocalVenue, call: Call) -> Any:
     symbols, one = chosen(venue, call)
     rows = [day_of(venue.market, symbol, ms_of(call)) for symbol in symbols]
+    return rows[0] if one else rows
+
+
+def no_rows(venue: LocalVenue, call: Call) -> Any:
+    """There are no composite indices and no assets that stand for another."""
+    return []
+
+
+def constituents(venue: LocalVenue, call: Call) -> Any:
+    return {"symbol": symbol_of(venue, call), "time": ms_of(call), "constituents": []}
+
+
+def adl_risk(venue: LocalVenue, call: Call) -> Any:
+    """Nobody is deleveraged here."""
+    symbols, one = chosen(venue, call)
+    rows = [{"symbol": s, "adlRisk": "low", "updateTime": ms_of(call)} for s in symbols]
     return rows[0] if one else rows

@@ -49,11 +49,15 @@ class Trader:
     venue: Venue
     signer: Signer
     tell: Callable[[bytes], None]
+    shout: Callable[[dict[str, Any]], None] = lambda order: None  # told of every liquidation
     may_withdraw: bool = False  # what the venue says of the key
-    margin_type: dict[str, str] = field(factory=dict)
+    margin_type: dict[str, str] = field(factory=dict)  # ISOLATED where it was never set
+    hedge: bool = False  # a mode that is remembered and in which no order is taken
+    multi_assets: bool = False
     trades: list[UserTrade] = field(factory=list)
     income: list[Income] = field(factory=list)
-    order_times: list[int] = field(factory=list)  # ms of each placed order, for the order count
+    amendments: list[dict[str, Any]] = field(factory=list)
+    forced: list[dict[str, Any]] = field(factory=list)  # orders by which the venue closed a position
     listen_key: str = ""
     listen_until_ns: int = 0
     listen_keys: int = 0
@@ -61,8 +65,10 @@ class Trader:
     _placed: list[tuple[str, str]] = field(factory=list)  # symbol and id of every order
     _by_engine: dict[str, str] = field(factory=dict)
     _engine_count: int = 0
+    _closing: set[str] = field(factory=set)  # orders that close all, whatever they were sized to
     _countdowns: dict[str, int] = field(factory=dict)  # when a symbol's orders are cancelled, ns of the clock
     _realised_by: dict[str, Decimal] = field(factory=dict)  # as reported so far, by symbol
+    _held: dict[str, tuple[Decimal, Decimal, Decimal]] = field(factory=dict)  # positions as told last
 
     @classmethod
     def open(cls, key: str, secret: Secret, venue: Venue, tell: Callable[[bytes], None]) -> Trader:
@@ -71,9 +77,11 @@ class Trader:
 
     # ------------------------------------------------------------ orders
 
-    def place(self, request: OrderRequest, client_id: str | None) -> Order:
-        """Send an order to the venue. Raises Rejected."""
+    def place(self, request: OrderRequest, client_id: str | None, *, closing: bool = False) -> Order:
+        """Send an order to the venue; closing: it was placed without a quantity, to close all. Raises Rejected."""
         order = self.venue.submit(request, client_id)
+        if closing:
+            self._closing.add(order.order_id)
         self._placed.append((order.symbol, order.order_id))
         del self._placed[:-_KEPT]
         self.report()
@@ -118,19 +126,30 @@ class Trader:
             for order in self.open_orders(symbol, algo=False):
                 self.cancel(order)
 
-    def amend(self, order: Order, quantity: Decimal, price: Decimal) -> Order:
-        """Give an open limit order another size and price. Raises Rejected."""
+    def amend(self, order: Order, quantity: Decimal, price: Decimal, modify_id: int | None = None) -> Order:
+        """Give an open limit order another size and price. modify_id: what the account calls it. Raises Rejected."""
         done = self.venue.amend(order.symbol, order.order_id, quantity=quantity, price=price)
         self.report()
+        change = {
+            "price": {"before": str(order.price), "after": str(price)},
+            "origQty": {"before": str(order.quantity), "after": str(quantity)},
+            "count": 1 + sum(a["clientOrderId"] == order.client_order_id for a in self.amendments),
+            "modifyId": modify_id or 0,
+        }
+        self.amendments.append(
+            {"amendmentId": len(self.amendments) + 1, "symbol": order.symbol, "pair": order.symbol,
+             "orderId": self.engine_id(order), "clientOrderId": order.client_order_id, "time": self._ms,
+             "amendment": change}
+        )  # fmt: skip
         return done
 
     def open_orders(self, symbol: str | None, *, algo: bool) -> list[Order]:
         """Open orders of one kind."""
         return [o for o in self.venue.open_orders(symbol) if o.order_type.conditional is algo]
 
-    def all_orders(self, symbol: str, *, algo: bool) -> list[Order]:
-        """Every order of the symbol, open or not."""
-        found = [self.venue.get_order(s, number) for s, number in self._placed if s == symbol]
+    def all_orders(self, symbol: str | None, *, algo: bool) -> list[Order]:
+        """Every order of the symbol or of all, open or not."""
+        found = [self.venue.get_order(s, number) for s, number in self._placed if symbol in (None, s)]
         return [o for o in found if o.order_type.conditional is algo or (not algo and bool(self._algo.get(o.order_id)))]
 
     # ------------------------------------------------------------ private frames
@@ -151,7 +170,11 @@ class Trader:
     def funded(self, symbol: str, amount: Decimal) -> None:
         """Book a funding payment into the income and tell it."""
         self._note("FUNDING_FEE", symbol, amount, "")
-        self._tell_account("FUNDING_FEE")
+        self._tell_account("FUNDING_FEE", amount, symbol)
+
+    def tell_config(self, change: dict[str, Any]) -> None:
+        """Tell a change of leverage (`ac`) or of the assets mode (`ai`)."""
+        self._send({"e": "ACCOUNT_CONFIG_UPDATE", "E": self._ms, "T": self._ms, **change})
 
     def _tell_order(self, order: Order) -> None:
         if order.order_type.conditional:
@@ -205,6 +228,10 @@ class Trader:
         self._send(OrderTradeUpdate(E=self._ms, T=self._ms, o=msgspec.structs.replace(frame, rp=str(realised))))
         if order.order_type.conditional:
             self._send(AlgoUpdate(E=self._ms, T=self._ms, o=self._algo_body(done)))
+        if fill.liquidation:
+            forced: dict[str, Any] = msgspec.to_builtins(self.order_report(done, full=True))
+            self.forced.append(forced)
+            self.shout(forced)
 
     def _newly_realised(self, symbol: str) -> Decimal:
         """Profit booked for the symbol since the last report."""
@@ -213,22 +240,28 @@ class Trader:
         self._realised_by[symbol] = total
         return fresh
 
-    def _tell_account(self, reason: str) -> None:
+    def _tell_account(self, reason: str, change: Decimal = Decimal(0), symbol: str = "") -> None:
+        """Money and the positions that are not as they were told. change: of the wallet, beyond profit and fees."""
         account = self.venue.account()
-        held = {s: self.venue.position(s) for s in self.venue.instruments}
-        positions = [
-            PositionUpdate(
-                s=p.symbol,
-                pa=str(p.quantity),
-                ep=str(p.entry_price),
-                bep=str(p.entry_price),
-                cr=str(p.realised),
-                up=str(p.unrealised),
-                iw=str(p.margin),
+        positions = []
+        for p in (self.venue.position(s) for s in self.venue.instruments):
+            state = (p.quantity, p.entry_price, p.margin)
+            if p.symbol != symbol and self._held.get(p.symbol, (Decimal(0),) * 3) == state:
+                continue
+            self._held[p.symbol] = state
+            positions.append(
+                PositionUpdate(
+                    s=p.symbol,
+                    pa=str(p.quantity),
+                    ep=str(p.entry_price),
+                    bep=str(p.entry_price),
+                    cr=str(p.realised),
+                    up=str(p.unrealised),
+                    iw=str(p.margin),
+                )
             )
-            for p in held.values()
-        ]
-        balance = Balance(a=account.asset, wb=str(account.wallet), cw=str(account.wallet - account.margin), bc="0")
+        wallet = account.wallet
+        balance = Balance(a=account.asset, wb=str(wallet), cw=str(wallet - account.margin), bc=str(change))
         body = AccountBody(m=reason, B=[balance], P=positions)
         self._send(AccountUpdate(E=self._ms, T=self._ms, a=body))
 
@@ -279,6 +312,7 @@ class Trader:
             cum_qty=msgspec.UNSET if full else str(filled),
             time_in_force=order.time_in_force.value,
             reduce_only=order.reduce_only,
+            close_position=order.order_id in self._closing,
             stop_price=str(stop),
             time=order.created_ns // MS if full else msgspec.UNSET,
             update_time=order.updated_ns // MS,
@@ -293,7 +327,8 @@ class Trader:
             symbol=order.symbol,
             side=order.side.value,
             order_type=order.order_type.value,
-            quantity=str(order.quantity),
+            quantity=self._size(order),
+            close_position=order.order_id in self._closing,
             algo_status=_algo_status(order),
             trigger_price=str(order.stop_price or 0),
             price=str(order.price or 0),
@@ -339,9 +374,12 @@ class Trader:
             assets=[balance],
         )
 
-    def positions(self, symbol: str | None) -> list[PositionV3]:
-        """Positions that are not flat."""
-        return [self._position(p) for p in self.venue.account().positions if symbol in (None, p.symbol)]
+    def positions(self, symbol: str | None, *, every: bool = False) -> list[PositionV3]:
+        """Positions that are not flat or have an open order; or every symbol's."""
+        busy = {o.symbol for o in self.venue.open_orders(symbol)}
+        asked = [s for s in self.venue.instruments if symbol in (None, s)]
+        found = [self.venue.position(s) for s in asked]
+        return [self._position(p) for p in found if every or p.quantity or p.symbol in busy]
 
     def _position(self, p: Position) -> PositionV3:
         notional = str(p.quantity * p.mark_price)
@@ -387,6 +425,7 @@ class Trader:
             ot=order.order_type.value,
             f=order.time_in_force.value,
             q=str(order.quantity),
+            cp=order.order_id in self._closing,
             p=str(order.price or 0),
             ap=str(order.average_price or 0),
             sp=str(order.stop_price or 0),
@@ -404,6 +443,10 @@ class Trader:
             R=order.reduce_only,
         )
 
+    def _size(self, order: Order) -> str:
+        """A conditional order's quantity: none while it waits to close all."""
+        return "0" if order.status.open and order.order_id in self._closing else str(order.quantity)
+
     def _algo_body(self, order: Order) -> AlgoBody:
         return AlgoBody(
             caid=order.client_order_id,
@@ -412,7 +455,8 @@ class Trader:
             S=order.side.value,
             o=order.order_type.value,
             X=_algo_status(order),
-            q=str(order.quantity),
+            q=self._size(order),
+            cp=order.order_id in self._closing,
             tp=str(order.stop_price or 0),
             ai=self._algo.get(order.order_id, ""),
             ap=str(order.average_price) if order.average_price is not None else "",
