@@ -12,9 +12,11 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ares.clock import SystemClock
+from ares.errors import Retryable
 from ares.simulation.faults import FaultKind
 from ares.simulation.server.front import Front, Response
 from ares.simulation.server.local_venue import LocalVenue
+from ares.simulation.server.socket_api import SocketApi
 from ares.simulation.server.subscription import Subscription
 
 __all__ = ["application"]
@@ -22,6 +24,7 @@ __all__ = ["application"]
 _MOST_BODY = 1 << 20
 _PUMP = 0.25  # seconds at most between two looks at what is due
 _CATEGORIES = ("public", "market", "private")
+_RETIRED = ("/ws", "/stream")  # addresses of before 2026: they connect, and nothing ever comes
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -58,7 +61,12 @@ def application(venue: LocalVenue) -> Application:
         yield
         pump.cancel()
 
-    routes: list[Any] = []
+    async def requests(websocket: WebSocket) -> None:
+        await _serve_requests(venue, websocket)
+
+    routes: list[Any] = [WebSocketRoute("/ws-fapi/v1", requests)]
+    for retired in _RETIRED:
+        routes += [WebSocketRoute(retired, socket), WebSocketRoute(f"{retired}/{{names:path}}", socket)]
     for category in _CATEGORIES:
         routes += [
             WebSocketRoute(f"/{category}/ws", socket),
@@ -107,7 +115,8 @@ async def _serve_socket(venue: LocalVenue, websocket: WebSocket) -> None:
     category = websocket.url.path.split("/")[1]
     wrapped = websocket.url.path.endswith("/stream")
     named = websocket.query_params.get("streams", "") or websocket.path_params.get("names", "")
-    subscription = Subscription(venue, category, wrapped=wrapped)
+    events = frozenset(websocket.query_params.get("events", "").split("/")) - {""}
+    subscription = Subscription(venue, category, wrapped=wrapped, events=events)
     key = websocket.query_params.get("listenKey")
     names = [n for n in named.split("/") if n] + ([key] if key else [])
     subscription.add(n for n in names if not n.isdigit())  # a number is some client's label for its connection
@@ -134,6 +143,27 @@ async def _serve_socket(venue: LocalVenue, websocket: WebSocket) -> None:
     finally:
         venue.unsubscribe(subscription)
         reader.cancel()
+
+
+async def _serve_requests(venue: LocalVenue, websocket: WebSocket) -> None:
+    """One WebSocket of requests and answers."""
+    try:
+        told = websocket.query_params.get("returnRateLimits", "true").lower() != "false"
+        api = SocketApi(venue, websocket.client.host if websocket.client else "local", tells_limits=told)
+    except Retryable:
+        await websocket.close(1008)
+        return
+    await websocket.accept()
+    try:
+        while True:
+            answer = api.asked(await websocket.receive_text())
+            if answer is None:
+                await websocket.close(1001)
+                return
+            if answer:
+                await websocket.send_text(answer.decode("utf-8", "replace"))
+    except (WebSocketDisconnect, RuntimeError, OSError, KeyError):
+        return  # the client went away
 
 
 async def _read(websocket: WebSocket, subscription: Subscription) -> None:

@@ -20,7 +20,7 @@ from ares.simulation.server.local_venue import LocalVenue
 from ares.simulation.server.trader import Trader
 from ares.simulation.server.words import worded
 
-__all__ = ["Front", "Response"]
+__all__ = ["Asked", "Front", "Response", "check_signature"]
 
 @define
 class Response:
@@ -32,6 +32,19 @@ class Response:
     fault: Fault | None = None
 
 
+@define
+class Asked:
+    """One request, taken apart but not checked."""
+
+    method: str
+    path: str
+    params: dict[str, str]
+    key: str
+    signed: bytes  # what its signature must be of
+    repeated: bool = False  # it names a parameter twice
+    trusted: bool = False  # its key has proved itself already
+
+
 class Front:
     """Answers requests to one local venue."""
 
@@ -41,12 +54,19 @@ class Front:
     def handle(
         self, method: str, path: str, query: bytes, body: bytes, headers: Mapping[str, str], address: str = "local"
     ) -> Response:
-        """Answer one request from its raw bytes."""
+        """Answer one request from its raw bytes: signed are query, then body, without the signature itself."""
+        params, repeated = _params(query, body)
+        signed = _without_signature(query) + _without_signature(body)
+        asked = Asked(method, path, params, headers.get("x-mbx-apikey", ""), signed, repeated=repeated)
+        return self.answer(asked, address)
+
+    def answer(self, asked: Asked, address: str) -> Response:
+        """Answer one request, over whatever it came."""
         self.venue.play()
         now = self.venue.now_ns()
-        params, repeated = _params(query, body)
-        own_id = params.get("newClientOrderId") or params.get("clientAlgoId") or ""
-        fault = self.venue.faults.for_request(f"{method} {path}", own_id)
+        what = f"{asked.method} {asked.path}"
+        own_id = asked.params.get("newClientOrderId") or asked.params.get("clientAlgoId") or ""
+        fault = self.venue.faults.for_request(what, own_id)
         if fault is not None and fault.kind is FaultKind.CLOCK_DRIFT:
             self.venue.drift_ns, fault = round(fault.seconds * 1e9), None
         if fault is not None and fault.kind is FaultKind.MAINTENANCE:
@@ -57,11 +77,9 @@ class Front:
             return early
         told: dict[str, str] = {}
         try:
-            used = self.venue.limits.charge(address, weight_of(method, path, params), now)
+            used = self.venue.limits.charge(address, weight_of(asked.method, asked.path, asked.params), now)
             told["x-mbx-used-weight-1m"] = str(used)
-            if repeated:
-                raise Rejected("Duplicate values for a parameter detected.", code=-1101)
-            answer = self._answer(method, path, query, body, params, headers, now, told)
+            result = self._result(asked, now, told)
         except Retryable as error:
             return _limited(error, told)
         except Rejected as error:
@@ -70,60 +88,55 @@ class Front:
             return _refused(400, -1130, str(error), told)
         if fault is not None and fault.kind in (FaultKind.UNKNOWN_503, FaultKind.BACKEND_TIMEOUT):
             return _unknown(fault)
-        return Response(200, msgspec.json.encode(answer), told, fault)
+        return Response(200, msgspec.json.encode(result), told, fault)
 
-    def _answer(
-        self,
-        method: str,
-        path: str,
-        query: bytes,
-        body: bytes,
-        params: dict[str, str],
-        headers: Mapping[str, str],
-        now: int,
-        told: dict[str, str],
-    ) -> Any:
+    def trader_of(self, asked: Asked) -> Trader:
+        """Whose key it is. Raises Rejected -2014, -2015."""
+        if not asked.key:
+            raise Rejected("API-key format invalid.", code=-2014, status=401)
+        trader = self.venue.traders.get(asked.key)
+        if trader is None:
+            raise Rejected("Invalid API-key, IP, or permissions for action.", code=-2015, status=401)
+        return trader
+
+    def _result(self, asked: Asked, now: int, told: dict[str, str]) -> Any:
+        method, path = asked.method, asked.path
+        if asked.repeated:
+            raise Rejected("Duplicate values for a parameter detected.", code=-1101)
         route = ROUTES.get((method, path))
         if route is None:
             raise Rejected(f"Path {path}, Method {method} is invalid", code=-5000, status=404)
         needs, handler = route
-        trader = None
-        if needs != "none":
-            key = headers.get("x-mbx-apikey", "")
-            if not key:
-                raise Rejected("API-key format invalid.", code=-2014, status=401)
-            trader = self.venue.traders.get(key)
-            if trader is None:
-                raise Rejected("Invalid API-key, IP, or permissions for action.", code=-2015, status=401)
+        trader = None if needs == "none" else self.trader_of(asked)
         if needs == "signed" and trader is not None:
-            self._check_signature(trader, query, body, params, now)
+            check_signature(asked, trader, now)
         if path in ORDER_PATHS and method in ("POST", "PUT") and trader is not None:
             counts = self.venue.limits.order(trader.key, ORDER_PATHS[path], now)
             told.update({name: str(count) for name, count in counts.items()})
             self.venue.orders_taken += 1
         if trader is not None:
             trader.venue.now_ns = now
-        call = Call(method, path, params, now, trader)
-        return handler(self.venue, call)
+        return handler(self.venue, Call(method, path, asked.params, now, trader))
 
-    def _check_signature(self, trader: Trader, query: bytes, body: bytes, params: dict[str, str], now: int) -> None:
-        """The signature is checked over the bytes as they came, query then body, without itself."""
-        signature = params.get("signature", "")
+
+def check_signature(asked: Asked, trader: Trader, now_ns: int) -> None:
+    """Raise Rejected unless the signature is right and the stamp within its window."""
+    signature = asked.params.get("signature", "")
+    if not asked.trusted:
         if not signature:
             raise Rejected("Mandatory parameter 'signature' was not sent, was empty/null, or malformed.", code=-1102)
-        payload = _without_signature(query) + _without_signature(body)
-        given, right = _plain(signature.encode()), _plain(trader.signer.sign(payload).encode())
+        given, right = _plain(signature.encode()), _plain(trader.signer.sign(asked.signed).encode())
         if not hmac.compare_digest(given, right):
             raise Rejected("Signature for this request is not valid.", code=-1022)
-        stamp = params.get("timestamp", "")
-        if not stamp.isdigit() or len(stamp) > 16:
-            raise Rejected("Mandatory parameter 'timestamp' was not sent, was empty/null, or malformed.", code=-1102)
-        window = params.get("recvWindow", "5000")
-        if not window.isdigit() or not 0 < int(window) <= 60_000:
-            raise Rejected("'recvWindow' must be less than 60000.", code=-1131)
-        ms = now // MS
-        if not (int(stamp) < ms + 1000 and ms - int(stamp) <= int(window)):
-            raise Rejected("Timestamp for this request is outside of the recvWindow.", code=-1021)
+    stamp = asked.params.get("timestamp", "")
+    if not (stamp.isascii() and stamp.isdigit()) or len(stamp) > 16:
+        raise Rejected("Mandatory parameter 'timestamp' was not sent, was empty/null, or malformed.", code=-1102)
+    window = asked.params.get("recvWindow", "5000")
+    if not (window.isascii() and window.isdigit()) or len(window) > 16 or not 0 < int(window) <= 60_000:
+        raise Rejected("'recvWindow' must be less than 60000.", code=-1131)
+    ms = now_ns // MS
+    if not (int(stamp) < ms + 1000 and ms - int(stamp) <= int(window)):
+        raise Rejected("Timestamp for this request is outside of the recvWindow.", code=-1021)
 
 
 def _params(query: bytes, body: bytes) -> tuple[dict[str, str], bool]:

@@ -77,9 +77,10 @@ def connector(venue: LocalVenue) -> Callable[[str], Awaitable[VenueSocket]]:
         parts = urlsplit(url)
         category, _, kind = parts.path.strip("/").partition("/")
         query = parse_qs(parts.query)
-        subscription = Subscription(venue, category, wrapped=kind == "stream")
-        for names in query.get("streams", []):
-            subscription.add(names.split("/"))
+        events = frozenset(name for given in query.get("events", []) for name in given.split("/"))
+        subscription = Subscription(venue, category, wrapped=kind == "stream", events=events)
+        for names in (kind.removeprefix("ws").strip("/"), *query.get("streams", [])):
+            subscription.add(name for name in names.split("/") if name and not name.isdigit())
         for key in query.get("listenKey", []):
             if venue.owner_of(key) is None:
                 raise ConnectionError("the listen key is unknown or has expired")

@@ -21,9 +21,16 @@ _MOST_WAITING = 20_000
 class Subscription:
     """Streams of one connection. `take` is called with every frame of the venue; `next` gives what to send."""
 
-    def __init__(self, venue: LocalVenue, category: str, *, wrapped: bool) -> None:
+    def __init__(
+        self, venue: LocalVenue, category: str, *, wrapped: bool, events: frozenset[str] = frozenset()
+    ) -> None:
+        """category: public, market or private; any other is an address that gives no data.
+
+        events: the only private events that are wanted; none named: all.
+        """
         self._venue, self._category, self._wrapped = venue, category, wrapped
         self.names: set[str] = set()  # those that it wants now
+        self._events = [b'"e":"%s"' % name.encode() for name in sorted(events)]
         self._queue: deque[bytes | None] = deque()
         self._there = asyncio.Event()
         self._silent_until = 0.0
@@ -35,7 +42,7 @@ class Subscription:
         for name in names:
             if self._category == "private":
                 self.names.add(f"private:{name}")
-            elif (self._category == "public") is any(part in name for part in _PUBLIC):
+            elif self._category == ("public" if any(part in name for part in _PUBLIC) else "market"):
                 self.names.add(name)
 
     def asked(self, text: str) -> None:
@@ -64,6 +71,8 @@ class Subscription:
         if stream not in self.names:
             return
         private = stream.startswith("private:")
+        if private and self._events and not any(name in frame[:80] for name in self._events):
+            return
         name = stream.removeprefix("private:")
         data = b'{"stream":"%s","data":%s}' % (name.encode(), frame) if self._wrapped else frame
         fault = self._venue.faults.for_frame("private" if private else name)
