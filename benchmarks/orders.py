@@ -87,8 +87,8 @@ async def _ares(port: int, rounds: int) -> float:
     ]
     info = SymbolInfo(symbol=SYMBOL, status="TRADING", base_asset="ETH", quote_asset="USDT", filters=filters)
     exchange._contracts._made[SYMBOL] = instrument_of(info)
-    exchange.modes._marks[SYMBOL] = (2**62, Decimal(2000))
-    exchange._prepared.add(SYMBOL)
+    exchange._account._marks[SYMBOL] = (2**62, Decimal(2000))
+    exchange.modes.prepared.add(SYMBOL)
     exchange._rest.limits.orders.clear()  # a benchmark sends more than the venue would take
 
     async def place() -> object:

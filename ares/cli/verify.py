@@ -114,12 +114,12 @@ async def _sanity(config: AresConfig) -> str:
 
 async def _modes(exchange: BinanceExchange, config: AresConfig, symbol: str) -> str:
     """The account against the settings: position mode, multi-assets mode, margin mode, leverage of what is held."""
-    await exchange.modes.refuse_other_modes(config.exchange.margin_mode)
+    await exchange.modes.refuse_others()
     most = config.tactician.max_leverage
     for position in await exchange.get_positions():
         if position.leverage > most:
             raise InvalidInput(f"{position.symbol} is held at leverage {position.leverage}, the settings allow {most}")
-    now = await exchange.modes.symbol(symbol)
+    now = await exchange.modes.of(symbol)
     return f"one-way, single-asset; {symbol}: {now.margin_type.upper()}, leverage {now.leverage}"
 
 

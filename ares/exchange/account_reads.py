@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from ares.account import Account, Position
 from ares.clock import Clock
-from ares.errors import InvalidInput, Retryable
+from ares.errors import Retryable
 from ares.exchange.rest import RestClient
 from ares.exchange.wire.account import (
     AccountConfig,
@@ -36,29 +36,6 @@ class AccountReads:
         """What the key and the account may do: trade, withdraw, hedge mode."""
         return await self._rest.read(read("/fapi/v1/accountConfig", signed=True), AccountConfig)
 
-    async def refuse_other_modes(self, margin_mode: str) -> None:
-        """Refuse an account that works otherwise than ares reckons; a flat symbol's margin mode is set when it enters.
-
-        Raises: InvalidInput in hedge mode, with multi-asset margin, or when a position is held in a margin mode other
-        than `margin_mode` (ISOLATED or CROSSED).
-        """
-        account = await self.config()
-        if account.dual_side_position:
-            raise InvalidInput("the account is in hedge mode: ares trades in one-way mode only, so switch it first")
-        if account.multi_assets_margin:
-            raise InvalidInput(
-                "the account is in multi-assets mode, where all assets back all positions: ares reckons margin in one "
-                "quote asset, so switch to single-asset mode first"
-            )
-        held = [row.symbol for row in await self._rows(None) if Decimal(row.position_amt) != 0]
-        for config in [await self.symbol(symbol) for symbol in held]:
-            if config.margin_type.upper() != margin_mode:
-                raise InvalidInput(
-                    f"{config.symbol} is held in {config.margin_type.upper()} margin, the settings say {margin_mode}: "
-                    "close the position or change margin_mode",
-                    symbol=config.symbol,
-                )
-
     async def symbol(self, symbol: str) -> SymbolConfig:
         """Margin mode and leverage of one symbol. Raises Retryable when the venue leaves it out."""
         request = read("/fapi/v1/symbolConfig", signed=True, symbol=symbol)
@@ -79,13 +56,13 @@ class AccountReads:
 
     async def positions(self, symbol: str | None) -> tuple[Position, ...]:
         """Positions that are not flat."""
-        rows = [r for r in await self._rows(symbol) if Decimal(r.position_amt) != 0]
+        rows = [r for r in await self.rows(symbol) if Decimal(r.position_amt) != 0]
         return tuple([position_of(row, (await self.symbol(row.symbol)).leverage) for row in rows])
 
     async def position(self, symbol: str) -> Position:
         """The position of one symbol, flat or not."""
         leverage = (await self.symbol(symbol)).leverage
-        row = next((r for r in await self._rows(symbol) if r.symbol == symbol), None)
+        row = next((r for r in await self.rows(symbol) if r.symbol == symbol), None)
         if row is not None:
             return position_of(row, leverage)
         zero = Decimal(0)
@@ -112,6 +89,7 @@ class AccountReads:
             known = self._marks[symbol] = (now, Decimal(index.mark_price))
         return known[1]
 
-    async def _rows(self, symbol: str | None) -> list[PositionV3]:
+    async def rows(self, symbol: str | None) -> list[PositionV3]:
+        """Positions as the venue tells them, flat ones with open orders too."""
         request = read("/fapi/v3/positionRisk", signed=True, protective=True, symbol=symbol)
         return await self._rest.read(request, list[PositionV3])

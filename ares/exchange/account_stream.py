@@ -21,6 +21,7 @@ from ares.events import Event, FillBooked, LinkChanged, OrderUpdate, VenueSnapsh
 from ares.exchange.conditionals import Conditionals
 from ares.exchange.fees import Fees
 from ares.exchange.link import Connect, Link
+from ares.exchange.mode_watch import ModeWatch
 from ares.exchange.past import Past
 from ares.exchange.payments import Payments
 from ares.exchange.rest import RestClient
@@ -31,6 +32,7 @@ from ares.exchange.wire.trade import UserTrade, fill_of_trade
 from ares.exchange.wire.user import (
     AccountUpdate,
     AlgoUpdate,
+    ConfigUpdate,
     ListenKeyExpired,
     OrderTradeUpdate,
     commission_of,
@@ -69,6 +71,7 @@ class Venue(Protocol):
         self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None
     ) -> Order: ...
     async def fee_in_quote(self, asset: str, amount: Decimal) -> Decimal: ...
+    async def mode_differences(self) -> tuple[str, ...]: ...
 
 
 class AccountStream(AsyncIterator[Event]):
@@ -101,6 +104,7 @@ class AccountStream(AsyncIterator[Event]):
         self._trades = Trades(rest, clock, past.confirmed())
         self._payments = Payments(rest, clock, past.funded, past.until_ns)
         self._fees = Fees(venue.fee_in_quote)
+        self._modes = ModeWatch(venue.mode_differences, clock, self._put)
         self._states: dict[str, tuple[_State, _Terms]] = {}  # of the newest report told, by client id
         self._open: dict[str, Order] = {}  # orders that may still trade, by client id
         self._held: dict[str, Decimal] = {}  # position by our fills
@@ -231,6 +235,7 @@ class AccountStream(AsyncIterator[Event]):
             await self._unpark(loop.time())
             if loop.time() >= self._audit_at:
                 await self._audit(loop)
+                await self._modes.look()
             return
         if frame is not None:
             await self._frame(frame)
@@ -362,6 +367,8 @@ class AccountStream(AsyncIterator[Event]):
             await self._unpark(float("inf"))
         elif isinstance(frame, AccountUpdate) and frame.a.m == "FUNDING_FEE":
             await self._payments.announced(self._put)
+        elif isinstance(frame, ConfigUpdate):
+            self._modes.look_soon()
         elif isinstance(frame, ListenKeyExpired):
             self.link.renew()
 

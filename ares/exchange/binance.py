@@ -23,7 +23,7 @@ from ares.exchange.contracts import Contracts
 from ares.exchange.filled import until_filled
 from ares.exchange.http import HttpxWire, LeanWire, Wire
 from ares.exchange.link import Connect, open_socket
-from ares.exchange.margin import MARGIN_MODES, set_mode
+from ares.exchange.modes import Modes
 from ares.exchange.past import Past
 from ares.exchange.reads import MarketReads
 from ares.exchange.rest import RestClient
@@ -32,7 +32,7 @@ from ares.exchange.statistics import StatisticsReads
 from ares.exchange.streams import MarketStream
 from ares.exchange.sweep import Sweep
 from ares.exchange.wire import requests
-from ares.exchange.wire.account import AccountConfig, KeyRights, LeverageAnswer
+from ares.exchange.wire.account import AccountConfig, KeyRights
 from ares.exchange.wire.market import Depth
 from ares.exchange.wire.refusals import NO_SUCH_ORDER
 from ares.exchange.wire.requests import read
@@ -83,7 +83,8 @@ class BinanceExchange:
         self._contracts = Contracts(self._rest, self.clock)
         self._reads = MarketReads(self._rest, self.clock)
         self._statistics = StatisticsReads(self._rest, self.clock)
-        self.modes = AccountReads(self._rest, self.clock, self.config.quote_asset)
+        self._account = AccountReads(self._rest, self.clock, self.config.quote_asset)
+        self.modes = Modes(self._rest, self._account, self.config.margin_mode)
         self._connect: Connect = connect or open_socket
         self._sweep = Sweep(self._rest, self.clock)
         self._conditionals = Conditionals()
@@ -92,7 +93,6 @@ class BinanceExchange:
         self._algo_ids: set[str] = set()  # those of conditional orders
         self._newest: dict[tuple[str, str], int] = {}  # open of the newest closed bar that was read, ns
         self._symbols: set[str] = set()  # those that streams and orders use
-        self._prepared: set[str] = set()  # symbols whose margin mode was checked
         self._made = 0
         self._streams: list[MarketStream | AccountStream | BookStream] = []
         self._entered = self._closed = False
@@ -105,7 +105,7 @@ class BinanceExchange:
         await self._rest.sync_time()
         await self._contracts.load()
         if self._rest.has_keys:
-            await self.modes.refuse_other_modes(self.config.margin_mode)
+            await self.modes.refuse_others()
             if self.config.real_money and not self.config.allow_withdrawal_key:
                 await self._rights.refuse_withdrawal()
         self._entered = True
@@ -241,9 +241,9 @@ class BinanceExchange:
             time_in_force=time_in_force,
             client_order_id=client_id,
         )
-        check(request, instrument, None if reduce_only else await self.modes.mark(symbol))
+        check(request, instrument, None if reduce_only else await self._account.mark(symbol))
         if not reduce_only:
-            await self._prepare(symbol)
+            await self.modes.prepare(symbol)
         self._symbols.add(symbol)
         self._ours.add(client_id)
         return await self._place(request, client_id)
@@ -285,7 +285,7 @@ class BinanceExchange:
         Raises: Rejected when it ends unfilled; Retryable when `timeout` seconds pass before.
         """
         await until_filled(order, timeout, lambda o: self.get_order(o.symbol, o.order_id))
-        return await self.modes.position(order.symbol)
+        return await self._account.position(order.symbol)
 
     async def amend_order(
         self, order: Order, *, quantity: Number | None = None, price: Number | None = None
@@ -295,7 +295,7 @@ class BinanceExchange:
         A quantity of no more than what has filled ends the order. Raises as `create_order` does.
         """
         instrument = await self.get_instrument(order.symbol)
-        mark = None if order.reduce_only else await self.modes.mark(order.symbol)
+        mark = None if order.reduce_only else await self._account.mark(order.symbol)
         return await amend(self._rest, instrument, mark, order, quantity, price)
 
     async def cancel_all_orders(self, symbol: str, *, conditional: bool = False) -> None:
@@ -328,24 +328,27 @@ class BinanceExchange:
 
     async def get_account(self) -> Account:
         """Money and open positions in the quote asset, as the venue sees them."""
-        return await self.modes.account()
+        return await self._account.account()
 
     async def get_positions(self, symbol: str | None = None) -> tuple[Position, ...]:
         """Positions that are not flat."""
-        return await self.modes.positions(symbol)
+        return await self._account.positions(symbol)
 
     async def set_leverage(self, symbol: str, leverage: int) -> int:
         """Set the symbol's leverage; what the venue confirms. Raises Rejected."""
-        answer = await self._rest.call(requests.set_leverage(symbol, leverage), LeverageAnswer)
-        return answer.leverage
+        return await self.modes.set_leverage(symbol, leverage)
 
     async def set_margin_mode(self, symbol: str, mode: str) -> str:
         """Set "isolated" or "cross"; having it already is no error. Raises Rejected while orders or positions exist."""
-        return await set_mode(self._rest, symbol, mode)
+        return await self.modes.set_margin(symbol, mode)
 
     async def account_config(self) -> AccountConfig:
         """What the key and the account may do: trade, withdraw, hedge mode."""
-        return await self.modes.config()
+        return await self._account.config()
+
+    async def mode_differences(self) -> tuple[str, ...]:
+        """In words, what of position, assets and margin modes and of leverage is not as ares reckons or has set it."""
+        return await self.modes.differences()
 
     async def key_rights(self) -> KeyRights:
         """What the key itself may do, as the spot interface tells. Raises Rejected where a test network does not."""
@@ -437,7 +440,7 @@ class BinanceExchange:
         """A commission valued in the quote asset, at a mark price not older than a minute. Raises Retryable."""
         if amount == 0 or asset in ("", self.config.quote_asset):
             return amount
-        price = await self.modes.mark(f"{asset}{self.config.quote_asset}")
+        price = await self._account.mark(f"{asset}{self.config.quote_asset}")
         return (amount * price).quantize(Decimal("1e-8"))
 
     # ------------------------------------------------------------ inside
@@ -480,16 +483,6 @@ class BinanceExchange:
             return await self.get_open_orders()
         each = await asyncio.gather(*(self.get_open_orders(symbol) for symbol in sorted(self._symbols)))
         return tuple(order for orders in each for order in orders)
-
-    async def _prepare(self, symbol: str) -> None:
-        """Before a symbol's first entry: its margin mode is the configured one, or is made so while it is flat."""
-        if symbol in self._prepared:
-            return
-        config = await self.modes.symbol(symbol)
-        if config.margin_type.upper() != self.config.margin_mode:
-            mode = next(name for name, wire in MARGIN_MODES.items() if wire == self.config.margin_mode)
-            await self.set_margin_mode(symbol, mode)
-        self._prepared.add(symbol)
 
     def _new_id(self) -> str:
         """A client order id that does not repeat: the time and a count."""

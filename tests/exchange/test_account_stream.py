@@ -89,6 +89,9 @@ class Venue:
         }  # fmt: skip
         return order_of(msgspec.convert(row, OrderReport))
 
+    async def mode_differences(self) -> tuple[str, ...]:
+        return ()
+
     async def fee_in_quote(self, asset: str, amount: Decimal) -> Decimal:
         if asset == "USDT":
             return amount

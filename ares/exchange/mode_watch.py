@@ -1,0 +1,57 @@
+"""Looks after the account's modes while we run: what somebody changed by hand ends the trading."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from ares.clock import Clock
+from ares.errors import AresError
+from ares.events import Event, LinkChanged, OperatorOrder
+from ares.log import get_logger
+
+__all__ = ["ModeWatch"]
+
+_EVERY_NS = 3_600_000_000_000
+_SOON_NS = 2_000_000_000  # after the venue told of a change: by then our own change has been confirmed to us
+_AGAIN_NS = 60_000_000_000  # after a look that failed
+_log = get_logger("ares.exchange")
+
+
+class ModeWatch:
+    """Hourly, and soon after the venue tells of a change. A difference is told as a lost link and an order to halt.
+
+    When all is well again the link is told as back; trading goes on only when a person says so.
+    """
+
+    def __init__(
+        self, differences: Callable[[], Awaitable[tuple[str, ...]]], clock: Clock, tell: Callable[[Event], None]
+    ) -> None:
+        """differences: reads the account and says in words what is not as it should be."""
+        self._differences, self._clock, self._tell = differences, clock, tell
+        self._due_ns = clock.now_ns() + _EVERY_NS  # the start has looked already
+        self._well = True
+
+    def look_soon(self) -> None:
+        """Something of the account's settings has changed."""
+        self._due_ns = min(self._due_ns, self._clock.now_ns() + _SOON_NS)
+
+    async def look(self) -> None:
+        """Look, if it is time. A look that fails is made again in a minute."""
+        if self._clock.now_ns() < self._due_ns:
+            return
+        try:
+            found = await self._differences()
+        except AresError as error:
+            self._due_ns = self._clock.now_ns() + _AGAIN_NS
+            _log.warning("account.modes_unread", text=error.message)
+            return
+        now = self._clock.now_ns()
+        self._due_ns = now + _EVERY_NS
+        if found:
+            _log.error("account.modes_changed", differences=list(found))
+        if bool(found) is not self._well:
+            return
+        self._well = not found
+        self._tell(LinkChanged(ts_event=now, ts_seen=now, link="modes", up=self._well))
+        if not self._well:
+            self._tell(OperatorOrder(ts_event=now, ts_seen=now, action="halt"))
