@@ -154,14 +154,15 @@ class ModelActivated(_Event, frozen=True, kw_only=True, tag=True):
 class LinkChanged(_Event, frozen=True, kw_only=True, tag=True):
     """A connection to the venue went down or came back."""
 
-    link: str  # "market", "account", or "clock": ours is too far from the venue's
+    link: str  # "market", "account", "clock": ours is too far off, or "modes": the account works otherwise than it did
     up: bool
 
 
 class OperatorOrder(_Event, frozen=True, kw_only=True, tag=True):
     """A person's instruction: "pause" (no new entries), "resume", "halt" or "flatten".
 
-    The shell itself says "stop" when it ends in order and "start" when it continues."""
+    The shell itself says "stop" when it ends in order and "start" when it continues; an exchange says "halt" when
+    somebody has changed the account so that it cannot be traded."""
 
     action: str
     symbol: str | None = None

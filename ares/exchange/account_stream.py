@@ -25,6 +25,7 @@ from ares.exchange.mode_watch import ModeWatch
 from ares.exchange.past import Past
 from ares.exchange.payments import Payments
 from ares.exchange.rest import RestClient
+from ares.exchange.sent import Sent
 from ares.exchange.trades import Trades
 from ares.exchange.wire.account import ListenKey
 from ares.exchange.wire.requests import listen_key
@@ -48,6 +49,7 @@ __all__ = ["AccountStream", "Venue"]
 _log = get_logger("ares.exchange")
 _RENEW = 25 * 60.0  # seconds between two extensions of the listen key, which lasts 60 minutes
 _AUDIT_EXPOSED, _AUDIT_FLAT = 10.0, 60.0  # seconds between two looks at venue truth
+_AUDIT_UNHEARD = 3.0  # while an order was sent and nothing was heard of it
 _SOON = 0.5  # seconds until the venue is read after a report that could not be handled
 _SLOWEST = 30.0  # seconds between two looks at venue truth when each ends in a failure
 _PARKED = 2.0  # seconds that an order of unknown origin waits for the algo report that explains it
@@ -84,22 +86,23 @@ class AccountStream(AsyncIterator[Event]):
         conditionals: Conditionals,
         ours: set[str],
         past: Past,
+        sent: Sent,
         *,
         quote: str,
         base: str,
         connect: Connect,
         clock: Clock,
     ) -> None:
-        """ours: client ids of the orders that this exchange has placed; shared with it. past: of an earlier session.
-
-        quote: the asset that money is counted in.
+        """ours: client ids of the orders that this exchange has placed; sent: those of them of which nothing was heard;
+        both are shared with it. past: of an earlier session. quote: the asset that money is counted in.
         """
         self._venue, self._rest, self._clock, self._quote = venue, rest, clock, quote
         self._conditionals, self._ours, self._base = conditionals, ours, base
         self._events: deque[Event] = deque()
         self._there = asyncio.Event()
         self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()  # None: the connection came back
-        self._past = past
+        self._past, self._sent = past, sent
+        sent.wake = lambda: self._frames.put_nowait(None)  # so that the next look is brought forward
         self._told: set[tuple[str, str]] = set(past.told)  # fills by (symbol, trade id)
         self._trades = Trades(rest, clock, past.confirmed())
         self._payments = Payments(rest, clock, past.funded, past.until_ns)
@@ -269,6 +272,8 @@ class AccountStream(AsyncIterator[Event]):
         raise DataError("the private stream cannot be opened: see the log for why")
 
     def _audit_every(self) -> float:
+        if self._sent.waiting():
+            return _AUDIT_UNHEARD
         exposed = bool(self._open) or any(self._held.values())
         return _AUDIT_EXPOSED if exposed else _AUDIT_FLAT
 
@@ -326,6 +331,14 @@ class AccountStream(AsyncIterator[Event]):
             for order in list(self._open.values()):
                 fresh = await self._venue.get_order(order.symbol, client_order_id=order.client_order_id)
                 self._tell_order(fresh)
+        for symbol, client_id in self._sent.waiting():
+            try:
+                order = await self._venue.get_order(symbol, client_order_id=client_id)
+            except Rejected:
+                continue  # it may yet come to be
+            if order.filled:
+                await self._trades.missed(symbol, self._since_ms, self._take)
+            self._tell_order(order)
 
     async def _take(self, row: UserTrade) -> None:
         """Tell a trade that was read, unless it was told already."""
@@ -434,6 +447,7 @@ class AccountStream(AsyncIterator[Event]):
 
         Within one millisecond an order may fill in parts, each of which has filled more, and may be amended.
         """
+        self._sent.heard(order.client_order_id)
         state = (order.updated_ns, _RANK.get(order.status, 3), order.filled)
         terms = (order.quantity, order.price)
         before, told = self._states.get(order.client_order_id, (None, terms))

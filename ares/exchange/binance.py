@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ares.account import Account, Position
 from ares.clock import Clock, SystemClock
-from ares.errors import InvalidInput, NotAuthorized, Rejected, settings_or_default
+from ares.errors import InvalidInput, NotAuthorized, Rejected, Retryable, settings_or_default
 from ares.events import Command, Event, FuturesStatistics, OrderUpdate, VenueSnapshot
 from ares.exchange.account_reads import AccountReads
 from ares.exchange.account_stream import AccountStream
@@ -28,6 +28,7 @@ from ares.exchange.past import Past
 from ares.exchange.reads import MarketReads
 from ares.exchange.rest import RestClient
 from ares.exchange.rights import Rights
+from ares.exchange.sent import Sent
 from ares.exchange.statistics import StatisticsReads
 from ares.exchange.streams import MarketStream
 from ares.exchange.sweep import Sweep
@@ -90,6 +91,7 @@ class BinanceExchange:
         self._conditionals = Conditionals()
         self._past = Past()
         self._ours: set[str] = set()  # client ids we have sent
+        self._sent = Sent(self.clock)
         self._algo_ids: set[str] = set()  # those of conditional orders
         self._newest: dict[tuple[str, str], int] = {}  # open of the newest closed bar that was read, ns
         self._symbols: set[str] = set()  # those that streams and orders use
@@ -246,7 +248,12 @@ class BinanceExchange:
             await self.modes.prepare(symbol)
         self._symbols.add(symbol)
         self._ours.add(client_id)
-        return await self._place(request, client_id)
+        self._sent.add(symbol, client_id)
+        try:
+            return await self._place(request, client_id)
+        except (Rejected, Retryable):
+            self._sent.heard(client_id)
+            raise
 
     async def cancel_order(
         self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None
@@ -405,6 +412,7 @@ class BinanceExchange:
             self._conditionals,
             self._ours,
             self._past,
+            self._sent,
             quote=self.config.quote_asset,
             base=self.config.stream_base,
             connect=self._connect,

@@ -19,6 +19,7 @@ from ares.exchange.conditionals import Conditionals
 from ares.exchange.fees import Fees
 from ares.exchange.limits import ServerClock
 from ares.exchange.past import Past
+from ares.exchange.sent import Sent
 from ares.exchange.trades import Trades
 from ares.exchange.wire.account import ListenKey
 from ares.exchange.wire.trade import OrderReport, UserTrade, order_of
@@ -120,7 +121,7 @@ def stream(trades: list[UserTrade], past: Past | None = None) -> tuple[AccountSt
     venue = Venue(rest)
     made = AccountStream(
         venue, rest, Conditionals(), {"mine"}, past or Past(told={(S, "10")}, symbols={S}),  # type: ignore[arg-type]
-        quote="USDT", base="ws://nowhere", connect=nowhere, clock=SystemClock(),
+        Sent(SystemClock()), quote="USDT", base="ws://nowhere", connect=nowhere, clock=SystemClock(),
     )  # fmt: skip
     made.link.up = made._begun = True
     return made, venue, rest

@@ -418,6 +418,32 @@ async def test_w8_an_audit_finds_what_the_stream_never_told(
         assert (fill.client_order_id, fill.quantity) == ("mine", Decimal("0.5"))
 
 
+async def test_w8_an_order_of_which_nothing_is_heard_brings_the_look_forward(make_venue: Make) -> None:
+    """The stream is up and swallows everything; on a flat account the usual look would come after a minute."""
+    venue = make_venue("stalled at private nth 1 for 60", speed=1.0)
+    async with in_process(venue) as exchange:
+        heard = Heard(exchange.stream_account())
+        await heard.until(lambda: heard.of(VenueSnapshot))
+        await buy(exchange)
+        fill = (await heard.until(lambda: heard.of(FillBooked), 8))[0].fill
+        assert (fill.client_order_id, fill.quantity) == ("mine", Decimal("0.5"))
+        price = round(venue.market.symbols[S].last) - 40
+        await exchange.create_order(
+            S, "BUY", "LIMIT", "0.5", price=price, time_in_force="IOC", client_order_id="expires"
+        )
+        ended = await heard.until(lambda: [e for e in heard.of(OrderUpdate) if e.order.client_order_id == "expires"], 8)
+        assert ended[-1].order.status is OrderStatus.EXPIRED
+
+
+async def test_a_refused_order_is_waited_for_by_nobody(make_venue: Make) -> None:
+    async with in_process(make_venue(speed=1.0)) as exchange:
+        with pytest.raises(Rejected):
+            await exchange.create_order(S, "SELL", "MARKET", "0.5", reduce_only=True, client_order_id="refused")
+        assert exchange._sent.waiting() == []
+        await buy(exchange, "known")
+        assert exchange._sent.waiting() == [(S, "known")]
+
+
 async def test_w9_a_stop_that_triggers_before_it_is_explained_keeps_its_name(make_venue: Make) -> None:
     """The engine's report comes first, under an id of its own; the algo report that ties them comes late."""
     venue = make_venue(speed=1.0)
