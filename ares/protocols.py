@@ -85,11 +85,20 @@ class FeatureStream(Protocol):
     """Features bar by bar; the same numbers as the batch, bit for bit."""
 
     @property
-    def feature_names(self) -> tuple[str, ...]: ...
+    def feature_names(self) -> tuple[str, ...]:
+        """The columns of its rows, in order."""
+        ...
+
     @property
-    def warmup(self) -> int: ...
+    def warmup(self) -> int:
+        """Leading bars whose rows are not ready."""
+        ...
+
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Changes with whatever changes a number: names, order, parameters, kernels. A model is tied to it."""
+        ...
+
     def update(self, candle: Candle) -> FeatureRow:
         """Take one closed bar and give its row. Raises DataError when the bar is not newer than the last."""
         ...
@@ -137,19 +146,25 @@ class AnalysisStage(Protocol):
     it has an attribute `needs_history` that is true: a stage that learns from what it sees must say so.
     """
 
-    async def execute_analysis(self, given: AnalysisInput) -> AnalysisResult: ...
+    async def execute_analysis(self, given: AnalysisInput) -> AnalysisResult:
+        """The opinion at `given.now_ns`; `side=None` abstains, and the last reason says why."""
+        ...
 
 
 class TacticsStage(Protocol):
     """Turns an opinion into a plan, or refuses with reasons."""
 
-    async def execute_tactics(self, given: TacticsInput) -> TacticsResult: ...
+    async def execute_tactics(self, given: TacticsInput) -> TacticsResult:
+        """A plan whose orders pass the instrument's filters and the account can bear, or None, and the reasons."""
+        ...
 
 
 class MonitoringStage(Protocol):
     """Judges an open position; pure."""
 
-    def assess_position(self, given: AssessmentInput) -> Assessment: ...
+    def assess_position(self, given: AssessmentInput) -> Assessment:
+        """What to do with the position; the same input gives the same verdict, whatever was asked before."""
+        ...
 
 
 # ---------------------------------------------------------------- exchanges
@@ -172,7 +187,11 @@ class Capabilities:
 
 
 class MarketData(Protocol):
-    """Read-only market data; enough for paper trading."""
+    """Read-only market data; enough for paper trading.
+
+    Each method raises InvalidInput for a symbol, interval or limit that does not exist, and Retryable when the venue
+    cannot be reached now.
+    """
 
     async def get_klines(
         self,
@@ -184,20 +203,42 @@ class MarketData(Protocol):
         end: dt.datetime | None = None,
         closed_only: bool = True,
     ) -> pd.DataFrame:
-        """The last `limit` klines, oldest first, as a klines frame. The forming candle only if asked for."""
+        """The last `limit` klines (the first ones from `start` on), oldest first, as a klines frame.
+
+        start, end: of open times, both included. The forming candle only if asked for.
+        """
         ...
 
-    async def get_ticker(self, symbol: str) -> Ticker: ...
-    async def get_order_book(self, symbol: str, limit: int = 20) -> OrderBook: ...
+    async def get_ticker(self, symbol: str) -> Ticker:
+        """The best quotes and the last price now."""
+        ...
+
+    async def get_order_book(self, symbol: str, limit: int = 20) -> OrderBook:
+        """At most `limit` levels a side, best first."""
+        ...
+
     async def get_agg_trades(
         self, symbol: str, limit: int = 500, *, start: dt.datetime | None = None, end: dt.datetime | None = None
-    ) -> tuple[AggTrade, ...]: ...
-    async def get_futures_data(self, symbol: str, limit: int = 100) -> FuturesData: ...
-    async def get_instrument(self, symbol: str) -> Instrument: ...
+    ) -> tuple[AggTrade, ...]:
+        """The last `limit` aggregated trades (the first ones from `start` on), oldest first; empty: it keeps none."""
+        ...
+
+    async def get_futures_data(self, symbol: str, limit: int = 100) -> FuturesData:
+        """The last `limit` settled funding rates, and mark price, index price and open interest now."""
+        ...
+
+    async def get_instrument(self, symbol: str) -> Instrument:
+        """The contract: filters, margin tiers, fees."""
+        ...
 
 
 class Trading(Protocol):
-    """Orders and account. Refusals raise `Rejected`; a lost answer raises `OutcomeUnknown`."""
+    """Orders and account.
+
+    Each method raises Rejected, with the venue's code, when the venue proved that it did not act; OutcomeUnknown when
+    an answer was lost, so that nobody can say (never send it again, ask); Retryable when nothing left or the venue asks
+    to wait; NotAuthorized when the key lacks the right.
+    """
 
     async def create_order(
         self,
@@ -211,33 +252,58 @@ class Trading(Protocol):
         reduce_only: bool = False,
         time_in_force: TimeInForce | str | None = None,
         client_order_id: str | None = None,
-    ) -> Order: ...
+    ) -> Order:
+        """Send one order, once; the venue's acknowledgement, which may still be unfilled.
+
+        quantity: base. price: of a limit order, stop_price: trigger of a conditional one, both quote per base.
+        reduce_only: never opens or turns a position. client_order_id: yours, unique among open orders; None: made here.
+        Raises: InvalidInput before anything is sent, for what no venue would understand; otherwise as the class says.
+        """
+        ...
+
     async def cancel_order(
         self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None
-    ) -> Order: ...
-    async def get_order(
-        self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None
-    ) -> Order: ...
+    ) -> Order:
+        """Cancel an open order, named by one of its ids; its last state. Raises Rejected when it is not open."""
+        ...
+
+    async def get_order(self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None) -> Order:
+        """An order's present state, named by one of its ids. Raises Rejected when the venue knows none."""
+        ...
+
     async def wait_filled(self, order: Order, timeout: float | None = None) -> Position:
-        """Wait until the order has filled and give the position. Raises Rejected when it ends unfilled."""
+        """Wait until the order has filled and give the position.
+
+        timeout: seconds; None waits as long as it takes.
+        Raises: Rejected when it ends unfilled, Retryable when the time is over.
+        """
         ...
 
     async def get_open_orders(self, symbol: str | None = None) -> tuple[Order, ...]:
-        """Normal and conditional orders."""
+        """Normal and conditional orders; None: of all symbols."""
         ...
 
-    async def get_account(self) -> Account: ...
-    async def get_positions(self, symbol: str | None = None) -> tuple[Position, ...]: ...
-    async def set_leverage(self, symbol: str, leverage: int) -> int: ...
-    async def set_margin_mode(self, symbol: str, mode: str) -> str: ...
+    async def get_account(self) -> Account:
+        """Money and positions, in the account's one quote asset."""
+        ...
+
+    async def get_positions(self, symbol: str | None = None) -> tuple[Position, ...]:
+        """Those that are not flat; None: of all symbols."""
+        ...
+
+    async def set_leverage(self, symbol: str, leverage: int) -> int:
+        """The leverage that the venue confirms."""
+        ...
+
+    async def set_margin_mode(self, symbol: str, mode: str) -> str:
+        """mode: "isolated" or "cross". The one that the venue confirms; having it already is no error."""
+        ...
 
 
 class Streams(Protocol):
     """Live events, as async iterators."""
 
-    def stream_market(
-        self, symbols: Sequence[str], interval: str, kinds: Collection[str] = ()
-    ) -> AsyncIterator[Event]:
+    def stream_market(self, symbols: Sequence[str], interval: str, kinds: Collection[str] = ()) -> AsyncIterator[Event]:
         """Candles and what else `capabilities.streams` names.
 
         kinds: what features need besides, of agg_trades, book_top, futures; see `capabilities.on_request`. Raises
@@ -245,7 +311,9 @@ class Streams(Protocol):
         """
         ...
 
-    def stream_account(self) -> AsyncIterator[Event]: ...
+    def stream_account(self) -> AsyncIterator[Event]:
+        """A `VenueSnapshot`, then every `OrderUpdate` and every `FillBooked`, each fill once, also after a break."""
+        ...
 
 
 @runtime_checkable
@@ -253,8 +321,17 @@ class Exchange(MarketData, Trading, Streams, Protocol):
     """A venue: market data, trading and streams; an async context manager."""
 
     @property
-    def capabilities(self) -> Capabilities: ...
-    def get_exchange_status(self) -> Mapping[str, object]: ...
-    async def close(self) -> None: ...
+    def capabilities(self) -> Capabilities:
+        """What it can do; asked before it is entered."""
+        ...
+
+    def get_exchange_status(self) -> Mapping[str, object]:
+        """How it is now, given without waiting."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; a second call does nothing. Orders and positions stay as they are."""
+        ...
+
     async def __aenter__(self) -> Exchange: ...
     async def __aexit__(self, *exc: object) -> None: ...

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.validators import ge, gt, instance_of, le, optional
 from numpy.typing import NDArray
 
@@ -106,21 +106,9 @@ class FeatureRow:
         features: as from `generate_all_features`, indexed by open time. Raises: InvalidInput without such a row or when
         the frame is of another interval.
         """
-        if not -len(features) <= row < len(features):
-            raise InvalidInput(f"there is no row {row}: the frame has {len(features)}", rows=len(features))
-        values = features.iloc[row].to_numpy(np.float64)
-        open_ns = int(features.index[[row]].as_unit("ns").asi8[0])  # type: ignore[attr-defined]
-        _check_interval(features, row % len(features), interval)
-        return cls(
-            symbol=symbol,
-            interval=interval,
-            open_ns=open_ns,
-            known_ns=open_ns + Interval.parse(interval).ns,
-            schema_id=schema_id or f"frame:{'|'.join(map(str, features.columns))}",
-            values=values,
-            ready=bool(np.isfinite(values).all()),
-            names=tuple(map(str, features.columns)),
-        )
+        found = cls.at(features, symbol, interval, row)
+        named = schema_id or f"frame:{'|'.join(found.names)}"
+        return evolve(found, schema_id=named, ready=bool(np.isfinite(found.values).all()))
 
     @classmethod
     def at(cls, features: pd.DataFrame, symbol: str, interval: str, row: int = -1) -> FeatureRow:
@@ -144,7 +132,7 @@ class FeatureRow:
             schema_id=str(features.attrs.get("schema_id", "")),
             values=values,
             ready=not np.isnan(values).any() if warmup is None else place >= warmup,
-            names=tuple(features.columns),
+            names=tuple(map(str, features.columns)),
         )
 
     def __getitem__(self, name: str) -> float:
