@@ -99,13 +99,14 @@ def train(
         "trials_by_kind": kinds,
         "deflated_sharpe": deflated,
         "suspected_leak": tests.suspected_leak if tests is not None else None,
+        "verdict": model.scores.confidence.verdict,
         **model.scores.figures(),
     }
     if json:
         print_json(values)
         return
     _show(values)
-    note("probabilities and bets above are out of sample; the card has all figures with their intervals")
+    note(f"{values['verdict']} All this is out of sample; the card has every figure with its interval.")
 
 
 def _train(

@@ -193,12 +193,7 @@ def _scores(model: TrainedModel) -> Section:
         (name, "absent" if x is None else f"{x.value:.4f}", "" if x is None else f"{x.low:.4f} to {x.high:.4f}", base)
         for name, x, base in lines
     ]
-    skill = c.brier_skill
-    verdict = "Its probabilities are better than the base rate." if skill.low > 0 else (
-        "Its probabilities are worse than the base rate." if skill.high < 0 else
-        "Nothing shows that its probabilities are better than the base rate."
-    )
-    texts = (f"{s.rows:,} decisions, base rate of the target {c.base_rate:.4f}. {verdict}",)
+    texts = (f"{s.rows:,} decisions, base rate of the target {c.base_rate:.4f}. {c.verdict}",)
     return Section(title="Out-of-sample scores", text=texts, table=tuple(rows))
 
 

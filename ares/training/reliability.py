@@ -73,6 +73,15 @@ class Reliability:
     spiegelhalter_p: float  # two-sided; small: the forecasts are not calibrated. Assumes independent outcomes
     curve: pd.DataFrame  # see `reliability_curve`
 
+    @property
+    def verdict(self) -> str:
+        """What the interval of the Brier skill says, in a sentence."""
+        if self.brier_skill.low > 0:
+            return "Its probabilities are better than the base rate."
+        if self.brier_skill.high < 0:
+            return "Its probabilities are worse than the base rate."
+        return "Nothing shows that its probabilities are better than the base rate."
+
 
 def _checked(p: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
     given, hit = np.asarray(p, dtype=np.float64), np.asarray(y, dtype=np.float64)

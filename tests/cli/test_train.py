@@ -45,6 +45,8 @@ def test_the_figures_come_with_their_intervals(answer: dict[str, Any]) -> None:
         assert answer[f"{name}_low"] <= answer[name] <= answer[f"{name}_high"]
     assert answer["trials"] == 1
     assert answer["suspected_leak"] in (True, False)
+    assert answer["verdict"].startswith("Its probabilities are better") == (answer["brier_skill_low"] > 0)
+    assert answer["verdict"].startswith("Its probabilities are worse") == (answer["brier_skill_high"] < 0)
 
 
 def test_two_trainings_and_a_backtest_are_three_trials(answer: dict[str, Any], work: Path, ares: Run) -> None:
