@@ -302,27 +302,30 @@ class FeatureOrchestrator:
 
     def stream(
         self,
-        symbol: str,
-        interval: Interval | str,
+        symbol: str | None = None,
+        interval: Interval | str | None = None,
         *,
         sources: Collection[str] | None = None,
         sr_levels: Sequence[float] = (),
     ) -> Stream:
         """A fresh stream for one symbol.
 
+        symbol, interval: None takes those of the first candle; until then the stream's columns are those of hours.
         sources: names of the columns that its bars will carry. None: those of the configuration's `sources`, which the
         stream gathers itself from the events it is told (`observe`) where a feature reads them, and all of a kline's,
         until the first bar shows by its NaNs which of them its venue does not provide; the schema is fixed from then
         on.
         """
-        interval = Interval.parse(interval)
         _tell_when_compiling()
-        schema = self.schema(interval, sources, sr_levels)
+        unnamed = frozenset(name for name, it in (("symbol", symbol), ("interval", interval)) if it is None)
+        schema = self.schema(interval or "1h", sources, sr_levels)
         read = set(schema.plan.inputs)
         asked = () if sources is not None else self.config.sources
         kinds = kinds_of([source for source in asked if not read.isdisjoint(input_columns([source]))])
-        stream = Stream(self.schema, symbol, schema, fixed=sources is not None, kinds=kinds)
-        self._streams[symbol, interval.name] = stream
+        stream = Stream(
+            self.schema, symbol or "", schema, fixed=sources is not None, kinds=kinds, unnamed=unnamed
+        )
+        self._streams[symbol or "", schema.interval.name if interval else ""] = stream
         return stream
 
     # ------------------------------------------------------------------ status
@@ -351,7 +354,7 @@ class FeatureOrchestrator:
                 "hits": cache.hits, "misses": cache.misses, "extended": cache.extended, "damaged": cache.damaged,
                 "trouble": cache.trouble,
             },
-            "streams": {f"{symbol} {name}": stream.status() for (symbol, name), stream in self._streams.items()},
+            "streams": {f"{s.symbol} {s.interval.name}": s.status() for s in self._streams.values()},
         }  # fmt: skip
 
 

@@ -25,7 +25,7 @@ _INFINITY = float("inf")
 _NAN = float("nan")
 _FORMAT = 1
 _NEVER = -(1 << 62)
-_SAVED = {"fingerprint", "sources", "sr_levels", "rows", "last_ns", "memory", "state", "tails", "gathered"}
+_SAVED = {"fingerprint", "interval", "sources", "sr_levels", "rows", "last_ns", "memory", "state", "tails", "gathered"}
 _now_ns = SystemClock().now_ns
 
 SchemaOf = Callable[[Interval, Collection[str], Sequence[float]], Schema]  # the orchestrator's `schema`
@@ -35,10 +35,21 @@ class Stream:
     """The features of one symbol, one closed bar at a time. Bars may be missing; they may not be late or repeated."""
 
     def __init__(
-        self, schema_of: SchemaOf, symbol: str, schema: Schema, *, fixed: bool, kinds: frozenset[str] = frozenset()
+        self,
+        schema_of: SchemaOf,
+        symbol: str,
+        schema: Schema,
+        *,
+        fixed: bool,
+        kinds: frozenset[str] = frozenset(),
+        unnamed: frozenset[str] = frozenset(),
     ) -> None:
-        """kinds: of market events that it gathers itself (`observe`): agg_trades, book_top, futures."""
+        """kinds: of market events that it gathers itself (`observe`): agg_trades, book_top, futures.
+
+        unnamed: which of symbol and interval the first candle tells, or the state that is loaded.
+        """
         self._schema_of = schema_of
+        self._unnamed = unnamed
         self.symbol = symbol
         self.interval = schema.interval
         self.rows = 0  # bars taken so far
@@ -101,6 +112,8 @@ class Stream:
         begun = _now_ns()
         open_ns = candle.open_ns
         trades = self._check(candle)
+        if self._unnamed:
+            self._name(candle.symbol, candle.interval)
         if not self._fixed:
             self._fix_sources(candle)
         if columns is None and self._gathered is not None:
@@ -135,7 +148,7 @@ class Stream:
 
     def _check(self, candle: Candle) -> float:
         """Refuse what cannot be; gives the number of trades, NaN when unknown."""
-        if candle.symbol != self.symbol or candle.interval != self.interval.name:
+        if not self._fits(candle.symbol, candle.interval):
             raise InvalidInput(
                 f"a {candle.symbol} {candle.interval} candle in the stream of {self.symbol} {self.interval}",
                 symbol=candle.symbol,
@@ -157,6 +170,23 @@ class Stream:
         if wrong or not (fits and (candle.volume == 0.0 or SMALLEST <= candle.volume <= LARGEST)):
             raise DataError(f"prices or a volume that cannot be: {candle}", row=self.rows)
         return float(candle.trades) if candle.trades >= 0 else _NAN
+
+    def _fits(self, symbol: str, interval: str) -> bool:
+        """Whether a bar or a state is of our symbol and interval, as far as they are named."""
+        return (symbol == self.symbol or "symbol" in self._unnamed) and (
+            interval == self.interval.name or "interval" in self._unnamed
+        )
+
+    def _name(self, symbol: str, interval: str) -> None:
+        """Take over the symbol and interval that nobody named. Raises InvalidInput for an interval that cannot be."""
+        if interval != self.interval.name:
+            length = Interval.parse(interval)
+            self._bind(self._schema_of(length, self._schema.sources, self._schema.sr_levels))
+            self.interval = length
+            if self._gathered is not None:
+                self._gathered.interval = length
+        self.symbol = symbol
+        self._unnamed = frozenset()
 
     def _take(self, columns: Mapping[str, float]) -> None:
         for name in columns:
@@ -189,6 +219,7 @@ class Stream:
             "format": _FORMAT,
             "fingerprint": self._schema.fingerprint,
             "symbol": self.symbol,
+            "interval": self.interval.name,
             "sources": sorted(self._schema.sources),
             "sr_levels": list(self._schema.sr_levels),
             "rows": self.rows,
@@ -204,12 +235,19 @@ class Stream:
 
         Raises: ModelError when features or symbol are not the same, or the state is damaged; then the stream is empty.
         """
-        if saved.get("format") != _FORMAT or saved.get("symbol") != self.symbol:
-            raise ModelError(f"the saved state is not of a {self.symbol} stream", symbol=str(saved.get("symbol")))
+        symbol = str(saved.get("symbol"))
+        if saved.get("format") != _FORMAT or not self._fits(symbol, self.interval.name):
+            raise ModelError(f"the saved state is not of a {self.symbol} stream", symbol=symbol)
         missing = _SAVED - saved.keys()
         if missing:
             raise ModelError(f"the saved state lacks {', '.join(sorted(missing))}: rebuild from history")
-        schema = self._schema_of(self.interval, saved["sources"], saved["sr_levels"])
+        interval = str(saved["interval"])
+        if not self._fits(symbol, interval):
+            raise ModelError(f"the saved state is of {interval} bars, not of {self.interval}", interval=interval)
+        try:
+            schema = self._schema_of(Interval.parse(interval), saved["sources"], saved["sr_levels"])
+        except (InvalidInput, TypeError) as error:
+            raise ModelError(f"the saved state is damaged ({error}): rebuild from history") from error
         if schema.fingerprint != saved["fingerprint"]:
             raise ModelError(
                 f"the saved state is of features {saved['fingerprint']}, these are {schema.fingerprint}: rebuild from"
@@ -217,6 +255,8 @@ class Stream:
                 saved=saved["fingerprint"],
                 current=schema.fingerprint,
             )
+        if self._unnamed:
+            self._name(symbol, interval)
         before = self._schema, self._fixed, self._gathered
         try:
             self._restore(schema, saved)

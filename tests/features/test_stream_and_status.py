@@ -117,6 +117,28 @@ def test_a_precomputed_frame_is_joined_by_open_time(bars: pd.DataFrame) -> None:
     assert differences(pd.DataFrame(rows, bars.index, whole.columns), whole) == []
 
 
+def test_a_stream_without_a_name_takes_that_of_its_first_candle(bars: pd.DataFrame) -> None:
+    quarters = bars.iloc[:400].set_axis(pd.date_range("2024-01-01", periods=400, freq="15min", tz="UTC", unit="ns"))
+    whole = FeatureOrchestrator().compute(quarters)
+    candles = candles_of(quarters, "15m")
+    features = FeatureOrchestrator()
+    stream = features.stream()
+    rows = [stream.update(c).values for c in candles[:300]]
+    assert (stream.symbol, stream.interval.name) == (candles[0].symbol, "15m")
+    assert features.get_feature_status()["streams"][f"{candles[0].symbol} 15m"]["rows"] == 300
+    with pytest.raises(InvalidInput, match="in the stream of"):
+        stream.update(candles_of(bars.iloc[2_000:2_001], "1h")[0])
+    again = FeatureOrchestrator().stream()
+    again.load_state(stream.save_state())
+    assert (again.symbol, again.interval.name) == (candles[0].symbol, "15m")
+    rows += [again.update(c).values for c in candles[300:]]
+    assert differences(pd.DataFrame(rows, quarters.index, whole.columns), whole) == []
+    with pytest.raises(ModelError, match="rebuild from history"):
+        FeatureOrchestrator().stream().load_state({**stream.save_state(), "interval": "15 m"})
+    with pytest.raises(ModelError, match="of 15m bars, not of 1h"):
+        FeatureOrchestrator().stream(candles[0].symbol, "1h").load_state(stream.save_state())
+
+
 def test_a_node_may_read_precomputed_columns(bars: pd.DataFrame) -> None:
     own = pd.DataFrame({"mine.rank": np.arange(2_000.0)}, index=bars.index[500:2_500])
     node = FeatureNode(name="mine.next", step=lambda x, state: float(x[0] + 1.0), inputs=("mine.rank",))
