@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -85,7 +86,7 @@ def test_faults_on_the_way_end_nothing_and_lose_no_bar(ares: Run, tmp_path: Path
     opens = [e.candle.open_ns for e in events if isinstance(e, CandleClosed)]
     assert all(after - before == 60 * 10**9 for before, after in zip(opens, opens[1:], strict=False))
     links = [e.up for e in events if isinstance(e, LinkChanged)]
-    assert links == [False, True]  # it was told that the market was lost, and that it is back
+    assert links and links == [False, True] * (len(links) // 2)  # told that the market is lost, and that it is back
 
 
 def test_ctrl_c_ends_it_in_order(ares: Run, settings: Path, tmp_path: Path) -> None:
@@ -122,9 +123,12 @@ def test_bad_input_is_refused(ares: Run, settings: Path, tmp_path: Path, more: l
 
 def test_a_venue_that_is_not_there_may_be_tried_again(ares: Run, tmp_path: Path) -> None:
     settings = tmp_path / "bot.yaml"
-    settings.write_text(
-        "binance_exchange: {rest_url: 'http://127.0.0.1:9', stream_url: 'ws://127.0.0.1:9', max_retries: 0}\n"
-    )
-    done = ares(*arguments(settings, tmp_path / "bot.sqlite"))
+    with socket.socket() as taken:  # nobody listens there
+        taken.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        settings.write_text(
+            f"binance_exchange: {{rest_url: 'http://{where}', stream_url: 'ws://{where}', max_retries: 0}}\n"
+        )
+        done = ares(*arguments(settings, tmp_path / "bot.sqlite"))
     assert done.returncode == 75
     assert "Traceback" not in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -127,10 +128,12 @@ async def test_a_ban_that_cannot_be_written_down_holds_in_this_process(make_venu
 
 
 def test_n6_the_command_line_remembers_in_its_data_folder(tmp_path: Path) -> None:
-    address = "http://127.0.0.1:9"  # nobody listens there: a request would say so
-    BanFile(tmp_path / "data" / "bans.json", address).keep(time.time_ns() + 3600 * S, time.time_ns())
-    command = [sys.executable, "-m", "ares", "verify", "--json", "--rest-url", address]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ), timeout=300)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"  # nobody listens there: a request would say so
+        BanFile(tmp_path / "data" / "bans.json", address).keep(time.time_ns() + 3600 * S, time.time_ns())
+        command = [sys.executable, "-m", "ares", "verify", "--json", "--rest-url", address]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ), timeout=300)
     found = [c["found"] for c in json.loads(done.stdout)["checks"] if c["state"] == "failed"]
     assert done.returncode == 5 and any("banned this address" in text for text in found)
     assert not any("cannot connect" in text for text in found)  # nothing was tried

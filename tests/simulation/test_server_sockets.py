@@ -131,7 +131,7 @@ async def test_over_loopback_requests_answer_and_retired_addresses_are_silent(ta
             connect(f"{streams}/market/ws/{name}", proxy=None) as current,
         ):
             advance(venue, 10**9)
-            assert json.loads(await asyncio.wait_for(current.recv(), 5))["e"] == "markPriceUpdate"
+            assert json.loads(await asyncio.wait_for(current.recv(), 120))["e"] == "markPriceUpdate"
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(retired.recv(), 0.2)
 
@@ -150,8 +150,8 @@ async def test_a_private_stream_tells_the_events_that_were_chosen(tape: Tape) ->
             assert json.loads(await wrapped.recv()) == {"id": "x", "result": None}
             api, stamp = SocketApi(venue, "here"), venue.now_ns() // MS
             assert ask(api, "order.place", signed(PLACE, stamp))["status"] == 200
-            heard = [json.loads(await asyncio.wait_for(everything.recv(), 5))["e"] for _ in range(3)]
+            heard = [json.loads(await asyncio.wait_for(everything.recv(), 120))["e"] for _ in range(3)]
             assert heard == ["ORDER_TRADE_UPDATE", "ORDER_TRADE_UPDATE", "ACCOUNT_UPDATE"]
-            assert json.loads(await asyncio.wait_for(chosen.recv(), 5))["e"] == "ACCOUNT_UPDATE"
-            frame = json.loads(await asyncio.wait_for(wrapped.recv(), 5))
+            assert json.loads(await asyncio.wait_for(chosen.recv(), 120))["e"] == "ACCOUNT_UPDATE"
+            frame = json.loads(await asyncio.wait_for(wrapped.recv(), 120))
             assert frame["stream"] == listen and frame["data"]["e"] == "ORDER_TRADE_UPDATE"
