@@ -45,6 +45,7 @@ _TABLES = {
 _FINISHED = "finished"  # the fact that seals a journal: how many events it has, and their checksum
 _DURABLE_EVENTS = (OrderUpdate, FillBooked, VenueSnapshot, OperatorOrder)
 _UNSENT_COMMANDS = (WakeAt, Alert)
+_REFUSED_BY_THE_MACHINE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 _BATCH = 512  # market events that may ride along before they are committed
 
 Record = tuple[Event, list[Command]]
@@ -159,7 +160,9 @@ class SqliteJournal:
             row = self._db.execute("SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1").fetchone()
         except sqlite3.DatabaseError as error:
             self._exit.close()
-            raise DataError(f"{self.path} is not a journal of ares: {error}", path=str(self.path)) from error
+            refused = getattr(error, "sqlite_errorcode", 0) & 0xFF in _REFUSED_BY_THE_MACHINE
+            told = "cannot be opened, mend the disk or name another place" if refused else "is not a journal of ares"
+            raise DataError(f"{self.path} {told}: {error}", path=str(self.path)) from error
         except DataError:
             self._exit.close()
             raise

@@ -298,3 +298,22 @@ def test_a_commit_that_fails_lets_go_of_the_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot write"):
         journal.close()
     SqliteJournal(path).close()  # neither the lock nor the file is held
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of a process")
+def test_a_disk_without_room_for_a_journal_does_not_make_it_a_foreign_file(tmp_path: Path) -> None:
+    beginning = """
+import resource, sys
+from ares.errors import DataError
+from ares.pipeline.journal import SqliteJournal
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+try:
+    SqliteJournal(sys.argv[1], {"settings": "x" * 100_000})
+except DataError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", beginning, str(tmp_path / "bot.sqlite")], capture_output=True, text=True, check=True
+    )
+    assert "bot.sqlite cannot be opened, mend the disk or name another place" in done.stdout
