@@ -27,6 +27,23 @@ def test_listing_the_front_door_loads_nothing_more() -> None:
     assert modules_after("import ares; dir(ares)") == modules_after("import ares")
 
 
+def test_a_module_called_like_a_public_name_does_not_hide_it() -> None:
+    code = """
+import importlib, pkgutil, types, ares
+for room in pkgutil.iter_modules(ares.__path__, "ares."):
+    names = getattr(importlib.import_module(room.name), "__all__", ()) if room.ispkg else ()
+    for module in pkgutil.iter_modules(importlib.import_module(room.name).__path__, room.name + ".") if names else ():
+        if module.name.rpartition(".")[2] in names:
+            importlib.import_module(module.name)
+            name = module.name.rpartition(".")[2]
+            assert not isinstance(getattr(importlib.import_module(room.name), name), types.ModuleType), module.name
+from ares.features.warm import is_warm
+from ares.features import warm
+assert callable(is_warm) and callable(warm)
+"""
+    modules_after(code)
+
+
 def test_settings_are_read_without_the_stages_they_are_for() -> None:
     code = "from ares import load_config; config = load_config(env={}); assert config.backtest.desk == config.desk"
     assert modules_after(code).isdisjoint(HEAVY)
