@@ -36,12 +36,22 @@ _MOST_BYTES = 4 << 30
 _TRIES = 4
 
 
+def _is_symbol(symbol: str) -> str:
+    """A name that can stand in an address and in a path: letters of any script, digits and underscores.
+
+    Raises: InvalidInput.
+    """
+    if not symbol.replace("_", "").isalnum():
+        raise InvalidInput(f"{symbol!r} is no symbol: it has letters, digits and underscores only, such as ETHUSDT")
+    return symbol
+
+
 @frozen(kw_only=True)
 class Archive:
     """One archive file. `period`: a month such as 2024-10, or a day such as 2024-10-28."""
 
     kind: str = field(validator=in_(KINDS))
-    symbol: str
+    symbol: str = field(converter=_is_symbol)
     interval: str = ""  # of klines
     period: str
 
@@ -71,7 +81,8 @@ class Archive:
 def plan(kind: str, symbol: str, start: dt.date, end: dt.date, interval: str = "") -> list[Archive]:
     """The files that cover the days from `start` to `end`, both included: whole months where there are, else days.
 
-    Funding comes by months only, metrics by days only. Raises: InvalidInput for an unknown kind or an empty span.
+    Funding comes by months only, metrics by days only. Raises: InvalidInput for an unknown kind, an empty span, or a
+    symbol that is no name.
     """
     if kind not in KINDS:
         raise InvalidInput(f"unknown kind of archive {kind!r}: {', '.join(KINDS)}")
@@ -216,11 +227,11 @@ def build_store(kind: str, symbol: str, files: Sequence[Path], store: Path | str
 
     klines: as `save_klines` writes them. funding: funding_time, funding_rate. aggTrades: time, agg_id, price, quantity,
     first_id, last_id, is_buyer_maker. metrics: time and the venue's columns as numbers, blanks as NaN.
-    Raises: InvalidInput without any file; DataError for content that cannot be.
+    Raises: InvalidInput without any file or for a symbol that is no name; DataError for content that cannot be.
     """
     import pandas as pd
 
-    folder = Path(store)
+    folder, symbol = Path(store), _is_symbol(symbol)
     target = folder / kind / (f"{symbol}-{interval}.parquet" if kind == "klines" else f"{symbol}.parquet")
     if not files and not target.is_file():
         raise InvalidInput(f"the archive has no {kind} of {symbol} in this span")

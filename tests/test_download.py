@@ -166,6 +166,19 @@ async def test_recorded_archives_become_tables(real_data: Path, tmp_path: Path) 
     assert len(again) == 288  # a second run adds nothing
 
 
+@pytest.mark.parametrize("symbol", ["../../x", "a/b", "BTCUSDT.zip", "", "BTC USDT", "\x00"])
+def test_a_symbol_that_could_lead_elsewhere_is_refused(tmp_path: Path, symbol: str) -> None:
+    day = dt.date(2024, 10, 28)
+    for work in (
+        lambda: plan("klines", symbol, day, day, "1h"),
+        lambda: Archive(kind="metrics", symbol=symbol, period="2024-10-28"),
+        lambda: build_store("metrics", symbol, [], tmp_path),
+    ):
+        with pytest.raises(InvalidInput, match="no symbol"):
+            work()
+    assert Archive(kind="metrics", symbol="币安人生USDT", period="2024-10-28").path.count("币安人生USDT") == 2
+
+
 async def test_the_last_days_come_by_rest(tmp_path: Path) -> None:
     from ares.simulation.simulated_exchange import SimulatedExchange
     from ares.simulation.tape import Tape

@@ -69,7 +69,7 @@ def download(
             continue
         path = build_store(each.value, name, files, to, interval)
         written.append({"symbol": name, "kind": each.value, "files": len(files), "path": str(path)})
-        note(f"{name} {each.value}: {len(files)} files -> {path}", quiet=json)
+        note(f"{name} {each.value}: {_files(len(files))} -> {path}", quiet=json)
     added: dict[str, int] = {}
     if recent:
         added = asyncio.run(_recent(symbol, interval, to, rest_url))
@@ -80,7 +80,7 @@ def download(
     if json:
         print_json({"written": written, "missing": [a.path for a in missing], "recent": added})
     elif missing:
-        note(f"{len(missing)} files are not published")
+        note(f"not published: {_files(len(missing))}")
 
 
 def _day(text: str) -> dt.date:
@@ -108,3 +108,7 @@ async def _recent(symbols: list[str], interval: str, folder: Path, url: str | No
 
     async with BinanceExchange(remembering(BinanceConfig(use_testnet=False, rest_url=url))) as source:
         return {name: await append_recent(source, name, interval, folder) for name in symbols}
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"

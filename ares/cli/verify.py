@@ -129,7 +129,9 @@ async def _connect(exchange: BinanceExchange) -> str:
 
 
 async def _clock(exchange: BinanceExchange) -> str:
-    offset = float(str(exchange.get_exchange_status()["clock_offset_ms"]))
+    offset = exchange.get_exchange_status()["clock_offset_ms"]
+    if not isinstance(offset, float):
+        raise NotAuthorized("not compared: the venue did not tell its time")
     if abs(offset) > _MOST_DRIFT_MS:
         raise NotAuthorized(f"this machine's clock is {offset:+.0f} ms off: synchronise it", offset_ms=offset)
     return f"{offset:+.1f} ms"
@@ -149,11 +151,11 @@ async def _rights(exchange: BinanceExchange) -> str:
     try:
         key = await exchange.key_rights()
     except Rejected:
-        return "may trade, one-way mode; this network does not tell whether the key may withdraw"
+        return "may trade; this network does not tell whether the key may withdraw"
     if key.enable_withdrawals or key.enable_internal_transfer or key.permits_universal_transfer:
         raise NotAuthorized("the key may withdraw or transfer: make one that can only trade", can_withdraw=True)
     limit = "limited to addresses" if key.ip_restrict else "NOT limited to addresses"
-    return f"may trade, may not withdraw, {limit}, one-way mode"
+    return f"may trade, may not withdraw, {limit}"
 
 
 async def _balance(exchange: BinanceExchange) -> str:

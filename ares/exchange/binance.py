@@ -146,7 +146,7 @@ class BinanceExchange:
             "environment": self.config.where.name,
             "rest": self.config.rest,
             "signed": self._rest.has_keys,
-            "clock_offset_ms": self._rest.time.offset_ns / 1e6,
+            "clock_offset_ms": self._rest.time.offset_ms,
             "last_answer_ns": self._rest.last_ok_ns,
             "limits": self._rest.limits.status(now),
             "errors": dict(self._rest.errors),

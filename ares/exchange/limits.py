@@ -147,6 +147,11 @@ class ServerClock:
     offset_ns: int = 0
     measured_ns: int = 0  # when the last probe came back; 0: never
 
+    @property
+    def offset_ms(self) -> float | None:
+        """How far the venue's clock is ahead, ms; None: never measured."""
+        return self.offset_ns / 1e6 if self.measured_ns else None
+
     def heard(self, sent_ns: int, received_ns: int, server_ns: int) -> None:
         """One probe: when it left, when its answer came, what time the venue said."""
         self._probes.append((received_ns - sent_ns, server_ns - (sent_ns + received_ns) // 2))

@@ -61,6 +61,13 @@ def test_verify_says_what_is_wrong(local: dict[str, str]) -> None:
     assert code == 5 and "key rights" in failed and "not-the-right-secret" not in shown
 
 
+def test_verify_does_not_call_well_what_it_could_not_see() -> None:
+    nobody = {"rest": "http://127.0.0.1:9", "streams": "ws://127.0.0.1:9"}
+    code, answer, _ = verify(nobody, KEY, SECRET)
+    well = {c["name"] for c in answer["checks"] if c["state"] == "ok"}  # type: ignore[attr-defined]
+    assert code == 5 and answer["ok"] is False and well == {"config sanity"}
+
+
 def test_verify_finds_settings_that_live_trading_refuses(local: dict[str, str], tmp_path: Path) -> None:
     settings = tmp_path / "ares.yaml"
     settings.write_text("tactician: {enable_risk_management: false}\n")
