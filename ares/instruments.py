@@ -107,7 +107,7 @@ class Interval:
 @lru_cache(maxsize=256)
 def _parse_interval(text: str) -> Interval:
     digits, unit = text[:-1], text[-1:]
-    if digits.isascii() and digits.isdigit() and 0 < int(digits) <= 10_000 and unit in _UNIT_NS:
+    if digits.isascii() and digits.isdigit() and len(digits) < 6 and 0 < int(digits) <= 10_000 and unit in _UNIT_NS:
         return Interval(text, int(digits) * _UNIT_NS[unit])
     raise unknown_name("interval", text, _VENUE_INTERVALS)
 

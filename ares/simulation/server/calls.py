@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from attrs import define
 
 from ares.errors import Rejected
 from ares.simulation.server.trader import Trader
 
 __all__ = ["Call"]
+
+_whole = re.compile(r"-?[0-9]{1,18}", re.ASCII).fullmatch
 
 
 @define
@@ -28,11 +32,11 @@ class Call:
         return value
 
     def number(self, name: str, otherwise: int | None = None) -> int | None:
-        """A whole number. Raises Rejected -1102."""
+        """A whole number. Raises Rejected -1100."""
         value = self.params.get(name, "")
         if value == "":
             return otherwise
-        if not value.isascii() or not value.lstrip("-").isdigit() or len(value) > 19:
+        if _whole(value) is None:
             raise Rejected(f"Illegal characters found in parameter '{name}'", code=-1100)
         return int(value)
 

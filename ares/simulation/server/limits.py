@@ -68,14 +68,20 @@ def weight_of(method: str, path: str, params: dict[str, str]) -> int:
     if path.startswith("/futures/data/"):
         return 0
     if path in ("/fapi/v1/depth", "/fapi/v1/rpiDepth"):
-        size = int(params.get("limit", "500")) if params.get("limit", "500").isdigit() else 500
+        size = _rows(params)
         return 2 if size <= 50 else 5 if size <= 100 else 10 if size <= 500 else 20
     if path.endswith("lines"):
-        size = int(params.get("limit", "500")) if params.get("limit", "500").isdigit() else 500
+        size = _rows(params)
         return 1 if size < 100 else 2 if size < 500 else 5 if size <= 1000 else 10
     if path in _WITHOUT_SYMBOL and "symbol" not in params:
         return _WITHOUT_SYMBOL[path]
     return 5 if path in _FIVE else _WEIGHTS.get(path, 1)
+
+
+def _rows(params: dict[str, str]) -> int:
+    """How many rows are asked for, as far as that can be read."""
+    text = params.get("limit", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 500
 
 
 @define
