@@ -155,3 +155,15 @@ async def test_a_private_stream_tells_the_events_that_were_chosen(tape: Tape) ->
             assert json.loads(await asyncio.wait_for(chosen.recv(), 120))["e"] == "ACCOUNT_UPDATE"
             frame = json.loads(await asyncio.wait_for(wrapped.recv(), 120))
             assert frame["stream"] == listen and frame["data"]["e"] == "ORDER_TRADE_UPDATE"
+
+
+async def test_a_planned_fault_is_no_error_of_the_server(tape: Tape, caplog: pytest.LogCaptureFixture) -> None:
+    import httpx
+
+    venue = make(tape, faults=FaultPlan([Fault.parse("dropped at GET /fapi/v1/time")]))
+    async with served(venue) as streams, httpx.AsyncClient(trust_env=False) as client:
+        url = streams.replace("ws://", "http://") + "/fapi/v1/time"
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get(url)
+        assert (await client.get(url)).status_code == 200
+    assert [record for record in caplog.records if record.exc_info] == []

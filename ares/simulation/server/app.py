@@ -19,7 +19,7 @@ from ares.simulation.server.local_venue import LocalVenue
 from ares.simulation.server.socket_api import SocketApi
 from ares.simulation.server.subscription import Subscription
 
-__all__ = ["application"]
+__all__ = ["Dropped", "application"]
 
 _MOST_BODY = 1 << 20
 _PUMP = 0.25  # seconds at most between two looks at what is due
@@ -29,6 +29,10 @@ _RETIRED = ("/ws", "/stream")  # addresses of before 2026: they connect, and not
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Application = Callable[[Any, Receive, Send], Awaitable[None]]
+
+
+class Dropped(ConnectionAbortedError):
+    """Ends a request so that the server closes its connection: a fault of the plan, and no error of ours."""
 
 
 def application(venue: LocalVenue) -> Application:
@@ -106,7 +110,7 @@ async def _answer(answer: Response, send: Send) -> None:
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     if fault is FaultKind.DROPPED:
         await send({"type": "http.response.body", "body": body[: length // 2], "more_body": True})
-        raise ConnectionAbortedError("a fault dropped this connection")
+        raise Dropped("a fault dropped this connection")
     await send({"type": "http.response.body", "body": body})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 
@@ -28,7 +29,7 @@ async def serve(
     try:
         import uvicorn
 
-        from ares.simulation.server.app import application
+        from ares.simulation.server.app import Dropped, application
     except ImportError:
         raise InvalidInput("serving needs the extra: pip install 'ares-trading[serve]'") from None
     listener = _listen(host, port)
@@ -43,6 +44,8 @@ async def serve(
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
     )
+    quiet = _quiet_about(Dropped)
+    logging.getLogger("uvicorn.error").addFilter(quiet)
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # the caller decides when to end
     task = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -64,6 +67,16 @@ async def serve(
     finally:
         server.should_exit = True
         await task
+        logging.getLogger("uvicorn.error").removeFilter(quiet)
+
+
+def _quiet_about(kind: type[BaseException]) -> Callable[[logging.LogRecord], bool]:
+    """A filter of log records that passes all but those of such an exception."""
+
+    def passes(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], kind))
+
+    return passes
 
 
 def _listen(host: str, port: int) -> socket.socket:
