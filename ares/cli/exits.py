@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import functools
 import sys
+import warnings
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 
@@ -55,6 +56,17 @@ def exit_code(error: AresError) -> int:
     return next((code for family, code in EXIT_CODES.items() if isinstance(error, family)), 1)
 
 
+_as_python_does = warnings.showwarning
+
+
+def _told(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """A warning meant for the user as a line of news; any other with its place in the code, as Python does."""
+    if category is UserWarning:
+        print(f"ares: {hide_secrets(str(message))}", file=sys.stderr)  # noqa: T201
+    else:
+        _as_python_does(message, category, *place, **more)
+
+
 def ends_with_exit_code(command: Callable[P, R]) -> Callable[P, R]:
     """A command whose errors become one line on standard error and an exit code.
 
@@ -66,7 +78,9 @@ def ends_with_exit_code(command: Callable[P, R]) -> Callable[P, R]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         hush()  # progress bars and notes say what takes long
         try:
-            return command(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = _told
+                return command(*args, **kwargs)
         except AresError as error:
             print(f"ares: {hide_secrets(str(error))}", file=sys.stderr)  # noqa: T201  the program speaks here
             raise typer.Exit(exit_code(error)) from None

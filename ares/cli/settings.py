@@ -41,7 +41,9 @@ def settings(
         configure(log.value)
     chosen = load_config(path)
     if model is not None:
-        chosen = evolve(chosen, analyst=evolve(chosen.analyst, model=_one_model(model)))
+        named = _one_model(model)
+        _warn_of(named)
+        chosen = evolve(chosen, analyst=evolve(chosen.analyst, model=named))
     chosen = evolve(chosen, retraining=_retraining(chosen, retrain, models))
     if balance is None:
         return chosen
@@ -62,6 +64,16 @@ def _retraining(config: AresConfig, retrain: bool | None, models: Path | None) -
         return None
     found = config.retraining or RetrainingConfig()
     return found if models is None else evolve(found, models=models)
+
+
+def _warn_of(model: Path) -> None:
+    """Say of a model that its own scores speak against it. Raises ModelError."""
+    from ares.cli.screen import note
+    from ares.models.registry import inspect
+
+    skill = inspect(model).record.metrics.get("brier_skill_high")
+    if skill is not None and skill < 0.0:
+        note(f"model {model.name[:12]}: out of sample its probabilities were worse than the base rate; see its card")
 
 
 def _one_model(folder: Path) -> Path:

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 import typer
@@ -53,6 +54,18 @@ def test_ctrl_c_ends_with_130(capsys: pytest.CaptureFixture[str]) -> None:
         command()
     assert ended.value.exit_code == 130
     assert capsys.readouterr().out == ""
+
+
+def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    @ends_with_exit_code
+    def command() -> None:
+        warnings.simplefilter("always")
+        warnings.warn("the cache is damaged", stacklevel=2)
+
+    before = warnings.showwarning
+    command()
+    assert capsys.readouterr() == ("", "ares: the cache is damaged\n")
+    assert warnings.showwarning is before
 
 
 def test_a_defect_is_not_hidden() -> None:

@@ -32,6 +32,12 @@ def test_trading_begins_where_training_ended(ares: Run, models: Path) -> None:
     assert played["bars"] < int(PLAYED) - int(TRAINED) + 48
 
 
+def test_a_model_whose_own_scores_speak_against_it_is_called_so(ares: Run, models: Path) -> None:
+    (manifest,) = Registry(models).manifests()
+    done = ares("backtest", "--bars", PLAYED, "--model", models)
+    assert ("worse than the base rate" in done.stderr) == (manifest.record.metrics["brier_skill_high"] < 0.0)
+
+
 def test_paper_and_backtest_agree_and_the_journal_replays(ares: Run, models: Path, tmp_path: Path) -> None:
     book = tmp_path / "bot.sqlite"
     backtest = ares("backtest", "--bars", PLAYED, "--model", models, "--json").answer
