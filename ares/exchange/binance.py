@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ares.account import Account, Position
 from ares.clock import Clock, SystemClock
 from ares.errors import InvalidInput, NotAuthorized, Rejected, Retryable, settings_or_default
-from ares.events import Command, Event, FuturesStatistics, OrderUpdate, VenueSnapshot
+from ares.events import Command, Event, FuturesStatistics, OrderUpdate, Submit, VenueSnapshot
 from ares.exchange.account_reads import AccountReads
 from ares.exchange.account_stream import AccountStream
 from ares.exchange.amending import amend
@@ -423,8 +423,9 @@ class BinanceExchange:
 
     async def adopt(self, records: Iterable[tuple[Event, Sequence[Command]]]) -> None:
         """Go on after an earlier session: what its journal has not heard of is told after the first snapshot."""
-        for event, _ in records:
+        for event, commands in records:
             self._past.read(event, self._conditionals)
+            self._past.symbols.update(c.intent.request.symbol for c in commands if isinstance(c, Submit))
             if isinstance(event, OrderUpdate):
                 self._ours.add(event.order.client_order_id)
                 if event.order.order_type.conditional:
