@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
+import signal
 import subprocess
 import sys
-import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,6 @@ from ares.events import (
     Purpose,
     Submit,
     VenueSnapshot,
-    decode_command,
-    decode_event,
 )
 from ares.orders import OrderStatus, OrderType
 from ares.pipeline.desk import Desk
@@ -56,8 +54,9 @@ analyst:
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A settings file that points at a local venue, which plays ten hours a second."""
-    command = [sys.executable, "-m", "ares", "simulate", "--port", "0", "--interval", "1h", "--pace", "36000"]
+    """A settings file that points at a local venue, which plays ten hours a second and does not end before the test."""
+    market = ["--interval", "1h", "--pace", "36000", "--bars", "60000"]
+    command = [sys.executable, "-m", "ares", "simulate", "--port", "0", *market]
     venue = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert venue.stdout is not None
     path = tmp_path_factory.mktemp("kill") / "bot.yaml"
@@ -67,7 +66,26 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     venue.communicate(timeout=20)
 
 
-# When to kill, by what the dying process has just written down.
+# A bot that is killed right after it has written down something, between the disk and what comes next.
+DYING = """
+import os, signal, sys
+from ares.cli.program import program
+from ares.pipeline.journal import SqliteJournal
+from tests.cli.test_paper_binance_kill import MOMENTS
+
+reached, append = MOMENTS[sys.argv[1]], SqliteJournal.append
+
+def append_and_die(journal, event, commands):
+    append(journal, event, commands)
+    if any(reached(e) for e in (event, *commands)):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+SqliteJournal.append = append_and_die
+program(sys.argv[2:], prog_name="ares")
+"""
+PATIENCE = 240.0  # seconds for what takes ten on a quiet machine
+
+# When to die, by what was just written down.
 MOMENTS: dict[str, Callable[[Event | Command], bool]] = {
     "an entry is about to be sent": lambda e: isinstance(e, Submit) and e.intent.purpose is Purpose.ENTRY,
     "a position and its stop rest": lambda e: (
@@ -77,45 +95,58 @@ MOMENTS: dict[str, Callable[[Event | Command], bool]] = {
 }
 
 
-def written(book: Path, after: int) -> Iterator[Event | Command]:
-    """Durable events and commands with a greater number, of a journal that another process may be writing."""
-    with closing(sqlite3.connect(f"{book.as_uri()}?mode=ro", uri=True, timeout=5)) as db, suppress(
-        sqlite3.OperationalError  # its tables are being made
-    ):
-        for table, decode in (("events", decode_event), ("commands", decode_command)):
-            yield from (decode(body) for (body,) in db.execute(f"SELECT body FROM {table} WHERE seq > ?", (after,)))
-
-
-def last_of(book: Path) -> int:
-    return max((e.seq for e in written(book, -1) if hasattr(e, "seq")), default=-1) if book.exists() else -1
-
-
 def arguments(settings: Path, book: Path, *more: str) -> list[str]:
     chosen = ["--exchange", "BINANCE", "--interval", "1h", "--config", str(settings), "--journal", str(book)]
     return ["paper", *chosen, "--json", *more]
 
 
-def killed_when(reached: Callable[[Event | Command], bool], settings: Path, book: Path) -> None:
-    """Start the bot, and kill it without a word once its journal says so."""
-    before = last_of(book)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ares", *arguments(settings, book)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    deadline = time.monotonic() + 60
-    while not (book.exists() and any(reached(e) for e in written(book, before))):
-        assert process.poll() is None, process.communicate()[1].decode()
-        if time.monotonic() > deadline:
-            process.kill()
-            raise AssertionError("the bot does not trade:\n" + process.communicate()[1].decode())
-        time.sleep(0.005)
-    process.kill()
-    process.communicate()
+def dies_when(moment: str, settings: Path, book: Path) -> None:
+    """Start the bot, which is killed without a word right after it has written down what makes the moment."""
+    told = book.with_suffix(".log")
+    with told.open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", DYING, moment, *arguments(settings, book)],
+            cwd=Path(__file__).parents[2], stdout=log, stderr=log,
+        )  # fmt: skip
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+        late = process.poll() is None
+        process.kill()
+        ended = "none" if late else process.wait()
+        process.wait()
+    if ended != -signal.SIGKILL or not found(moment, book):
+        raise AssertionError(f"no moment when {moment}, exit {ended}:\n{story(book)}\n{told.read_text()[-4000:]}")
+
+
+def found(moment: str, book: Path) -> bool:
+    """Whether the journal ends with the moment."""
+    *_, (event, commands) = read(book)
+    return any(MOMENTS[moment](e) for e in (event, *commands))
+
+
+def read(book: Path) -> list[tuple[Event, list[Command]]]:
+    if not book.exists():
+        return []
+    journal = SqliteJournal(book, read_only=True)
+    try:
+        return list(journal.records())
+    finally:
+        journal.close()
+
+
+def story(book: Path) -> str:
+    """What a journal says, in short."""
+    records = read(book)
+    said = [command for _, commands in records for command in commands]
+    counts = Counter(type(x).__name__ for x in (*(event for event, _ in records), *said))
+    last = [f"{a.code} {a.symbol} {a.facts}" for a in said if isinstance(a, Alert)][-8:]
+    return "\n".join([f"{len(records)} records: {dict(counts)}", *last])
 
 
 def test_three_kills_lose_nothing_and_send_nothing_twice(ares: Run, settings: Path, tmp_path: Path) -> None:
     book = tmp_path / "bot.sqlite"
-    for reached in MOMENTS.values():
-        killed_when(reached, settings, book)
+    for moment in MOMENTS:
+        dies_when(moment, settings, book)
     done = ares(*arguments(settings, book, "--bars", "15"))
     assert "continued" in done.stderr and done.answer["finished"] is True
     assert ares("replay", "--journal", book, "--json").answer["identical"] is True
@@ -164,7 +195,7 @@ def check_each_start(
         assert [(p.symbol, p.quantity, p.entry_price) for p in theirs.positions] == [
             (p.symbol, p.quantity, p.entry_price) for p in ours.positions
         ]
-        known = open_orders(records[: first[event.seq]])
+        known = open_orders(records[: first[event.seq]], flat=not ours.positions)
         since = range(first[event.seq], event.seq + 1)  # what came of asking about intents may have sent orders
         sent = {c.intent.intent_id for at in since for c in records[at][1] if isinstance(c, Submit)}
         standing = {o.client_order_id for o in event.open_orders}
@@ -174,7 +205,7 @@ def check_each_start(
     journal.close()
 
 
-def open_orders(records: list[tuple[Event, list[Command]]]) -> set[str]:
-    """Client ids of the orders that were open when these records were told."""
+def open_orders(records: list[tuple[Event, list[Command]]], *, flat: bool) -> set[str]:
+    """Client ids of the orders that were open when these records were told. flat: what reduces has ended untold."""
     last = {e.order.client_order_id: e.order for e, _ in records if isinstance(e, OrderUpdate)}
-    return {name for name, order in last.items() if order.status.open}
+    return {name for name, order in last.items() if order.status.open and not (flat and order.reduce_only)}
