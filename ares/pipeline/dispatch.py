@@ -197,6 +197,14 @@ class Dispatch:
         finally:
             self._asking.discard(intent.intent_id)
 
+    async def tell_refused(self, intent: Intent) -> None:
+        """Tell that an order was refused, where nothing can be on its way and the venue does not know it."""
+        client_id = self.client_id(intent.intent_id)
+        try:
+            await self.exchange.get_order(intent.request.symbol, client_order_id=client_id)
+        except Rejected as error:
+            self.merger.put(failed(intent, client_id, error, self.clock.now_ns()))
+
     def _protects(self, intent: Intent) -> bool:
         """Whether the desk still wants this very order for the whole of what it holds: then it is harmless twice."""
         state = self.desk.intents.get(intent.intent_id)

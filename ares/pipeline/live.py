@@ -238,11 +238,19 @@ class LiveTradingPipeline:
 
         await restore(self.journal.records(), client_id, kinds=self._kinds_to_ask())
         self._listen()
+        await self._tell_untold(unfinished)
         if not unfinished.traded:  # it ended among the history
             await self._tell_history()
         if "stopped" in self.desk.guard.latches:
             now = self.clock.now_ns()
             await self.execute_trading(OperatorOrder(ts_event=now, ts_seen=now, action="start"))
+
+    async def _tell_untold(self, unfinished: Unfinished) -> None:
+        """What a simulation does not make again: stages' answers, and that an order was refused."""
+        for command in unfinished.questions.values():
+            self._merger.put(await self._answer(command))
+        for state in self.desk.intents.unresolved():
+            await self.dispatch.tell_refused(state.intent)
 
     async def _resume(self) -> None:
         """Go on in a market that did not wait: the account is heard at once, the market after the bars we missed."""

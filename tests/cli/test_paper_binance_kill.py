@@ -91,7 +91,9 @@ MOMENTS: dict[str, Callable[[Event | Command], bool]] = {
     "a position and its stop rest": lambda e: (
         isinstance(e, OrderUpdate) and e.order.order_type is OrderType.STOP_MARKET and e.order.status is OrderStatus.NEW
     ),
-    "a trade has ended": lambda e: isinstance(e, OrderUpdate) and e.order.reduce_only and e.order.status.terminal,
+    "an exit has traded": lambda e: (
+        isinstance(e, OrderUpdate) and e.order.reduce_only and e.order.status is OrderStatus.FILLED
+    ),
 }
 
 
