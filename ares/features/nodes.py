@@ -22,7 +22,7 @@ __all__ = ["FeatureNode", "NodeTail", "PrecomputedTail", "Tail"]
 Array = NDArray[np.float64]
 
 
-@frozen(kw_only=True)
+@frozen  # a short call reads well: FeatureNode("mine.drawdown", drawdown, ("close",), 1)
 class FeatureNode:
     """A feature of your own, computed from other features or input columns of the same row.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ares.errors import InvalidInput, settings_or_default
+from ares.errors import DataError, InvalidInput, settings_or_default
 from ares.features.config import SOURCES, FeatureConfig
 from ares.features.nodes import FeatureNode, NodeTail, PrecomputedTail, Tail, bind
 from ares.features.operations import kernel_version
@@ -382,7 +382,10 @@ def _precompute_one(
     """Compute one symbol's features into the cache that the configuration names."""
     orchestrator = FeatureOrchestrator(config)
     orchestrator._told = told
-    features = orchestrator.compute(klines() if callable(klines) else klines)
+    try:
+        features = orchestrator.compute(klines() if callable(klines) else klines)
+    except DataError as error:
+        raise DataError(f"{symbol}: {error.message}", **error.facts) from error  # type: ignore[arg-type]
     cache = orchestrator.get_feature_status()["cache"]
     if cache["trouble"] is not None:
         raise InvalidInput(cache["trouble"], symbol=symbol)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ares.errors import InvalidInput
+from ares.errors import DataError, InvalidInput
 from ares.features.cache import FeatureCache
 from ares.features.config import FeatureConfig, WaveletCacheConfig
 from ares.features.orchestrator import FeatureOrchestrator
@@ -292,6 +292,13 @@ def test_precompute_many_symbols_and_resume(tmp_path: Path, real_data: Path) -> 
     expected = FeatureOrchestrator(FeatureConfig(groups=("momentum", "wavelet")))
     assert differences(got, expected.compute(load(market / "um_ETHUSDT_1h.parquet", 3_500))) == []
     assert features.get_feature_status()["cache"]["hits"] == 1
+
+
+def test_bad_data_are_told_with_their_symbol(tmp_path: Path, bars: pd.DataFrame) -> None:
+    jobs = {"GOOD": bars.iloc[:500], "BAD": bars.iloc[:500].iloc[::-1]}
+    with ThreadPoolExecutor(2) as pool, pytest.raises(DataError, match=r"^BAD: klines: row 1 .* not later") as caught:
+        cached(tmp_path).precompute(jobs, executor=pool)
+    assert caught.value.row == 1
 
 
 def test_precompute_in_processes(tmp_path: Path, bars: pd.DataFrame) -> None:

@@ -90,6 +90,13 @@ def test_own_nodes_run_in_both_rhythms(bars: pd.DataFrame) -> None:
     assert differences(pd.DataFrame(rows, bars.index, whole.columns), whole) == []
 
 
+def test_a_node_may_be_given_by_position() -> None:
+    short = FeatureNode("mine.x", running_maximum, ("close",), 1, 2, 3, "4")
+    assert short == FeatureNode(
+        name="mine.x", step=running_maximum, inputs=("close",), state_size=1, warmup=2, settle=3, version="4"
+    )
+
+
 def test_a_node_must_name_what_exists(bars: pd.DataFrame) -> None:
     node = FeatureNode(name="mine.x", step=running_maximum, inputs=("momentum.rsi_15",), state_size=1)
     with pytest.raises(InvalidInput, match=r"momentum\.rsi_14"):
