@@ -26,6 +26,7 @@ from ares.events import (
     WakeAt,
     encode,
 )
+from ares.orders import Order
 from ares.simulation.session import Session
 
 __all__ = ["restore_session"]
@@ -40,18 +41,23 @@ def restore_session(
     """Bring a fresh session to where the records end; the number of records.
 
     opening: the session's first event, already taken from it. Events that the session did not make (history, operator,
-    stages, what a refusal became) are passed over, but their commands are carried out.
+    stages, what a refusal became) are passed over, but their commands are carried out. A cancel of the last record that
+    came too late is answered by what became of its order, for nobody has heard that yet.
     Raises: DataError with the record's number when the session makes another event than was recorded.
     """
     sent: dict[str, str] = {}
     count = 0
+    late: list[Order] = []
     for event, commands in records:
         if count == 0:
             _must_match(opening, event, 0)
         elif not _made_elsewhere(session, event):
             _must_match(session.next_event(), event, count)
-        _carry_out(session, commands, client_id, sent)
+        late = _carry_out(session, commands, client_id, sent)
         count += 1
+    for order in reversed(late):
+        news = OrderUpdate(ts_event=order.updated_ns, ts_seen=session.venue.now_ns, order=order)
+        session.venue.events.appendleft(news)
     return count
 
 
@@ -98,9 +104,10 @@ def _made_elsewhere(session: Session, event: Event) -> bool:
 
 def _carry_out(
     session: Session, commands: Sequence[Command], client_id: Callable[[Intent], str], sent: dict[str, str]
-) -> None:
-    """Send the commands as the shell did; what it was refused is refused again."""
+) -> list[Order]:
+    """Send the commands as the shell did; what it was refused is refused again. Orders whose cancel came too late."""
     blocked: set[str] = set()
+    late: list[Order] = []
     for command in commands:
         try:
             if isinstance(command, Submit):
@@ -120,3 +127,14 @@ def _carry_out(
         except AresError:
             if isinstance(command, SetLeverage):
                 blocked.add(command.symbol)
+            elif isinstance(command, Cancel):
+                late += _ended(session, command.symbol, sent[command.intent_id])
+    return late
+
+
+def _ended(session: Session, symbol: str, client_order_id: str) -> list[Order]:
+    """What became of an order that could not be cancelled; nothing when it never reached the venue."""
+    try:
+        return [session.get_order(symbol, client_order_id=client_order_id)]
+    except Rejected:
+        return []

@@ -16,7 +16,7 @@ import pytest
 
 from ares.assembly import build
 from ares.errors import DataError
-from ares.events import Submit, decode_event, encode
+from ares.events import Cancel, Submit, decode_command, decode_event, encode
 from ares.pipeline.journal import MemoryJournal, SqliteJournal
 from ares.simulation.simulated_exchange import SimulatedExchange
 from ares.simulation.tape import Tape
@@ -94,6 +94,21 @@ def test_a_session_stopped_anywhere_continues_alike(undisturbed: list[tuple[byte
     for moment in times[:6]:
         journal = MemoryJournal()
         asyncio.run(play(journal, until=moment))
+        asyncio.run(play(journal))
+        assert records(journal) == undisturbed
+
+
+def test_a_session_cut_before_its_cancel_was_answered_continues_alike(
+    undisturbed: list[tuple[bytes, list[bytes]]],
+) -> None:
+    """The fill that ends a position has ended its stop too: the cancel comes too late, and its answer was not heard."""
+    told = [(decode_event(event), [decode_command(c) for c in commands]) for event, commands in undisturbed]
+    cuts = [n for n, (_, commands) in enumerate(told) if any(isinstance(c, Cancel) for c in commands)]
+    for cut in (cuts[0], cuts[-1]):
+        journal = MemoryJournal()
+        journal.start()
+        for event, commands in told[: cut + 1]:
+            journal.append(event, commands)
         asyncio.run(play(journal))
         assert records(journal) == undisturbed
 
