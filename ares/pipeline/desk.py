@@ -53,6 +53,7 @@ from ares.protocols import (
     FeatureRow,
     FeatureStage,
     MonitoringStage,
+    Reason,
     TacticsStage,
 )
 
@@ -260,7 +261,10 @@ class Desk:
         self._ledger().book_fill(seat.known_instrument(), fill)
         self._balance.saw(fill)
         self.records.fills.append(fill)
-        trade = self.custody.on_fill(out, state, fill)
+        position = self._ledger().position(fill.symbol).quantity
+        trade = self.custody.on_fill(out, state, fill, position)
+        if trade is None and position:
+            out.alert("position.unowned", fill.symbol, quantity=str(position))
         if state is None and not fill.liquidation:
             self._foreign(out, fill)
         elif fill.liquidation:
@@ -294,6 +298,7 @@ class Desk:
                 self.ledger.add(seat.known_instrument())
             return
         self._compare(out, event)
+        self.custody.review(out)
 
     def _compare(self, out: Outbox, event: VenueSnapshot) -> None:
         """Venue truth against our ledger: a difference in quantity holds the symbol's latch until it is gone."""
@@ -319,8 +324,10 @@ class Desk:
             return
         if kind == "protect":
             self.custody.overdue(out, trade)
+        elif kind == "retry":
+            self.custody.retry(out, trade)
         elif kind == "entry" and out.now_ns >= trade.plan.valid_until_ns:
-            self.custody.cancel_entries(out, trade)
+            self.custody.recall(out, trade)
         elif kind in ("look", "stale", "exit"):
             seat = self._seats[symbol]
             seat.dirty = seat.dirty or kind != "look"  # for the other two, time itself is the news
@@ -369,11 +376,11 @@ class Desk:
             self.guard.hold("operator", Mode.REDUCE)
             for trade in list(self.custody.trades.values()):
                 if event.symbol in (None, trade.symbol):
-                    self.custody.cancel_entries(out, trade)
-                    if trade.held > 0:
-                        self.custody.exit(out, trade, trade.held, Purpose.EXIT, "operator.flatten")
+                    self.custody.close(out, trade, "operator.flatten")
         else:
             out.alert("operator.unknown_order", action=event.action)
+        if self.guard.mode is not Mode.HALT:
+            self.custody.review(out)  # what a halt held back is due now
 
     # ------------------------------------------------------------ decisions
 
@@ -390,6 +397,9 @@ class Desk:
             self._enter(out, seat, analysis, result.plan, result.reasons)
 
     def _enter(self, out: Outbox, seat: Seat, analysis: AnalysisResult, plan: Any, reasons: Any) -> None:
+        held = self._ledger().lots(seat.symbol)
+        if plan is not None and held:  # a stop of ours would guard the wrong quantity
+            plan, reasons = None, (*reasons, Reason(code="position.unowned", numbers={"lots": float(held)}))
         self._decider.record(self.records, out, analysis, plan, reasons)
         if plan is None or self.guard.mode is not Mode.RUN:
             return
@@ -411,7 +421,7 @@ class Desk:
         out.alert("model.doubted", analysis.symbol, alarm=alarm.code, model=analysis.model_id, **alarm.numbers)
         trade = self.custody.trades.get(analysis.symbol)
         if trade is not None:
-            self.custody.cancel_entries(out, trade)
+            self.custody.recall(out, trade)
 
     # ------------------------------------------------------------ small things
 

@@ -7,7 +7,7 @@ only. A report that is older than what is known changes nothing; a fill is count
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -16,11 +16,14 @@ from attrs import define, field
 from ares.errors import InvalidInput
 from ares.events import Intent, Purpose
 from ares.orders import NEXT_STATUS, Fill, Order, OrderStatus
+from ares.pipeline.backoff import Backoff
 
 __all__ = ["IntentBook", "IntentState", "client_order_id", "intent_of"]
 
 _CLIENT_ID = re.compile(r"ares(\d+)-(.+)")
 _FILLS_REMEMBERED = 20_000
+_PAST_REMEMBERED = 2_000  # intents of finished trades, whose fills may still come
+_CANCEL_PAUSE_NS = 5_000_000_000  # a cancel that has not ended its order by then is asked for again
 
 
 def client_order_id(intent_id: str, incarnation: int) -> str:
@@ -48,8 +51,11 @@ class IntentState:
     status: OrderStatus = OrderStatus.PENDING
     order: Order | None = None  # as last reported; None before the first report
     filled: Decimal = Decimal(0)  # base, from fills: they are the truth, reports may lag
-    cancelling: bool = False
+    cancelling: bool = False  # a cancel is on its way
+    cancels: Backoff = field(factory=lambda: Backoff(_CANCEL_PAUSE_NS))
     created_ns: int = 0
+    concluded: bool = False  # what its end means for the trade has been acted upon
+    written_off: bool = False  # fills that its end promised are not waited for any more
 
     @property
     def open(self) -> bool:
@@ -66,12 +72,20 @@ class IntentState:
         """Base quantity that may still trade; 0 once the order has ended."""
         return self.intent.request.quantity - self.filled if self.open else Decimal(0)
 
+    @property
+    def promised(self) -> Decimal:
+        """Base quantity that an ended order has traded by the venue's report and of which no fill was told yet."""
+        if self.open or self.order is None or self.written_off:
+            return Decimal(0)
+        return max(Decimal(0), self.order.filled - self.filled)
+
 
 @define
 class IntentBook:
-    """All intents of one desk. Ended ones are forgotten with their trade."""
+    """All intents of one desk. Those of a finished trade are kept apart for a while: a late fill is still ours."""
 
     _states: dict[str, IntentState] = field(factory=dict)
+    _past: dict[str, IntentState] = field(factory=dict)  # of finished trades, oldest first
     _seen: dict[tuple[str, str], None] = field(factory=dict)  # fills booked, oldest first
 
     def register(self, intent: Intent, now_ns: int) -> IntentState:
@@ -83,7 +97,7 @@ class IntentBook:
         return state
 
     def get(self, intent_id: str) -> IntentState | None:
-        """The intent's state; None when it is unknown or long over."""
+        """The intent's state; None when it is unknown or its trade is over."""
         return self._states.get(intent_id)
 
     def reported(self, order: Order) -> IntentState | None:
@@ -104,14 +118,14 @@ class IntentBook:
         return state
 
     def filled(self, fill: Fill) -> tuple[IntentState | None, bool]:
-        """Take a fill: its intent (None when foreign) and whether it is new."""
+        """Take a fill: its intent (None when foreign; perhaps of a finished trade) and whether it is new."""
         key = (fill.symbol, fill.trade_id)
         if key in self._seen:
             return None, False
         self._seen[key] = None
         if len(self._seen) > _FILLS_REMEMBERED:
             del self._seen[next(iter(self._seen))]
-        state = self._of(fill.client_order_id)
+        state = self._of(fill.client_order_id) or self._past.get(intent_of(fill.client_order_id) or "")
         if state is not None:
             state.filled += fill.quantity
             if state.filled >= state.intent.request.quantity and state.open:
@@ -128,14 +142,21 @@ class IntentBook:
         """Those of a trade's intents whose orders may still trade."""
         return [s for s in self.of_trade(trade_id, *purposes) if s.open]
 
+    @property
+    def past(self) -> Iterable[IntentState]:
+        """Intents of finished trades, as far as they are remembered."""
+        return self._past.values()
+
     def unresolved(self) -> list[IntentState]:
         """Intents that were to be sent and have no word from the venue yet."""
         return [s for s in self._states.values() if s.status in (OrderStatus.PENDING, OrderStatus.UNKNOWN)]
 
     def forget(self, trade_id: str) -> None:
-        """Drop the intents of a finished trade."""
+        """Put away the intents of a finished trade."""
         for intent_id in [s.intent.intent_id for s in self.of_trade(trade_id)]:
-            del self._states[intent_id]
+            self._past[intent_id] = self._states.pop(intent_id)
+        while len(self._past) > _PAST_REMEMBERED:
+            del self._past[next(iter(self._past))]
 
     def describe(self) -> list[dict[str, Any]]:
         """Open intents for a status page."""

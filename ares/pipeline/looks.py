@@ -35,7 +35,7 @@ class Looks:
     def look(self, out: Outbox, seat: Seat, ledger: Ledger) -> None:
         """Have the monitor judge the symbol's position now, or ask to be woken when the next look is due."""
         trade = self.custody.trades.get(seat.symbol)
-        if trade is None or trade.held == 0 or trade.closing or not seat.dirty:
+        if trade is None or trade.held <= 0 or trade.closing or not seat.dirty:
             return
         if self.custody.intents.open_of(trade.trade_id, Purpose.EXIT, Purpose.TARGET):
             return
@@ -72,8 +72,7 @@ class Looks:
         """Turn a verdict into orders; what the desk does not do is said, not dropped."""
         reason = verdict.reasons[0].code if verdict.reasons else verdict.action.value.lower()
         if verdict.action is Action.MOVE_STOP and verdict.new_stop is not None:
-            trade.wanted_stop = verdict.new_stop
-            self.custody.protect(out, trade)
+            self.custody.move_stop(out, trade, verdict.new_stop)
         elif verdict.action is Action.CLOSE:
             self.custody.exit(out, trade, trade.held, Purpose.EXIT, reason)
         elif verdict.action in (Action.TAKE_PROFIT, Action.SCALE_DOWN) and verdict.quantity:

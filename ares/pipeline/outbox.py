@@ -68,10 +68,14 @@ class Outbox:
         return self.intents.register(intent, self.now_ns)
 
     def cancel(self, state: IntentState) -> None:
-        """Write a `Cancel`, once per intent."""
+        """Write a `Cancel`, unless one is on its way or the order has ended."""
         if state.open and not state.cancelling and self.guard.mode is not Mode.HALT:
+            symbol, intent_id = state.intent.request.symbol, state.intent.intent_id
             state.cancelling = True
-            self.commands.append(Cancel(symbol=state.intent.request.symbol, intent_id=state.intent.intent_id))
+            state.cancels.tried(self.now_ns)
+            self.commands.append(Cancel(symbol=symbol, intent_id=intent_id))
+            if state.cancels.tries > 1:
+                self.alert("cancel.repeated", symbol, intent=intent_id, tries=state.cancels.tries)
 
     def leverage(self, symbol: str, leverage: int) -> None:
         """Write a `SetLeverage`."""

@@ -8,10 +8,13 @@ from attrs import define, field
 
 from ares.instruments import Side
 from ares.orders import Fill
+from ares.pipeline.backoff import Backoff
 from ares.pipeline.records import ClosedTrade
 from ares.protocols import OpenTrade, Target, TradePlan
 
 __all__ = ["Trade"]
+
+_RETRY_NS = 1_000_000_000  # the first wait after a refused exit or stop
 
 
 @define
@@ -26,16 +29,22 @@ class Trade:
     exit_value: Decimal = Decimal(0)
     fees: Decimal = Decimal(0)
     funding: Decimal = Decimal(0)
-    stop_intent: str | None = None  # the acknowledged stop
-    stop_price: Decimal | None = None  # its trigger; None: unprotected
+    stop_price: Decimal | None = None  # trigger of the acknowledged stop; None: unprotected
     wanted_stop: Decimal = field(init=False)  # where the stop should rest
     protect_by_ns: int | None = None  # unprotected beyond this moment: close; None: protected or flat
+    stops: Backoff = field(factory=lambda: Backoff(_RETRY_NS))  # after stops that were refused or lost
     targets: tuple[Target, ...] = field(init=False)
     targets_taken: int = 0
     taking: int = 0  # targets that the working TARGET order takes
     best_price: float | None = None
-    exit_reason: str = ""
-    closing: bool = False  # the rest is being closed; nothing but fills can happen now
+    exit_reason: str = ""  # of the order that sold last
+    closing: str = ""  # why all of it is being sold; "": it is held
+    insisted: bool = False  # `closing` is the desk's or a person's word: no refusal and no later fill undoes it
+    excess: Decimal = Decimal(0)  # base, held beyond the plan because an order traded more than it should: to be sold
+    exits: Backoff = field(factory=lambda: Backoff(_RETRY_NS))  # after exits that came to nothing
+    recalled: bool = False  # what has not filled of the entry is not wanted any more
+    fills_by_ns: int | None = None  # promised fills are waited for until then; None: none are missing
+    retry_ns: int | None = None  # the `retry` wake that was asked for; None: none
 
     def __attrs_post_init__(self) -> None:
         self.wanted_stop = self.plan.stop
@@ -58,7 +67,7 @@ class Trade:
 
     @property
     def held(self) -> Decimal:
-        """Base quantity still held, >= 0."""
+        """Base quantity still held. Below 0 only when others have sold more than we held."""
         return self.entered - self.exited
 
     @property
@@ -105,6 +114,9 @@ class Trade:
     def closed(self, now_ns: int) -> ClosedTrade:
         """The record of the finished trade."""
         sign = self.side.sign
+        gross = self.exit_value - self.entry_value
+        if self.exited != self.entered:  # others sold more than we held: the surplus is not this trade's
+            gross = (self.exit_value / self.exited - self.entry_price) * self.entered
         return ClosedTrade(
             trade_id=self.trade_id,
             symbol=self.symbol,
@@ -114,7 +126,7 @@ class Trade:
             exit_price=self.exit_value / self.exited,
             opened_ns=self.opened_ns if self.opened_ns is not None else now_ns,
             closed_ns=now_ns,
-            gross=sign * (self.exit_value - self.entry_value),
+            gross=sign * gross,
             fees=self.fees,
             funding=self.funding,
             exit_reason=self.exit_reason,

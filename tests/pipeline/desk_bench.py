@@ -27,7 +27,7 @@ from ares.events import (
 from ares.instrument_tables import default_instrument
 from ares.instruments import Side
 from ares.market import Candle
-from ares.orders import Fill, Order, OrderStatus, TimeInForce
+from ares.orders import Fill, Order, OrderStatus, OrderType, TimeInForce
 from ares.pipeline.desk import Desk, DeskConfig
 from ares.pipeline.execution import client_order_id
 from ares.protocols import (
@@ -76,9 +76,13 @@ class OneFeature:
 class Scripted:
     """Analyst, tactician and monitor that say what the test told them to."""
 
-    def __init__(self, side: Side | None = Side.BUY, quantities: Sequence[str] = ("1",)) -> None:
+    def __init__(
+        self, side: Side | None = Side.BUY, quantities: Sequence[str] = ("1",), limit: str | None = None
+    ) -> None:
+        """limit: price of the last leg, which is at market without it."""
         self.side = side
         self.quantities = quantities
+        self.limit = limit
         self.verdict: dict[str, Any] = {"action": Action.HOLD, "risk": 0.0}
         self.looks: list[AssessmentInput] = []
         self.alarm: Reason | None = None
@@ -106,11 +110,14 @@ class Scripted:
         )
 
     def decide(self, given: TacticsInput) -> TacticsResult:
+        legs = [Leg(quantity=Decimal(q)) for q in self.quantities]
+        if self.limit is not None:
+            legs[-1] = attrs.evolve(legs[-1], order_type=OrderType.LIMIT, price=Decimal(self.limit))
         plan = TradePlan(
             trade_id="",
             symbol=given.analysis.symbol,
             side=given.analysis.side or Side.BUY,
-            legs=tuple(Leg(quantity=Decimal(q)) for q in self.quantities),
+            legs=tuple(legs),
             stop=Decimal("1900"),
             targets=(Target(price=Decimal("2200"), fraction=0.5), Target(price=Decimal("2300"), fraction=0.5)),
             leverage=3,
