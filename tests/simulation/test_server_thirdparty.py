@@ -139,6 +139,12 @@ async def test_ccxt_streams(local: dict[str, str]) -> None:
         async with asyncio.timeout(240):
             candles = await client.watch_ohlcv(name, "1m")
             ticker = await client.watch_bids_asks([name])
+            hours, day = await client.watch_ohlcv(name, "1h"), await client.watch_ticker(name)
+            trades, marks = await client.watch_trades(name), await client.watch_mark_prices()
+            requests = client.urls["api"]["ws"]["ws-api"]
+            requests.update(dict.fromkeys(requests, f"{local['streams']}/ws-fapi/v1"))
+            by_socket = await client.create_order_ws(name, "limit", "buy", 0.1, round(candles[-1][4] * 0.97, 2))
+            await client.cancel_order_ws(by_socket["id"], name)
             orders = asyncio.ensure_future(client.watch_orders(name))
             placed: list[str] = []
             while not orders.done():  # it does not say when it has begun to listen
@@ -147,6 +153,9 @@ async def test_ccxt_streams(local: dict[str, str]) -> None:
                 await asyncio.wait({orders}, timeout=5)
         assert candles[-1][4] > 0 and ticker[name]["bid"] > 0
         assert orders.result()[-1]["id"] in placed
+        assert hours[-1][0] % 3_600_000 == 0 and day["high"] >= day["last"] >= day["low"]
+        assert trades[-1]["price"] > 0 and marks[name]["markPrice"] > 0
+        assert (await client.fetch_order(by_socket["id"], name))["status"] == "canceled"
         await client.create_order(name, "market", "sell", 0.1 * len(placed), None, {"reduceOnly": True})
     finally:
         await client.close()
@@ -207,6 +216,26 @@ def test_python_binance(local: dict[str, str]) -> None:
     assert Decimal(client.futures_account_balance()[0]["balance"]) == before + change
     client.close_connection()
     client.loop.close()  # it makes one and leaves it open
+
+
+async def test_python_binance_hears_the_market(local: dict[str, str]) -> None:
+    binance = pytest.importorskip("binance")
+    client = binance.AsyncClient(KEY, SECRET)
+    manager = binance.BinanceSocketManager(client)
+    manager.FSTREAM_URL = f"{local['streams']}/"
+    names = [f"{SYMBOL.lower()}@{kind}" for kind in ("kline_5m", "aggTrade", "ticker")]
+    try:
+        async with asyncio.timeout(240):
+            async with manager.kline_futures_socket(SYMBOL) as bars:
+                assert (await bars.recv())["k"]["i"] == "1m"
+            async with manager.all_mark_price_socket() as marks:
+                assert [row["s"] for row in (await marks.recv())["data"]] == [SYMBOL]
+            async with manager.futures_multiplex_socket(names) as several:
+                waiting = set(names)
+                while waiting:
+                    waiting.discard((await several.recv())["stream"])
+    finally:
+        await client.close_connection()
 
 
 async def test_python_binance_hears_its_account(local: dict[str, str]) -> None:
