@@ -15,6 +15,7 @@ pytest.importorskip("starlette")
 from ares.clock import VirtualClock
 from ares.exchange.wire.numbers import MS
 from ares.secret import Secret
+from ares.simulation.server.limits import RequestLimits
 from ares.simulation.server.local_venue import LocalVenue
 from ares.simulation.tape import Tape
 from tests.simulation.market import T0, random_bars
@@ -281,6 +282,44 @@ def test_an_account_update_names_only_what_changed() -> None:
     assert named == [[S], ["BTCUSDT"]]
 
 
+def test_a_listen_key_lasts_an_hour_from_its_last_extension(tape: Tape) -> None:
+    venue = make(tape)
+    client, told = Client(venue), private(venue)
+
+    def ask(method: str) -> tuple[int, Any]:
+        return client.ask(method, "/fapi/v1/listenKey", signed=False)
+
+    key = ask("POST")[1]["listenKey"]
+    advance(venue, 50 * MINUTE)
+    assert ask("POST")[1]["listenKey"] == key, "an active key is extended"
+    advance(venue, 50 * MINUTE)
+    assert ask("PUT")[0] == 200
+    advance(venue, 59 * MINUTE)
+    assert told == []
+    advance(venue, 2 * MINUTE)
+    (end,) = told
+    assert (end["e"], end["listenKey"], end["E"]) == ("listenKeyExpired", key, venue.now_ns() // MS)
+    assert ask("PUT")[1]["code"] == -1125 and venue.owner_of(key) is None
+    buy(client)
+    assert told == [end], "the old key tells no more"
+    assert ask("POST")[1]["listenKey"] != key
+    buy(client)
+    assert told[1]["e"] == "ORDER_TRADE_UPDATE" and ask("DELETE")[0] == 200
+    count = len(told)
+    buy(client)
+    assert len(told) == count
+
+
+def test_a_refusal_for_weight_says_how_much_was_used(tape: Tape) -> None:
+    venue = make(tape, limits=RequestLimits(weight_per_minute=100))
+    client = Client(venue)
+    used = []
+    while client.ask("GET", "/fapi/v1/aggTrades", signed=False, symbol=S)[0] == 200:
+        used.append(int(client.headers["x-mbx-used-weight-1m"]))
+    assert used == [20, 40, 60, 80, 100] and client.headers["x-mbx-used-weight-1m"] == "120"
+    assert int(client.headers["retry-after"]) <= 60
+
+
 def test_funding_is_the_change_of_the_wallet() -> None:
     bars = hours(random_bars(1, 30), funding=dict.fromkeys(range(0, 30, 8), 0.001))
     venue = LocalVenue(
@@ -290,6 +329,7 @@ def test_funding_is_the_change_of_the_wallet() -> None:
     buy(client)
     for _ in range(12):
         advance(venue, HOUR)
+        venue.listen_key(venue.traders[KEY])
     paid = [f["a"] for f in told if f["e"] == "ACCOUNT_UPDATE" and f["a"]["m"] == "FUNDING_FEE"]
     rows = client.ask("GET", "/fapi/v1/income", incomeType="FUNDING_FEE")[1]
     assert paid and [Decimal(a["B"][0]["bc"]) for a in paid] == [Decimal(r["income"]) for r in rows]

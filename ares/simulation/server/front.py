@@ -172,6 +172,8 @@ def _limited(error: Retryable, headers: dict[str, str]) -> Response:
     until = error.facts.get("until_ms")
     text = f"Way too many requests; IP banned until {until}." if until else error.message
     wait = {**headers, "retry-after": str(max(1, round(error.after or 1.0)))}
+    if "used" in error.facts:
+        wait["x-mbx-used-weight-1m"] = str(error.facts["used"])
     return _refused(status if isinstance(status, int) else 429, code if isinstance(code, int) else -1003, text, wait)
 
 

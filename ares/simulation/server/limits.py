@@ -113,7 +113,7 @@ class RequestLimits:
             left = (_MINUTE_NS - now_ns % _MINUTE_NS) / 1e9
             if self._strikes[address] > 10:
                 self._banned[address] = now_ns + 2 * _MINUTE_NS
-            raise Retryable("too many requests", after=left, status=429)
+            raise Retryable("too many requests", after=left, status=429, used=used)
         return used
 
     def order(self, account: str, tens: int, now_ns: int) -> dict[str, int]:

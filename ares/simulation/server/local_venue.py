@@ -113,8 +113,11 @@ class LocalVenue:
             self._busy = True
             try:
                 self.market.play(self.clock.now_ns())
+                now = self.clock.now_ns()
                 for trader in self.traders.values():
-                    trader.count_down(self.clock.now_ns())
+                    trader.count_down(now)
+                    if trader.listen_key and now > trader.listen_until_ns:
+                        self.end_listen_key(trader)
                 self._beat()
             finally:
                 self._busy = False
@@ -129,6 +132,12 @@ class LocalVenue:
             trader.listen_key = sha256(f"{trader.key} {trader.listen_keys}".encode()).hexdigest()
         trader.listen_until_ns = now + _LISTEN_NS
         return trader.listen_key
+
+    def end_listen_key(self, trader: Trader) -> None:
+        """Its private stream tells so and then nothing more."""
+        key, ms = trader.listen_key, self.now_ns() // MS
+        self._publish(f"private:{key}", msgspec.json.encode({"e": "listenKeyExpired", "E": ms, "listenKey": key}))
+        trader.listen_key = ""
 
     def owner_of(self, listen_key: str) -> Trader | None:
         """Whose private stream a key opens; None when it is unknown or has expired."""

@@ -110,9 +110,8 @@ class Subscription:
         elif fault.kind is FaultKind.LISTEN_KEY_EXPIRED:
             for trader in self._venue.traders.values():
                 if f"private:{trader.listen_key}" in self.names:
-                    key, trader.listen_key = trader.listen_key, ""
                     self._put(data)
-                    self._put(msgspec.json.encode({"e": "listenKeyExpired", "E": 0, "listenKey": key}))
+                    self._venue.end_listen_key(trader)
 
     async def _put_later(self, data: bytes, seconds: float) -> None:
         await asyncio.sleep(seconds)
