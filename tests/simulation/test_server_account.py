@@ -75,6 +75,28 @@ def test_a_count_of_rows_that_cannot_be_is_refused(tape: Tape, path: str, count:
     assert status == 400 and body["code"] in (-1100, -1130)
 
 
+@pytest.mark.parametrize(
+    ("path", "wish", "code"),
+    [
+        ("order", {"type": "MARKET"}, -1102),
+        ("order", {"type": "MARKET", "quantity": "0"}, -4003),
+        ("order", {"type": "MARKET", "quantity": "0.1", "newClientOrderId": "a b$"}, -1100),
+        ("order", {"type": "MARKET", "quantity": "0.1", "newClientOrderId": "x" * 37}, -4015),
+        ("algoOrder", {"algoType": "CONDITIONAL", "type": "TRAILING_STOP_MARKET", "callbackRate": "1"}, -1116),
+        ("algoOrder", {"algoType": "CONDITIONAL", "type": "STOP_MARKET", "quantity": "0.1"}, -1102),
+    ],
+)
+def test_what_is_wrong_with_an_order_is_said(tape: Tape, path: str, wish: dict[str, Any], code: int) -> None:
+    answer = Client(make(tape)).ask("POST", f"/fapi/v1/{path}", symbol=S, side="BUY", **wish)
+    assert (answer[0], answer[1]["code"]) == (400, code)
+
+
+@pytest.mark.parametrize(("interval", "fits"), [("1m", True), ("12h", True), ("7m", False), ("30s", False)])
+def test_the_venues_intervals_are_taken_and_no_others(tape: Tape, interval: str, fits: bool) -> None:
+    status, answer = Client(make(tape)).ask("GET", "/fapi/v1/klines", signed=False, symbol=S, interval=interval)
+    assert status == 200 if fits else answer["code"] == -1120
+
+
 # ------------------------------------------------------------ shapes
 
 

@@ -12,7 +12,7 @@ from ares.exchange.wire.numbers import MS
 from ares.instruments import Interval
 from ares.simulation.server.market import Market, SymbolState, Tick
 
-__all__ = ["LADDER", "Frames", "Wants", "market_frames", "steady_frames"]
+__all__ = ["LADDER", "Frames", "Wants", "intervals_of", "mark_of", "market_frames", "steady_frames"]
 
 LADDER = 20
 """Levels a side of the made-up book."""
@@ -47,7 +47,7 @@ def steady_frames(market: Market, symbol: str, state: SymbolState, now_ns: int, 
     event = now_ns // MS
     yield from _mark(market, symbol, state, event)
     if state.part > 0 and not market.ended:
-        for interval in _intervals(market):
+        for interval in intervals_of(market):
             names = _kline_names(symbol, interval, wants)
             if names:
                 forming = market.klines(symbol, interval.ns, 1, None, None, forming=True)[-1]
@@ -98,7 +98,7 @@ def _book(
         yield name, _encode({**chain, "b": bids[:size], "a": asks[:size]})
 
 
-def _intervals(market: Market) -> Iterator[Interval]:
+def intervals_of(market: Market) -> Iterator[Interval]:
     """The venue's intervals that the tape's bars add up to, and the tape's own."""
     yield market.interval
     for name in _NAMES:
@@ -109,7 +109,7 @@ def _intervals(market: Market) -> Iterator[Interval]:
 
 def _closed_klines(market: Market, tick: Tick, event: int, wants: Wants) -> Frames:
     """The bars of every interval that are complete with this one."""
-    for interval in _intervals(market):
+    for interval in intervals_of(market):
         if interval.ns > market.interval.ns and tick.market_ns % interval.ns:
             continue
         names = _kline_names(tick.symbol, interval, wants)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -21,6 +22,7 @@ from ares.simulation.server.limits import MOST_CONDITIONAL, MOST_ORDERS
 from ares.simulation.server.local_venue import LocalVenue
 from ares.simulation.server.words import worded
 
+_own_name = re.compile(r"[.A-Z:/a-z0-9_-]+", re.ASCII).fullmatch
 _MOST_PLACED, _MOST_CANCELLED = 5, 10  # in one batch
 _CONDITIONAL = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 
@@ -177,12 +179,12 @@ def _each(
 def algo_order(venue: LocalVenue, call: Call) -> Any:
     if call.need("algoType") != "CONDITIONAL":
         raise Rejected("Unsupported algoType.", code=-1130)
+    kind = call.need("type").upper()
+    if kind not in _CONDITIONAL or kind not in OrderType.__members__:
+        raise Rejected("Invalid orderType.", code=-1116)
     stop = decimal_of(call, "triggerPrice")
     if stop is None:
         raise Rejected("Mandatory parameter 'triggerPrice' was not sent, was empty/null, or malformed.", code=-1102)
-    kind = call.need("type").upper()
-    if kind not in _CONDITIONAL:
-        raise Rejected("Invalid orderType.", code=-1116)
     request = _request(venue, call, kind, stop=stop)
     if len(call.account.open_orders(request.symbol, algo=True)) >= MOST_CONDITIONAL:
         raise Rejected("Reach max stop order limit.", code=-4045)
@@ -205,6 +207,8 @@ def _request(venue: LocalVenue, call: Call, kind: str, *, stop: Decimal | None) 
         if quantity:
             raise Rejected("Quantity must be zero with closePosition equals true.", code=-4137)
         quantity = venue.instruments[symbol].max_market_quantity  # when it trades it is cut to the position
+    if quantity is None:
+        call.need("quantity")
     if not quantity:
         raise Rejected("Quantity less than or equal to zero.", code=-4003)
     side = call.need("side").upper()
@@ -222,6 +226,8 @@ def _request(venue: LocalVenue, call: Call, kind: str, *, stop: Decimal | None) 
     own_id = call.params.get("newClientOrderId") or call.params.get("clientAlgoId") or ""
     if len(own_id) > 36:
         raise Rejected("Client order id length should be less than 36 chars", code=-4015)
+    if own_id and _own_name(own_id) is None:
+        raise Rejected("Illegal characters found in parameter 'newClientOrderId'", code=-1100)
     return OrderRequest(
         symbol=symbol,
         side=Side(side),

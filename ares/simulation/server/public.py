@@ -25,7 +25,7 @@ from ares.instruments import Instrument, Interval
 from ares.orders import OrderType, TimeInForce
 from ares.simulation.server.asked import chosen, limit_of, ms_of, state_of, symbol_of
 from ares.simulation.server.calls import Call
-from ares.simulation.server.frames import LADDER
+from ares.simulation.server.frames import LADDER, intervals_of
 from ares.simulation.server.limits import MOST_CONDITIONAL, MOST_ORDERS
 from ares.simulation.server.local_venue import LocalVenue
 from ares.simulation.server.statistics import recorded
@@ -137,7 +137,7 @@ def _bars(venue: LocalVenue, call: Call, symbol: str, made: Callable[..., list[l
         interval = Interval.parse(call.need("interval"))
     except InvalidInput:
         raise Rejected("Invalid interval.", code=-1120) from None
-    if interval.ns % venue.market.interval.ns:
+    if interval.ns not in {known.ns for known in intervals_of(venue.market)}:
         raise Rejected("Invalid interval.", code=-1120)
     limit = call.number("limit", 500) or 500
     if not 1 <= limit <= 1500:
