@@ -14,8 +14,8 @@ help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/installed  ## train on the first part of the embedded market, trade the rest on paper
-	$(BIN)/ares train --symbol ETHUSDT --seed 1 --bars 3000 --folds 3 --no-placebos
-	$(BIN)/ares paper --symbol ETHUSDT --exchange SIM --seed 1 --bars 5000 --model data/models
+	$(BIN)/ares train --symbol ETHUSDT --seed 1 --edge 0.3 --bars 3000 --folds 3 --no-placebos
+	$(BIN)/ares paper --symbol ETHUSDT --exchange SIM --seed 1 --edge 0.3 --bars 5000 --model data/models
 
 test: .venv/installed-test  ## the whole test suite
 	$(BIN)/python -m pytest

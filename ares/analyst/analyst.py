@@ -349,7 +349,7 @@ class Analyst:
         step = row.known_ns - row.open_ns
         cost = max(model.cost, self.config.round_trip_cost)
         widths = np.array([target]), np.array([stop])
-        needed = float(needed_confidence(judged.side, *widths, judged.p_timeout, cost)[0])
+        needed = float(needed_confidence(judged.side, *widths, judged.p_timeout, cost, model.dual.late)[0])
         confidence, low, timing = float(judged.confidence[0]), float(judged.low[0]), float(judged.timing[0])
         numbers = {
             "side": float(judged.side[0]),

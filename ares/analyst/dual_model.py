@@ -9,9 +9,11 @@
 With a side timeframe, side and meta read its columns only, so that their answers stand from one of its closes to the
 next, and timing is asked on the base bars in between.
 
-The parts' probabilities are pooled by a named rule, and the pooled score is mapped to the chance that the bet's target
-comes before its stop, by a calibrator fitted on walk-forward out-of-fold predictions. Training and trading call the
-same `judge`; a row alone and the same row in a batch give the same bits.
+The parts' probabilities are pooled by a named rule, and the pooled score is mapped to the chance that a bet which
+touches a barrier ends at its target, by a calibrator fitted on walk-forward out-of-fold predictions. Times the chance
+that a barrier is touched at all, which the side model knows best, it is the confidence: a row with a likely timeout
+has little chance of its target. Training and trading call the same `judge`; a row alone and the same row in a batch
+give the same bits.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 from numpy.typing import NDArray
 
 from ares.errors import InvalidInput, ModelError, unknown_name
@@ -34,9 +36,12 @@ from ares.models.model import matrix
 
 __all__ = [
     "AGGREGATORS",
+    "CALIBRATED",
     "SIDES",
     "DualModel",
     "Judgement",
+    "Late",
+    "chances",
     "lean_of",
     "meta_columns",
     "needed_confidence",
@@ -50,6 +55,7 @@ Floats = NDArray[np.float64]
 
 AGGREGATORS = {"log_odds": 0, "product": 1}
 SIDES = (-1, 0, 1)  # classes of the side model: target down, neither, target up
+CALIBRATED = "share of touched barriers"  # what the confidence calibrator maps a score to, of how many are targets
 _OPINION = ("model.p_down", "model.p_timeout", "model.p_up")  # what the meta model reads beside the features
 
 
@@ -98,18 +104,36 @@ def pool(parts: Floats, base: Floats, weight: Floats, prior: float, aggregator: 
     return out
 
 
+def _share(_: object, attribute: Any, value: Any) -> None:
+    if not isinstance(value, float) or not 0.0 <= value <= 1.0:
+        raise ValueError(f"{attribute.name} must be a share in [0, 1], not {value!r}")
+
+
+@frozen(kw_only=True)
+class Late:
+    """Bets that the time barrier ends. The defaults hold when target and stop are equally wide.
+
+    Where the stop is the wider one, a timeout loses: what has neither gained a little nor lost much is more often below
+    entry than above.
+    """
+
+    untouched: float = field(default=1.0, validator=_share)  # share of bets, where neither target (up, down) is touched
+    touched: float = field(default=0.0, validator=_share)  # the same where one is
+    loss: float = field(default=0.0, validator=_share)  # mean before costs, in widths of the target; of a gain 0
+
+
 @frozen(kw_only=True, eq=False)
 class Judgement:
     """What a dual model says of each row. Arrays are (n,); a row it cannot judge is NaN, with side 0."""
 
-    p_down: Floats  # calibrated; the three sum to 1
+    p_down: Floats  # that the bet's barrier below comes first; calibrated, the three sum to 1
     p_timeout: Floats
-    p_up: Floats
+    p_up: Floats  # that the bet's barrier above comes first; without a side these are of two targets
     side: NDArray[np.int64]  # +1, -1; 0: neither is likelier
     lean: Floats  # the side's share of the two targets, raw
     timing: Floats  # NaN: there is no timing model
     meta: Floats  # NaN: there is no meta model
-    score: Floats  # pooled, not yet a probability of anything
+    score: Floats  # pooled; calibrated, the chance of the target if a barrier is touched
     confidence: Floats  # chance that the side's target comes before its stop and the time barrier
     low: Floats  # lower bound of the confidence
 
@@ -124,6 +148,7 @@ class DualModel:
     base: Floats = field(init=False)
     weight: Floats = field(init=False)
     prior: float = field(init=False)
+    late: Late = field(init=False)
     _side_at: NDArray[np.int64] | None = field(init=False)  # None: the side model reads all columns
     _timing_at: NDArray[np.int64] = field(init=False)
 
@@ -140,10 +165,18 @@ class DualModel:
         set_(self, "base", _numbers(self.setting("base", list)))
         set_(self, "weight", _numbers(self.setting("weight", list)))
         set_(self, "prior", float(self.setting("prior", float)))
+        set_(self, "late", self._late())
         places = {name: i for i, name in enumerate(self.columns)}
         side, timing = self.side.spec.columns, self.timing.spec.columns if self.timing is not None else ()
         if missing := (set(side) | set(timing) | set(self.required)) - places.keys():
             raise ModelError(f"the parts read columns that the model does not: {sorted(missing)[:5]}")
+        if "confidence_calibrator" in self.bundle and settings.get("calibrated") != CALIBRATED:
+            raise ModelError(
+                f"this model's confidence is calibrated to {settings.get('calibrated')!r}, not to {CALIBRATED!r}, as "
+                "models of earlier versions are; train it again",
+                expected=CALIBRATED,
+                found=settings.get("calibrated"),
+            )
         if self.meta is not None and self.meta.spec.columns != meta_columns(side):
             raise ModelError("the meta model does not read the side model's columns and its probabilities")
         at = np.array([places[name] for name in side], dtype=np.int64)
@@ -156,6 +189,13 @@ class DualModel:
         if not isinstance(found, kind):
             raise ModelError(f"setting {name!r} of a dual model is {found!r}", setting=name)
         return found
+
+    def _late(self) -> Late:
+        given = self.bundle.settings.get("late", asdict(Late()))
+        try:
+            return Late(**given)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"setting 'late' of a dual model is {given!r}: {error}", setting="late") from error
 
     @property
     def side(self) -> Any:
@@ -189,22 +229,27 @@ class DualModel:
         )
         calibrated = self._calibrated(sides, "side_calibrator")
         pair = np.stack([1.0 - score, score], axis=1)
-        if "confidence_calibrator" in self.bundle:
-            confidence = self._calibrated(pair, "confidence_calibrator")[:, 1]
-        else:
-            confidence = score * (1.0 - calibrated[:, 1])  # the score shares what the side model leaves to the targets
+        share = self._calibrated(pair, "confidence_calibrator")[:, 1]
+        confidence, p_timeout = chances(share, calibrated[:, 1], self.late)
+        p_down, p_up = calibrated[:, 0], calibrated[:, 2]
+        if "confidence_calibrator" in self.bundle:  # else the side model's own are taken as they are
+            p_stop = 1.0 - confidence - p_timeout
+            p_down, p_up = (
+                np.where(side == 0, p, np.where(side == s, confidence, p_stop)) for s, p in ((-1, p_down), (1, p_up))
+            )
+            p_timeout = np.where(side == 0, calibrated[:, 1], p_timeout)
         bound: LowerBound | None = self.bundle.get("bound")
         return Judgement(
-            p_down=calibrated[:, 0],
-            p_timeout=calibrated[:, 1],
-            p_up=calibrated[:, 2],
+            p_down=p_down,
+            p_timeout=p_timeout,
+            p_up=p_up,
             side=side,
             lean=lean,
             timing=timing,
             meta=meta,
             score=score,
             confidence=confidence,
-            low=bound.apply(confidence) if bound is not None else confidence,
+            low=chances(bound.apply(share), calibrated[:, 1], self.late)[0] if bound is not None else confidence,
         )
 
     def silent(self, judged: Judgement) -> NDArray[np.bool_]:
@@ -222,21 +267,37 @@ class DualModel:
         return calibrator.apply(proba)
 
 
+def chances(share: Floats, neither: Floats, late: Late) -> tuple[Floats, Floats]:
+    """The chances of a bet's target and of its time barrier, (n,) each; what is left is the stop's.
+
+    share: of targets among the touched barriers. neither: chance that neither target, above or below, is touched.
+    """
+    target = share * (1.0 - neither)
+    return target, np.minimum(late.untouched * neither + late.touched * (1.0 - neither), 1.0 - target)
+
+
 @jit
-def _needed(side: Any, target: Floats, stop: Floats, p_timeout: Floats, cost: float, out: Floats) -> None:
+def _needed(side: Any, target: Floats, stop: Floats, p_timeout: Floats, cost: Floats, out: Floats) -> None:
     for i in range(out.size):
-        out[i] = appraise(side[i], target[i], stop[i], 0.5, p_timeout[i], cost)[2]
+        out[i] = appraise(side[i], target[i], stop[i], 0.5, p_timeout[i], cost[i])[2]
 
 
 def needed_confidence(
-    side: NDArray[np.int64], target: Floats, stop: Floats, p_timeout: Floats, cost: float
+    side: NDArray[np.int64],
+    target: Floats,
+    stop: Floats,
+    p_timeout: Floats,
+    cost: float,
+    late: Late | None = None,
 ) -> Floats:
     """The chance of the target at which each bet pays nothing after costs, (n,); the same rule sizes positions.
 
     target, stop: log distances from entry. p_timeout: chance of neither barrier. cost: of the round trip, a fraction.
+    late: what a timeout loses besides its costs; None: nothing.
     """
-    out = np.empty(side.size)
-    _needed(side, target, stop, np.ascontiguousarray(p_timeout), cost, out)
+    out, p = np.empty(side.size), np.ascontiguousarray(p_timeout)
+    loss = 0.0 if late is None else late.loss
+    _needed(side, target, stop, p, np.ascontiguousarray(cost + p * loss * target), out)
     return out
 
 
@@ -276,5 +337,6 @@ def settings_of(base: Floats, weight: Floats, **more: Any) -> Mapping[str, Any]:
         "kind": "dual_model",
         "base": [None if math.isnan(b) else float(b) for b in base],
         "weight": [float(w) for w in weight],
+        "calibrated": CALIBRATED,
         **more,
     }

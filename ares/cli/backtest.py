@@ -25,6 +25,7 @@ def backtest(
     futures: options.FuturesFile = None,
     bars: options.Bars = None,
     seed: options.Seed = 0,
+    edge: options.Edge = None,
     balance: options.Balance = None,
     config: options.ConfigFile = None,
     model: options.ModelFolder = None,
@@ -54,7 +55,7 @@ def backtest(
     given = settings(config, balance=balance, model=model, retrain=retrain, models=models, log=log)
     chosen = recorded.read_by(given)
     market = open_tape(
-        symbol, tape=tape, interval=interval, funding=funding, recorded=recorded, seed=seed, bars=bars
+        symbol, tape=tape, interval=interval, funding=funding, recorded=recorded, seed=seed, edge=edge, bars=bars
     )
     start = trading_starts(chosen, market)
     schedule = None

@@ -75,12 +75,13 @@ def open_tape(
     funding: Path | None = None,
     recorded: Recorded | None = None,
     seed: int = 0,
+    edge: float | None = None,
     bars: int | None = None,
 ) -> Tape:
     """The recorded market in the file `tape`, or the synthetic one.
 
     interval: None takes the file's own, or 1h. funding: recorded rates to go with the file. recorded: other recordings
-    to go with it. bars: only so many from the beginning.
+    to go with it. edge: planted in the synthetic market; None: its usual one. bars: only so many from the beginning.
     Raises: InvalidInput for an unknown symbol, interval or file; DataError for data that cannot be played honestly.
     """
     from ares.simulation.tape import Tape
@@ -92,8 +93,10 @@ def open_tape(
         if beside.given:
             names = " and ".join(f"--{name.replace('_', '-')}" for name in beside.given)
             raise InvalidInput(f"{names} goes with --tape: of the synthetic market there is no such recording")
-        played = _synthetic(symbol, length, funding, seed, bars)
+        played = _synthetic(symbol, length, funding, seed, edge, bars)
     else:
+        if edge is not None:
+            raise InvalidInput("--edge is of the synthetic market, and goes without --tape", edge=edge)
         played = _recorded(symbol, tape, length, funding, beside)
     if bars is not None and bars < len(played):
         track = played.track(symbol)
@@ -103,7 +106,9 @@ def open_tape(
     return played
 
 
-def _synthetic(symbol: str, length: Interval | None, funding: Path | None, seed: int, bars: int | None) -> Tape:
+def _synthetic(
+    symbol: str, length: Interval | None, funding: Path | None, seed: int, edge: float | None, bars: int | None
+) -> Tape:
     from ares.simulation.tape import Tape
 
     if funding is not None:
@@ -111,7 +116,8 @@ def _synthetic(symbol: str, length: Interval | None, funding: Path | None, seed:
     if bars is not None and bars > _MOST_BARS:
         raise InvalidInput(f"the synthetic market has at most {_MOST_BARS:,} bars, not {bars:,}", bars=bars)
     longest = max(bars or DEFAULT_BARS, _LEAST_BARS)  # a longer market begins with the shorter one
-    return Tape.synthetic(symbol, length or DEFAULT_INTERVAL, bars=longest, seed=seed)
+    planted = {} if edge is None else {"predictability": edge}
+    return Tape.synthetic(symbol, length or DEFAULT_INTERVAL, bars=longest, seed=seed, **planted)
 
 
 def _recorded(

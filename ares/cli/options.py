@@ -24,6 +24,7 @@ __all__ = [
     "ModelsFolder",
     "Progress",
     "QuotesFile",
+    "Edge",
     "Retrain",
     "Seed",
     "Symbol",
@@ -56,6 +57,14 @@ IntervalName = Annotated[
     str | None, typer.Option("--interval", help="Length of a bar, such as 15m, 1h, 4h. None: the tape's own, or 1h.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the synthetic market.")]
+Edge = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=0.5,
+        help="Strength of the edge planted in the synthetic market. None: its usual 0.04, hardly to be found; 0: none.",
+    ),
+]
 Bars = Annotated[int | None, typer.Option(min=1, help="Play only so many bars, from the beginning.")]
 Balance = Annotated[
     float | None, typer.Option(min=1.0, help="What the account begins with, in the quote asset. None: the settings'.")

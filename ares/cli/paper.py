@@ -39,6 +39,7 @@ def paper(
     futures: options.FuturesFile = None,
     bars: options.Bars = None,
     seed: options.Seed = 0,
+    edge: options.Edge = None,
     balance: options.Balance = None,
     config: options.ConfigFile = None,
     model: options.ModelFolder = None,
@@ -74,7 +75,8 @@ def paper(
     given = settings(config, balance=balance, model=model, retrain=retrain, models=models, log=log)
     chosen = recorded.read_by(given)
     if venue == "SIM":
-        place = _simulated(chosen, symbol, tape, interval, funding, recorded, seed, bars, speed if realtime else None)
+        pace = speed if realtime else None
+        place = _simulated(chosen, symbol, tape, interval, funding, recorded, (seed, edge), bars, pace)
     else:
         files = {f"--{name.replace('_', '-')}": file for name, file in recorded.given.items()}
         place = _binance(chosen, symbol, interval, bars, refused={"--tape": tape, "--funding": funding, **files})
@@ -112,19 +114,20 @@ def _simulated(
     interval: str | None,
     funding: Path | None,
     recorded: Recorded,
-    seed: int,
+    made: tuple[int, float | None],
     bars: int | None,
     speed: float | None,
 ) -> _Place:
-    """A recorded or synthetic market on virtual time, or at `speed` times ours."""
+    """A recorded or synthetic market on virtual time, or at `speed` times ours. made: seed and edge of the latter."""
     from ares.assembly import trading_starts
     from ares.cli.journals import klines_digest
     from ares.cli.market import open_tape
     from ares.cli.realtime import RealTimeExchange
     from ares.simulation.simulated_exchange import SimulatedExchange
 
+    seed, edge = made
     market = open_tape(
-        symbol, tape=tape, interval=interval, funding=funding, recorded=recorded, seed=seed, bars=bars
+        symbol, tape=tape, interval=interval, funding=funding, recorded=recorded, seed=seed, edge=edge, bars=bars
     )
     venue, start = config.backtest.venue, trading_starts(config, market)
     return _Place(

@@ -35,6 +35,7 @@ def train(
     futures: options.FuturesFile = None,
     bars: options.Bars = None,
     seed: options.Seed = 0,
+    edge: options.Edge = None,
     config: options.ConfigFile = None,
     out: Annotated[Path, typer.Option(help="Folder of models; the new one gets a folder named by its id.")] = Path(
         "data/models"
@@ -71,7 +72,7 @@ def train(
     recorded = Recorded(agg_trades=agg_trades, quotes=quotes, futures=futures)
     chosen = recorded.read_by(settings(config, log=log))
     market = open_tape(
-        symbol, tape=tape, interval=interval, funding=funding, recorded=recorded, seed=seed, bars=bars
+        symbol, tape=tape, interval=interval, funding=funding, recorded=recorded, seed=seed, edge=edge, bars=bars
     )
     given: dict[str, Any] = {"side_timeframe": side_timeframe, "time_to_live": time_to_live}
     plan = evolve(training_plan(chosen), folds=folds, **{name: x for name, x in given.items() if x is not None})
@@ -99,7 +100,7 @@ def train(
         "trials_by_kind": kinds,
         "deflated_sharpe": deflated,
         "suspected_leak": tests.suspected_leak if tests is not None else None,
-        "verdict": model.scores.confidence.verdict,
+        "verdict": model.scores.verdict,
         **model.scores.figures(),
     }
     if json:
@@ -211,12 +212,15 @@ def _show(values: dict[str, Any]) -> None:
             lines.add_row(label, f"{values[name]:.4f}  ({interval})")
     lines.add_row("bets that would have been taken", f"{values['bets']:,.0f}")
     if "net_per_bet" in values:
-        lines.add_row("mean net return of a bet", f"{values['net_per_bet']:+.4%}")
+        span = ""
+        if "net_per_bet_low" in values:
+            span = f"  ({values['net_per_bet_low']:+.4%} to {values['net_per_bet_high']:+.4%})"
+        lines.add_row("mean net return of a bet", f"{values['net_per_bet']:+.4%}{span}")
     if values["deflated_sharpe"] is not None:
         label = f"deflated Sharpe ratio, {counted(values)}"
         lines.add_row(label, f"{values['deflated_sharpe']:.3f}")
     if values["suspected_leak"]:
-        lines.add_row("placebo", "[bold red]suspected leak: the skill hangs on one bar[/bold red]")
+        lines.add_row("placebo", "[bold red]suspected leak, see the card[/bold red]")
     lines.add_row("model", values["model"])
     lines.add_row("card", values["card"])
     screen.print(lines)

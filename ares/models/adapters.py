@@ -24,11 +24,12 @@ __all__ = ["BacktestOnly", "adapt", "storable", "unsavable"]
 Floats = NDArray[np.float64]
 
 _FOREST = ("RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor")
+_SINGLE = ("DecisionTreeClassifier", "DecisionTreeRegressor")
 _LINEAR = ("LogisticRegression", "LinearRegression", "Ridge")
 _PERCEPTRON = ("MLPClassifier", "MLPRegressor")
 _TREES = {
     **dict.fromkeys(("HistGradientBoostingClassifier", "HistGradientBoostingRegressor"), flatten_hist_boosting),
-    **dict.fromkeys(_FOREST, flatten_forest),
+    **dict.fromkeys((*_FOREST, *_SINGLE), flatten_forest),
     **dict.fromkeys(("GradientBoostingClassifier", "GradientBoostingRegressor"), flatten_boosting),
 }
 
@@ -94,9 +95,9 @@ def adapt(
 ) -> TreeModel | DenseModel | BacktestOnly:
     """Turn a fitted estimator into a model.
 
-    Known: scikit-learn's HistGradientBoosting, GradientBoosting, RandomForest and ExtraTrees, LogisticRegression,
-    LinearRegression, Ridge, MLPClassifier and MLPRegressor, the linear ones and the MLP also after a StandardScaler in
-    a Pipeline; LightGBM's estimators and boosters. Anything else becomes `BacktestOnly`.
+    Known: scikit-learn's HistGradientBoosting, GradientBoosting, RandomForest, ExtraTrees and DecisionTree,
+    LogisticRegression, LinearRegression, Ridge, MLPClassifier and MLPRegressor, the linear ones and the MLP also after
+    a StandardScaler in a Pipeline; LightGBM's estimators and boosters. Anything else becomes `BacktestOnly`.
 
     columns: names of its inputs in order; None: those it was fitted with.
     Raises: InvalidInput when the estimator is not fitted or the columns are unknown or miscounted.

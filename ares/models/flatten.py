@@ -69,10 +69,11 @@ def _sklearn_tree(tree: Any, value: Floats, target: int) -> Tree:
 
 
 def flatten_forest(estimator: Any, spec: ModelSpec) -> TreeModel:
-    """A fitted random forest or extra-trees ensemble, classifier or regressor, of one output."""
+    """A fitted random forest, extra-trees ensemble or single decision tree, classifier or regressor, of one output."""
     if estimator.n_outputs_ != 1:
         raise ModelError(f"{estimator.n_outputs_} outputs; one is supported", reason="outputs")
-    trees = [_sklearn_tree(t.tree_, t.tree_.value[:, 0, :].astype(np.float64), 0) for t in estimator.estimators_]
+    members = getattr(estimator, "estimators_", [estimator])
+    trees = [_sklearn_tree(t.tree_, t.tree_.value[:, 0, :].astype(np.float64), 0) for t in members]
     return pack(
         trees,
         spec=spec,

@@ -198,10 +198,14 @@ _SETTINGS = ("link", "divisor", "gain", "single", "tiny", "finite_only", "missin
 def pack(trees: list[Tree], *, spec: ModelSpec, base: Floats, link: str, **settings: Any) -> TreeModel:
     """Lay trees out for the kernel: children side by side, shallow trees first, padded to whole groups.
 
-    Raises: InvalidInput for an ensemble without trees or a tree that is none.
+    A classifier that met one class is certain of it, in the one column that there is.
+    Raises: InvalidInput for an ensemble without trees or a tree that is none; ModelError for other classes than it has
+    outputs.
     """
     if not trees:
         raise InvalidInput("an ensemble without trees has nothing to say")
+    if len(spec.classes) == 1 and link == "expit":  # boosting libraries fit a logistic even then
+        trees, base, link, settings = [_stump()], np.ones(1), "identity", {}
     columns, width = len(spec.columns), trees[0].value.shape[1]
     laid = sorted((_lay(tree, columns) for tree in trees), key=lambda parts: parts[3])
     empty = np.array([(np.inf, columns, 0)], dtype=NODE)
@@ -211,7 +215,7 @@ def pack(trees: list[Tree], *, spec: ModelSpec, base: Floats, link: str, **setti
     nodes = np.concatenate([parts[0] for parts in laid])
     nodes["left"] += np.repeat(root, sizes).astype(np.uint32)
     depth = np.array([parts[3] for parts in laid], dtype=np.int64)
-    return TreeModel(
+    model = TreeModel(
         spec=spec,
         nodes=nodes,
         root=root,
@@ -221,6 +225,17 @@ def pack(trees: list[Tree], *, spec: ModelSpec, base: Floats, link: str, **setti
         base=np.array(base, dtype=np.float64).reshape(-1),
         link=link,
         **settings,
+    )
+    model._verify()  # what is refused when it is read is refused when it is made
+    return model
+
+
+def _stump() -> Tree:
+    """A tree that adds nothing."""
+    none = np.zeros(1, dtype=np.int64)
+    yes, no = np.ones(1, dtype=np.bool_), np.zeros(1, dtype=np.bool_)
+    return Tree(
+        left=none, right=none, leaf=yes, feature=none, threshold=np.zeros(1), missing_left=no, value=np.zeros((1, 1))
     )
 
 

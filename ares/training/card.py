@@ -87,6 +87,8 @@ def model_card(
 
     tests, groups: of its dataset; None: not made, and the card says so. deflated: probability that the bets' true
     Sharpe ratio beats the best that luck gives in `trials` tries; None: not known.
+    Scores are of the walk-forward's models; the model itself, fitted on all rows afterwards, has none, and the card
+    says so.
     """
     return Card(
         title=f"Model {model.model_id[:12]} of {symbol} {model.data.interval.name}",
@@ -170,14 +172,17 @@ def _folds(model: TrainedModel) -> Section:
         rows.append((str(number), *span, f"{int(at.sum()):,}", f"{taken:,}", serves))
     text = (
         "Each block was predicted by models trained on outcomes known before it. Scores are of blocks whose "
-        "calibration and threshold were fixed before them as well."
+        "calibration and threshold were fixed before them as well.",
+        "The model of this card was fitted afterwards on all rows, so no row is left to score it on: the scores are of "
+        "its predecessors, which knew less.",
     )
-    return Section(title="Walk-forward", text=(text,), table=tuple(rows))
+    return Section(title="Walk-forward", text=text, table=tuple(rows))
 
 
 def _scores(model: TrainedModel) -> Section:
     s = model.scores
     c = s.confidence
+    by_chance = f"0; calibrated ones show up to {c.calibration_error_by_chance:.4f} by chance"
     lines: list[tuple[str, Interval | None, str]] = [
         ("AUC, up against down", s.direction, "0.5"),
         ("AUC, target of the bet", c.auc, "0.5"),
@@ -186,15 +191,20 @@ def _scores(model: TrainedModel) -> Section:
         ("Brier score", c.brier, f"{c.base_rate * (1 - c.base_rate):.4f}"),
         ("Brier skill", c.brier_skill, "0"),
         ("log loss", c.log_loss, f"{_entropy(c.base_rate):.4f}"),
-        ("expected calibration error", c.calibration_error, "0"),
+        ("expected calibration error", c.calibration_error, by_chance),
     ]
     rows = [("score", "value", "95 % interval", "knowing only the base rate")]
     rows += [
         (name, "absent" if x is None else f"{x.value:.4f}", "" if x is None else f"{x.low:.4f} to {x.high:.4f}", base)
         for name, x, base in lines
     ]
-    texts = (f"{s.rows:,} decisions, base rate of the target {c.base_rate:.4f}. {c.verdict}",)
-    return Section(title="Out-of-sample scores", text=texts, table=tuple(rows))
+    known = f"{s.rows:,} decisions, base rate of the target {c.base_rate:.4f}. {s.verdict}"
+    both = (
+        "The confidence is the chance that a barrier is touched, times that of the target being the first. The former "
+        "is easy to foresee, and lifts the Brier skill and the AUC of the bet's target without telling up from down: "
+        "skill in these two alone is no edge."
+    )
+    return Section(title="Out-of-sample scores", text=(known, both), table=tuple(rows))
 
 
 def _calibration(curve: pd.DataFrame) -> Section:
@@ -202,25 +212,39 @@ def _calibration(curve: pd.DataFrame) -> Section:
     for _, b in curve.iterrows():
         interval = f"{b['low']:.3f} to {b['high']:.3f}"
         rows.append((f"{b['forecast']:.3f}", f"{b['observed']:.3f}", interval, f"{b['count']:.0f}"))
-    text = "Out of sample. The intervals take decisions as independent; overlapping ones make them too narrow."
+    text = "Out of sample. The intervals count overlapping decisions as the fewer independent ones that they are."
     return Section(title="Calibration curve", text=(text,), table=tuple(rows), picture=_picture(curve))
 
 
 def _trading(model: TrainedModel, deflated: float | None, trials: int | None) -> Section:
     t = model.scores.trading
-    share = "no bets" if math.isnan(t.share_below) else f"{t.share_below:.1%}"
+    mean, sharpe = t.mean_interval, t.sharpe_interval
     rows = (
-        ("what", "value"),
-        ("bets, one after another", f"{t.bets:,}"),
-        ("mean net return of a bet", "no bets" if not t.bets else f"{t.mean:+.4%}"),
-        ("sum of net returns, each bet of one size", f"{t.total:+.2%}"),
-        ("Sharpe ratio of a bet", "not defined" if math.isnan(t.sharpe) else f"{t.sharpe:.3f}"),
-        ("matched random entries that earned less", share),
-        ("trials so far", "not known" if trials is None else str(trials)),
-        ("deflated Sharpe ratio", "not known" if deflated is None or math.isnan(deflated) else f"{deflated:.3f}"),
+        ("what", "value", "95 % interval"),
+        ("bets, one after another", f"{t.bets:,}", ""),
+        ("mean net return of a bet", "no bets" if not t.bets else f"{t.mean:+.4%}", _span(mean, "+.4%")),
+        ("sum of net returns, each bet of one size", f"{t.total:+.2%}", ""),
+        ("Sharpe ratio of a bet", _defined(t.sharpe), _span(sharpe, ".3f")),
+        ("matched random entries that earned less", _matched(t.share_below), ""),
+        ("trials so far", "not known" if trials is None else str(trials), ""),
+        ("deflated Sharpe ratio: chance that the true one is above luck's best", _defined(deflated), ""),
     )
-    text = "Only bets whose confidence exceeded break-even by its lower bound, after all costs."
-    return Section(title="Bets", text=(text,), table=rows)
+    texts = ["Only bets whose confidence exceeded break-even by its lower bound, after all costs."]
+    if t.bets and not mean.low > 0.0:
+        texts.append("Nothing shows that they pay.")
+    return Section(title="Bets", text=tuple(texts), table=rows)
+
+
+def _matched(share: float) -> str:
+    return "no bets" if math.isnan(share) else f"{share:.1%}"
+
+
+def _defined(x: float | None) -> str:
+    return "not known" if x is None else "not defined" if math.isnan(x) else f"{x:.3f}"
+
+
+def _span(x: Interval, form: str) -> str:
+    return "" if math.isnan(x.low) else f"{x.low:{form}} to {x.high:{form}}"
 
 
 def _placebos(tests: Placebos | None) -> Section:
@@ -228,9 +252,9 @@ def _placebos(tests: Placebos | None) -> Section:
         return Section(title="Placebos", text=("Not made.",))
     rows = (
         ("placebo", "AUC", "interval", "verdict"),
-        ("none", *_pair(tests.real), ""),
+        ("none", *_pair(tests.real), "SUSPECTED LEAK: too good to be true" if tests.too_good else ""),
         (
-            "shuffled labels",
+            "shuffled labels, 99 %",
             *_pair(tests.shuffled),
             "no skill, as it must be" if tests.no_skill_from_nothing else "skill from nothing: something is wrong",
         ),
@@ -238,22 +262,30 @@ def _placebos(tests: Placebos | None) -> Section:
         (
             "lost by the delay",
             *_pair(tests.drop),
-            "SUSPECTED LEAK: the skill hangs on one bar" if tests.suspected_leak else "no sign of a leak",
+            "SUSPECTED LEAK: the skill hangs on one bar" if tests.hangs_on_one_bar else "the skill outlasts one bar",
         ),
     )
-    return Section(title="Placebos", text=("The side model, walk-forward; up against down.",), table=rows)
+    texts = (
+        "The side model, walk-forward; up against down. Intervals of 95 % unless they say otherwise.",
+        f"Matched random entries that earned less than the bets: {_matched(tests.random_entries)}.",
+    )
+    return Section(title="Placebos", text=texts, table=rows)
 
 
 def _importance(groups: Importance | None) -> Section:
     if groups is None:
         return Section(title="Importance of feature groups", text=("Not measured.",))
-    rows = [("group", "AUC lost when shuffled", "deviation of the shuffles")]
-    rows += [(name, f"{mean:+.4f}", f"{spread:.4f}") for name, (mean, spread) in groups.loss.items()]
-    return Section(
-        title="Importance of feature groups",
-        text=(f"On the last third of the rows; AUC {groups.auc:.4f} before.",),
-        table=tuple(rows),
+    rows = [("group", "AUC lost when shuffled", "95 % interval", "deviation of the shuffles")]
+    for name, (mean, spread) in groups.loss.items():
+        x = groups.interval[name]
+        rows.append((name, f"{mean:+.4f}", f"{x.low:+.4f} to {x.high:+.4f}", f"{spread:.4f}"))
+    told = groups.auc_interval
+    text = (
+        f"The side model on the last third of the rows, up against down, fitted on what was known before; AUC "
+        f"{told.value:.4f} ({told.low:.4f} to {told.high:.4f}) before the shuffles. A group whose interval holds 0 has "
+        f"shown nothing, and of {len(groups.loss)} groups one in twenty would by chance."
     )
+    return Section(title="Importance of feature groups", text=(text,), table=tuple(rows))
 
 
 def _drift(model: TrainedModel) -> Section:

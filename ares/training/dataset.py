@@ -73,6 +73,7 @@ class Bets:
     """What a bet on one side would have brought at each row. Arrays are (n,)."""
 
     hit: NDArray[np.int64]  # 1: the target came before the stop and the time barrier
+    late: NDArray[np.int64]  # 1: the time barrier came before both
     net: Floats  # fraction of notional, after all costs
     t1: Ints  # ns, when it was over
 
@@ -134,9 +135,10 @@ class Dataset:
         return np.array([self.columns.index(name) for name in self.timing_columns], dtype=np.int64)
 
     def bets(self, side: NDArray[np.int64]) -> Bets:
-        """The bets on these sides; where the side is 0 there is none: hit 0, net NaN."""
+        """The bets on these sides; where the side is 0 there is none: hit 0, late 1, net NaN."""
         up, down = side > 0, side < 0
         return Bets(
+            late=np.where(up, self.long.late, np.where(down, self.short.late, 1)),
             hit=np.where(up, self.long.hit, np.where(down, self.short.hit, 0)),
             net=np.where(up, self.long.net, np.where(down, self.short.net, np.nan)),
             t1=np.where(up, self.long.t1, np.where(down, self.short.t1, self.t1)),
@@ -162,7 +164,8 @@ class Dataset:
         """The rows at `chosen`, a mask or increasing positions."""
         rows = {name: getattr(self, name)[chosen] for name in _ROWS}
         long, short = (
-            Bets(hit=b.hit[chosen], net=b.net[chosen], t1=b.t1[chosen]) for b in (self.long, self.short)
+            Bets(hit=b.hit[chosen], late=b.late[chosen], net=b.net[chosen], t1=b.t1[chosen])
+            for b in (self.long, self.short)
         )
         unique = _uniqueness(rows["first"], rows["last"], self.bars)
         return evolve(self, **rows, long=long, short=short, uniqueness=float(unique.mean()))
@@ -393,4 +396,5 @@ def _labels(
 
 
 def _bets(labels: Labels) -> Bets:
-    return Bets(hit=(labels.barrier > 0).astype(np.int64), net=labels.net, t1=labels.t1)
+    hit, late = ((labels.barrier > 0).astype(np.int64), (labels.barrier == 0).astype(np.int64))
+    return Bets(hit=hit, late=late, net=labels.net, t1=labels.t1)

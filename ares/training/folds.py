@@ -15,7 +15,7 @@ import pandas as pd
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from ares.analyst.dual_model import lean_of, meta_columns, needed_confidence, pool, toward
+from ares.analyst.dual_model import Late, chances, lean_of, meta_columns, needed_confidence, pool, toward
 from ares.errors import InvalidInput, TooShort
 from ares.models.abstention import LowerBound
 from ares.models.calibrators import Calibrator
@@ -85,7 +85,7 @@ class OutOfSample:
     score: Floats  # pooled
     side: Ints
     confidence: Floats  # calibrated with earlier blocks only; NaN before block 2
-    p_timeout: Floats  # the same
+    p_timeout: Floats  # of the bet; the same
     low: Floats
     needed: Floats
     taken: NDArray[np.bool_]  # the bet would have been entered
@@ -249,36 +249,63 @@ def _chance(
     return found
 
 
+def touching(data: Dataset, side: Ints, rows: Ints) -> Ints:
+    """Those of `rows` whose bet touched a barrier, so that it could have been its target."""
+    return np.asarray(rows[(data.y[rows] != 0) | (data.bets(side).hit[rows] > 0)])
+
+
+def late_bets(data: Dataset, config: TrainConfig, side: Ints, rows: Ints) -> Late:
+    """Which of the bets `rows` the time barrier ended, and what that was worth.
+
+    The worth is that of longs and shorts alike, so that a trend of the market is not taken for it.
+    """
+    late, near = data.bets(side).late[rows], np.isin(rows, touching(data, side, rows))
+    shares = (float(z.mean()) if z.size else usual for z, usual in ((late[~near], 1.0), (late[near], 0.0)))
+    worth = np.zeros(1)
+    if config.barriers.target != config.barriers.stop:  # else one's gain is the other's loss
+        cost = horizon_cost(config, data.interval.ns)
+        ended = [(bets.net[rows] + cost)[bets.late[rows] > 0] for bets in (data.long, data.short)]
+        widths = [data.target_width[rows][bets.late[rows] > 0] for bets in (data.long, data.short)]
+        worth = np.concatenate(ended) / np.concatenate(widths)
+    loss = min(max(-float(worth.mean()), 0.0), 1.0) if worth.size else 0.0
+    return Late(untouched=next(shares), touched=next(shares), loss=loss)
+
+
 def bases(data: Dataset, side: Ints, rows: Ints, timing: bool, meta: bool) -> tuple[Floats, float]:
-    """What each part says without knowledge (NaN: it is absent), and the share of targets hit, of the bets `rows`."""
-    bets = data.bets(side)
-    hit = pays = 0.5
-    if rows.size:
-        hit, pays = (min(max(float(z[rows].mean()), 0.01), 0.99) for z in (bets.hit, bets.net > 0))
+    """What each part says without knowledge (NaN: it is absent), and the share of targets among the barriers that the
+    bets `rows` touched.
+    """
+    bets, near = data.bets(side), touching(data, side, rows)
+    hit, pays = (
+        min(max(float(z.mean()), 0.01), 0.99) if z.size else 0.5 for z in (bets.hit[near], bets.net[rows] > 0)
+    )
     return np.array([0.5, 0.5 if timing else np.nan, pays if meta else np.nan]), hit
 
 
 def calibrators(
     data: Dataset, config: TrainConfig, rows: Ints, sides: Floats, side: Ints, score: Floats
 ) -> tuple[Calibrator | None, Calibrator, LowerBound]:
-    """Side calibrator (None without three classes), confidence calibrator and lower bound, fitted on `rows`.
+    """Side calibrator (None without three classes), fitted on `rows`; confidence calibrator and lower bound of the
+    chance that a touched barrier is the target, fitted on those of them that touched one.
 
-    Rows count alike, whatever their uniqueness: a probability is about each decision. Overlap shrinks the number of
-    independent outcomes behind the lower bound instead.
+    What a row's score says and how likely it is to touch anything are calibrated apart: bets are chosen by both, and a
+    chance that is right on average over all rows is wrong on those with likely timeouts. Rows count alike, whatever
+    their uniqueness: a probability is about each decision. Overlap shrinks the number of independent outcomes behind
+    the lower bound instead.
     """
-    fold = np.full(len(data), -1, dtype=np.int64)
-    fold[rows] = 0
-    hit = data.bets(side).hit
+    hit, near = data.bets(side).hit, touching(data, side, rows)
+    fold, touched = (np.full(len(data), -1, dtype=np.int64) for _ in range(2))
+    fold[rows], touched[near] = 0, 0
     kept = OutOfFold(proba=sides, fold=fold, classes=(-1, 0, 1), strictly_before=True)
     every = np.unique(data.y[rows]).size == 3 and bool((sides[rows] > 0).any(axis=0).all())
     first = fit_calibrator(kept, data.y, method="sigmoid") if every else None
     pair = np.stack([1.0 - score, score], axis=1)
-    pooled = OutOfFold(proba=pair, fold=fold, classes=(0, 1), strictly_before=True)
+    pooled = OutOfFold(proba=pair, fold=touched, classes=(0, 1), strictly_before=True)
     second = fit_calibrator(pooled, hit, method=config.calibration)
-    p = second.apply(pair[rows])[:, 1]
-    unique = float(data.uniqueness_of(rows).mean())
-    bins = int(min(10, max(1, rows.size * unique // 30)))
-    bound = fit_lower_bound(p, hit[rows], uniqueness=unique, level=config.bound_level, bins=bins)
+    p = second.apply(pair[near])[:, 1]
+    unique = float(data.uniqueness_of(near).mean())
+    bins = int(min(10, max(1, near.size * unique // 30)))
+    bound = fit_lower_bound(p, hit[near], uniqueness=unique, level=config.bound_level, bins=bins)
     return first, second, bound
 
 
@@ -295,7 +322,7 @@ def _judged(
     n, fold = len(data), found.fold
     with_timing, with_meta = bool(np.isfinite(timing).any()), bool(np.isfinite(meta).any())
     least = 1 if with_meta else 0
-    score, confidence, low, p_timeout = (np.full(n, np.nan) for _ in range(4))
+    score, confidence, low, needed, p_timeout = (np.full(n, np.nan) for _ in range(5))
     parts = np.stack([lean, timing, meta], axis=1)
     for block in range(least, int(fold.max()) + 1):
         seen = known(data, fold, 0, block)
@@ -307,14 +334,14 @@ def _judged(
         rows = rows[np.isfinite(score[rows]) & (side[rows] != 0)]
         first, second, bound = calibrators(data, config, rows, sides, side, score)
         test = np.flatnonzero(fold == block)
-        confidence[test] = second.apply(np.stack([1.0 - score[test], score[test]], axis=1))[:, 1]
-        low[test] = bound.apply(confidence[test])
-        p_timeout[test] = (first.apply(sides[test]) if first is not None else sides[test])[:, 1]
-    needed = np.full(n, np.nan)
-    at = np.flatnonzero(np.isfinite(confidence))
-    needed[at] = needed_confidence(
-        side[at], data.target_width[at], data.stop_width[at], p_timeout[at], horizon_cost(config, data.interval.ns)
-    )
+        neither = (first.apply(sides[test]) if first is not None else sides[test])[:, 1]
+        share = second.apply(np.stack([1.0 - score[test], score[test]], axis=1))[:, 1]
+        late = late_bets(data, config, side, rows)
+        confidence[test], p_timeout[test] = chances(share, neither, late)
+        low[test] = chances(bound.apply(share), neither, late)[0]
+        widths = data.target_width[test], data.stop_width[test]
+        cost = horizon_cost(config, data.interval.ns)
+        needed[test] = needed_confidence(side[test], *widths, p_timeout[test], cost, late)
     with np.errstate(invalid="ignore"):
         taken = (low > needed) & (side != 0) & ~(timing < 0.5)
     return OutOfSample(

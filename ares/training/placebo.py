@@ -7,7 +7,9 @@
 | random entries | the bets begin at random times | earns what the bets would have earned without timing |
 
 A feature that knows the next bar knows nothing of it when it comes one bar late, while one that knows a state of the
-market loses hardly anything. A drop in AUC that is sure and more than a trifle is called a suspected leak.
+market loses hardly anything. A drop in AUC that is sure and more than a trifle is called a suspected leak. One that
+knows the whole horizon, such as the label itself, loses little by a bar of delay, but it is too good: skill that is
+surely more than any market gives is called a suspected leak as well.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ __all__ = ["Importance", "Placebos", "importance", "placebos"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 _TRIFLE = 0.02  # AUC that a bar of delay may cost an honest feature
+_TOO_GOOD = 0.75  # AUC of up against down that no honest feature of a traded market reaches
 
 
 @frozen(kw_only=True)
@@ -50,9 +53,19 @@ class Placebos:
         return 0.5 in self.shuffled
 
     @property
-    def suspected_leak(self) -> bool:
+    def hangs_on_one_bar(self) -> bool:
         """One bar of delay surely costs skill, and not a little."""
         return self.drop.low > 0.0 and self.drop.value > _TRIFLE
+
+    @property
+    def too_good(self) -> bool:
+        """There is surely more skill than a market gives away."""
+        return self.real.low > _TOO_GOOD
+
+    @property
+    def suspected_leak(self) -> bool:
+        """The skill hangs on one bar, or is too good to be true."""
+        return self.hangs_on_one_bar or self.too_good
 
 
 @frozen(kw_only=True)
@@ -61,6 +74,8 @@ class Importance:
 
     loss: Mapping[str, tuple[float, float]]  # by group: mean over the shuffles, and their standard deviation
     auc: float  # before
+    auc_interval: Interval  # the same, 95 %
+    interval: Mapping[str, Interval]  # of the mean loss, 95 %: other rows of the same market would have given
 
 
 def placebos(
@@ -116,6 +131,7 @@ def importance(data: Dataset, estimator: Any, config: TrainConfig, *, repeats: i
     """Grouped permutation importance of the side model on the last third of the rows, trained on what was known.
 
     The columns of a group move together, by whole rows, so that they stay consistent among themselves.
+    Intervals are of resampled blocks of rows, the same rows before and after the shuffle.
     Source: Breiman 2001; groups as in Lopez de Prado 2018, chapter 8.
     """
     first = 2 * len(data) // 3
@@ -128,19 +144,33 @@ def importance(data: Dataset, estimator: Any, config: TrainConfig, *, repeats: i
     rng = np.random.default_rng(seed)
     X, up = X[test], data.y[test] > 0
 
-    def area(values: Floats) -> float:
+    def rising(values: Floats) -> Floats:
         p = model.predict_proba(values)
         rise, fall = (p[:, classes.index(label)] if label in classes else np.zeros(len(p)) for label in (1, -1))
-        return auc(rise / np.maximum(rise + fall, 1e-12), up)
+        return np.asarray(rise / np.maximum(rise + fall, 1e-12))
 
-    usual = area(X)
+    usual = rising(X)
+    drawn: dict[str, Any] = {"block": min(2 * config.barriers.horizon, test.size), "seed": seed}
+    drawn["resamples"] = config.resamples
+    before = block_interval(auc, usual, up, **drawn)
+    number = np.arange(test.size) / max(test.size - 1, 1)
     loss: dict[str, tuple[float, float]] = {}
+    interval: dict[str, Interval] = {}
     for group in sorted({name.partition(".")[0] for name in data.side_columns}):
         members = [i for i, name in enumerate(data.side_columns) if name.partition(".")[0] == group]
-        losses = []
+        shuffles = []
         for _ in range(repeats):
             changed = X.copy()
             changed[:, members] = X[rng.permutation(test.size)][:, members]
-            losses.append(usual - area(changed))
+            shuffles.append(rising(changed))
+
+        def lost(at: Floats, z: Floats, w: Floats, after: list[Floats] = shuffles) -> float:
+            rows = np.rint(at * max(test.size - 1, 1)).astype(np.int64)
+            return auc(usual[rows], z) - float(np.mean([auc(each[rows], z) for each in after]))
+
+        losses = [before.value - auc(each, up) for each in shuffles]
         loss[group] = (float(np.mean(losses)), float(np.std(losses)))
-    return Importance(loss=dict(sorted(loss.items(), key=lambda item: -item[1][0])), auc=usual)
+        interval[group] = block_interval(lost, number, up, **drawn)
+    loss = dict(sorted(loss.items(), key=lambda item: -item[1][0]))
+    kept = {group: interval[group] for group in loss}
+    return Importance(loss=loss, auc=before.value, auc_interval=before, interval=kept)

@@ -5,10 +5,11 @@ time.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import ArrayLike, NDArray
 
 from ares.errors import InvalidInput, TooShort
@@ -22,6 +23,7 @@ __all__ = [
     "brier",
     "brier_parts",
     "calibration_error",
+    "calibration_error_by_chance",
     "log_loss",
     "reliability",
     "reliability_curve",
@@ -67,11 +69,12 @@ class Reliability:
     brier_skill: Interval  # 1 - brier / brier of the base rate: > 0 is better than knowing nothing
     log_loss: Interval
     calibration_error: Interval  # expected, in equally filled bins; biased upward in small samples
+    calibration_error_by_chance: float  # what calibrated forecasts show in so small a sample, exceeded once in 20
     auc: Interval
     parts: BrierParts
     spiegelhalter_z: float
     spiegelhalter_p: float  # two-sided; small: the forecasts are not calibrated. Assumes independent outcomes
-    curve: pd.DataFrame  # see `reliability_curve`
+    curve: pd.DataFrame  # see `reliability_curve`; its intervals too respect overlap
 
     @property
     def verdict(self) -> str:
@@ -159,15 +162,57 @@ def calibration_error(p: ArrayLike, y: ArrayLike, weight: ArrayLike | None = Non
     return float(np.abs(np.bincount(place, w * (hit - given), bins)).sum() / w.sum())
 
 
+def _bin_draws(
+    given: Floats, hit: Floats, w: Floats, place: NDArray[np.int64], bins: int, blocks: list[NDArray[np.int64]]
+) -> tuple[Floats, Floats]:
+    """Observed share and calibration gap times mass of each bin in each resample, (resamples, bins); NaN: empty."""
+    share, gap = np.full((len(blocks), bins), np.nan), np.zeros((len(blocks), bins))
+    for i, at in enumerate(blocks):
+        mass = np.bincount(place[at], w[at], bins)
+        hits = np.bincount(place[at], w[at] * hit[at], bins)
+        np.divide(hits, mass, out=share[i], where=mass > 0)
+        gap[i] = (hits - np.bincount(place[at], w[at] * given[at], bins)) / w[at].sum()
+    return share, gap
+
+
+def _resampled(n: int, block: int, resamples: int, seed: int) -> list[NDArray[np.int64]]:
+    """Rows of each resample, (n,): blocks of neighbours, wrapped at the end."""
+    if not 1 <= block <= n:
+        raise InvalidInput(f"block must lie in 1..{n}, not {block}", block=block)
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(resamples):
+        starts = rng.integers(0, n, -(-n // block))
+        drawn.append(((starts[:, None] + np.arange(block)) % n).ravel()[:n])
+    return drawn
+
+
 def reliability_curve(
-    p: ArrayLike, y: ArrayLike, weight: ArrayLike | None = None, bins: int = 10, level: float = 0.95
+    p: ArrayLike,
+    y: ArrayLike,
+    weight: ArrayLike | None = None,
+    bins: int = 10,
+    level: float = 0.95,
+    *,
+    block: int = 1,
+    resamples: int = 500,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """One row a bin: count, mean forecast, observed share, and the share's Wilson interval `low`..`high`."""
+    """One row a bin: count, mean forecast, observed share, and the share's Wilson interval `low`..`high`.
+
+    block: rows whose labels overlap; above 1 the interval counts as many independent outcomes as the spread of the
+    share over resampled blocks stands for, never more than the bin has.
+    """
     from scipy.stats import norm
 
     given, hit, w = _checked(p, y, weight)
     place = _bins(given, w, bins)
     z = float(norm.ppf(0.5 + level / 2.0))
+    spreads = np.zeros(bins)
+    if block > 1:
+        draws, _ = _bin_draws(given, hit, w, place, bins, _resampled(given.size, block, resamples, seed))
+        used = np.unique(place)
+        spreads[used] = np.nanvar(draws[:, used], axis=0)
     rows = []
     for b in np.unique(place):
         chosen = place == b
@@ -176,6 +221,8 @@ def reliability_curve(
             continue
         n = mass**2 / float(w[chosen] @ w[chosen])
         share = float(w[chosen] @ hit[chosen]) / mass
+        if spreads[b] > 0.0:
+            n = max(1.0, min(n, share * (1.0 - share) / spreads[b]))
         middle, spread = share + z * z / (2 * n), z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
         forecast = float(w[chosen] @ given[chosen]) / mass
         low, high = (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
@@ -201,25 +248,47 @@ def block_interval(
     level: float = 0.95,
     resamples: int = 500,
     seed: int = 0,
+    centred: bool = False,
 ) -> Interval:
     """A score and its percentile interval from resampled blocks of `block` neighbouring rows, wrapped at the end.
 
     Overlapping labels make neighbours alike: take a block of at least the labels' horizon. Source: Politis and
     Romano 1992.
+    centred: move the resampled scores so that their mean is the score. For one that noise drives upward, such as a
+    calibration error: each resample adds noise of its own, so that the plain interval may lie above the score itself.
     """
     given, hit, w = _checked(p, y, weight)
-    n = given.size
-    if not 1 <= block <= n:
-        raise InvalidInput(f"block must lie in 1..{n}, not {block}", block=block)
-    rng = np.random.default_rng(seed)
-    draws = np.empty(resamples)
-    for i in range(resamples):
-        starts = rng.integers(0, n, -(-n // block))
-        at = ((starts[:, None] + np.arange(block)) % n).ravel()[:n]
-        draws[i] = score(given[at], hit[at], w[at])
+    value = score(given, hit, w)
+    draws = np.array([score(given[at], hit[at], w[at]) for at in _resampled(given.size, block, resamples, seed)])
+    if not np.isfinite(draws).any():
+        return Interval(value, np.nan, np.nan)
+    if centred:
+        draws += value - np.nanmean(draws)
     tail = (1.0 - level) / 2.0
-    low, high = np.nanquantile(draws, [tail, 1.0 - tail]) if np.isfinite(draws).any() else (np.nan, np.nan)
-    return Interval(score(given, hit, w), float(low), float(high))
+    low, high = np.nanquantile(draws, [tail, 1.0 - tail])
+    return Interval(value, float(low), float(high))
+
+
+def calibration_error_by_chance(
+    p: ArrayLike,
+    y: ArrayLike,
+    weight: ArrayLike | None = None,
+    bins: int = 10,
+    *,
+    block: int = 1,
+    level: float = 0.95,
+    resamples: int = 500,
+    seed: int = 0,
+) -> float:
+    """The expected calibration error that calibrated forecasts exceed only with probability `1 - level` in a sample
+    like this: the noise alone of the bins' gaps, from resampled blocks less what they are resampled from.
+    """
+    given, hit, w = _checked(p, y, weight)
+    place = _bins(given, w, bins)
+    every = [np.arange(given.size)]
+    _, gap = _bin_draws(given, hit, w, place, bins, every)
+    _, draws = _bin_draws(given, hit, w, place, bins, _resampled(given.size, block, resamples, seed))
+    return float(np.quantile(np.abs(draws - gap).sum(axis=1), level))
 
 
 def reliability(
@@ -246,9 +315,12 @@ def reliability(
         known_nothing = base * (1.0 - base)
         return 1.0 - brier(q, z, v) / known_nothing if known_nothing > 0 else float("nan")
 
-    def interval(score: Score) -> Interval:
-        return block_interval(score, given, hit, w, block=block, level=level, resamples=resamples, seed=seed)
+    drawn: dict[str, Any] = {"block": block, "resamples": resamples, "seed": seed}
 
+    def interval(score: Score, *, centred: bool = False) -> Interval:
+        return block_interval(score, given, hit, w, level=level, centred=centred, **drawn)
+
+    error = interval(lambda q, o, v: calibration_error(q, o, v, bins), centred=True)
     z = spiegelhalter_z(given, hit)
     return Reliability(
         n=given.size,
@@ -256,10 +328,11 @@ def reliability(
         brier=interval(brier),
         brier_skill=interval(skill),
         log_loss=interval(log_loss),
-        calibration_error=interval(lambda q, o, v: calibration_error(q, o, v, bins)),
+        calibration_error=evolve(error, low=max(error.low, 0.0)),
+        calibration_error_by_chance=calibration_error_by_chance(given, hit, w, bins, **drawn),
         auc=interval(auc),
         parts=brier_parts(given, hit, w, bins),
         spiegelhalter_z=z,
         spiegelhalter_p=float(2.0 * norm.sf(abs(z))),
-        curve=reliability_curve(given, hit, w, bins),
+        curve=reliability_curve(given, hit, w, bins, level, **drawn),
     )

@@ -37,7 +37,7 @@ from ares.models.regime import RegimeModel
 from ares.training.cuts import FIRST_TRADING, ScheduleConfig
 from ares.training.dataset import Dataset, TrainConfig, klines_of, limited, make_dataset, recorded_of
 from ares.training.drift import reference_of
-from ares.training.folds import Estimators, OutOfSample, Progress, bases, calibrators, horizon_cost
+from ares.training.folds import Estimators, OutOfSample, Progress, bases, calibrators, horizon_cost, late_bets
 from ares.training.given import rates
 from ares.training.noting import note_training, symbols_of
 from ares.training.origin import Origin, find
@@ -329,7 +329,7 @@ class _Pass:
         if data.regimes is not None:
             parts["regime_features"] = data.regimes
         lifetime = plan.lifetime if plan.lifetime is not None else 2 * plan.every
-        settings = settings_for(own, self.config, base, prior)
+        settings = settings_for(own, self.config, base, prior, late_bets(data, self.config, self._side, scored))
         settings["expires_ns"] = start_ns + lifetime * data.interval.ns
         bundle = Bundle(parts=parts, settings=settings)
         record = self.origin.signed(record_of(own, self.config, self.estimators, {}, self.trials), number)
@@ -397,7 +397,7 @@ class _Pass:
         data, judged = self.data, model.judge(np.ascontiguousarray(self.data.X[test]))
         cost = horizon_cost(self.config, data.interval.ns)
         widths = data.target_width[test], data.stop_width[test]
-        needed = needed_confidence(judged.side, *widths, judged.p_timeout, cost)
+        needed = needed_confidence(judged.side, *widths, judged.p_timeout, cost, model.late)
         for name in ("confidence", "p_timeout", "low"):
             self._columns[name][test] = getattr(judged, name)
         self._columns["needed"][test] = needed

@@ -45,6 +45,26 @@ class Trading:
         return self.mean / spread if spread > 0 else math.nan
 
     @property
+    def mean_interval(self) -> Interval:
+        """`mean` with its 95 % interval by Student's t: bets are one after another, and so share no bar."""
+        from scipy.stats import t
+
+        reach = math.nan
+        if self.bets > 1:
+            reach = float(t.ppf(0.975, self.bets - 1) * self.net.std(ddof=1) / math.sqrt(self.bets))
+        return Interval(self.mean, self.mean - reach, self.mean + reach)
+
+    @property
+    def sharpe_interval(self) -> Interval:
+        """`sharpe` with its 95 % interval, skew and fat tails counted. Source: Mertens 2002; Opdyke 2007."""
+        value, reach = self.sharpe, math.nan
+        if self.bets > 2 and math.isfinite(value):
+            z = (self.net - self.net.mean()) / self.net.std()
+            spread = 1.0 - float((z**3).mean()) * value + (float((z**4).mean()) - 1.0) / 4.0 * value**2
+            reach = 1.959964 * math.sqrt(max(spread, 0.0) / (self.bets - 1))
+        return Interval(value, value - reach, value + reach)
+
+    @property
     def share_below(self) -> float:
         """Share of the random draws that earned less; near 0.5 the timing was worth nothing. NaN without bets."""
         return float((self.chance < self.mean).mean()) if self.bets and self.chance.size else math.nan
@@ -63,6 +83,17 @@ class Scores:
     meta: Interval | None  # AUC of the meta model
     trading: Trading
 
+    @property
+    def verdict(self) -> str:
+        """What the intervals of the Brier skill and of the direction say, in two sentences."""
+        area = self.direction
+        told = "Nothing shows that it tells up from down better than a coin."
+        if area.low > 0.5:
+            told = "It tells up from down better than a coin."
+        elif area.high < 0.5:
+            told = "It tells up from down worse than a coin."
+        return f"{self.confidence.verdict} {told}"
+
     def figures(self) -> dict[str, float]:
         """The main figures by name; one that is not defined is left out."""
         c = self.confidence
@@ -70,10 +101,9 @@ class Scores:
             "rows": float(self.rows),
             "base_rate": c.base_rate,
             "spiegelhalter_p": c.spiegelhalter_p,
+            "calibration_error_by_chance": c.calibration_error_by_chance,
             "bets": float(self.trading.bets),
-            "net_per_bet": self.trading.mean,
             "net_total": self.trading.total,
-            "sharpe_per_bet": self.trading.sharpe,
             "share_of_random_below": self.trading.share_below,
         }
         intervals = {
@@ -85,6 +115,8 @@ class Scores:
             "brier_skill": c.brier_skill,
             "log_loss": c.log_loss,
             "calibration_error": c.calibration_error,
+            "net_per_bet": self.trading.mean_interval,
+            "sharpe_per_bet": self.trading.sharpe_interval,
         }
         for name, found in intervals.items():
             if found is not None:

@@ -11,7 +11,7 @@ import pandas as pd
 from attrs import asdict, evolve, frozen
 from numpy.typing import NDArray
 
-from ares.analyst.dual_model import DualModel, meta_columns, settings_of
+from ares.analyst.dual_model import DualModel, Late, meta_columns, settings_of
 from ares.errors import InvalidInput, settings_or_default
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.instruments import Interval
@@ -31,6 +31,7 @@ from ares.training.folds import (
     bases,
     calibrators,
     horizon_cost,
+    late_bets,
     walk_forward,
 )
 from ares.training.noting import note_training, symbols_of
@@ -202,7 +203,8 @@ def _refit(data: Dataset, found: OutOfSample, estimators: Estimators, config: Tr
         parts["autoencoder"] = data.autoencoder
     if data.regimes is not None:
         parts["regime_features"] = data.regimes
-    return Bundle(parts=parts, settings=settings_for(data, config, base, prior))
+    late = late_bets(data, config, found.side, scored)
+    return Bundle(parts=parts, settings=settings_for(data, config, base, prior, late))
 
 
 def adapted(estimator: Any, **spec: Any) -> Any:
@@ -229,7 +231,9 @@ def regime_of(data: Dataset, config: TrainConfig, previous: RegimeModel | None =
     ).model
 
 
-def settings_for(data: Dataset, config: TrainConfig, base: Floats, prior: float) -> dict[str, Any]:
+def settings_for(
+    data: Dataset, config: TrainConfig, base: Floats, prior: float, late: Late
+) -> dict[str, Any]:
     """The settings of a bundle: the bet that its probabilities are about, and how its parts are pooled."""
     ends = int(data.t1.max())
     lifetime = config.lifetime
@@ -239,6 +243,7 @@ def settings_for(data: Dataset, config: TrainConfig, base: Floats, prior: float)
             base,
             np.ones(3),
             prior=prior,
+            late=asdict(late),
             aggregator=config.aggregator,
             required=list(data.required),
             volatility=config.volatility,

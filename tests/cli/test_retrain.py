@@ -18,9 +18,9 @@ from ares.training import schedule as scheduling
 from tests.cli.test_paper import recorded, wait_for
 
 Run = Callable[..., Any]
-MARKET = ("--bars", "2200", "--seed", "3")
+MARKET = ("--bars", "2200", "--seed", "3", "--edge", "0.4")
 SETTINGS = """
-feature_engineering_orchestrator: {groups: [returns, volatility]}
+feature_engineering_orchestrator: {groups: [returns, volatility, trend]}
 analyst: {horizon: 12}
 retraining: {first: 800, every: 300, delay: 12}
 """

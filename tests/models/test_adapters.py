@@ -25,6 +25,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from ares.errors import InvalidInput, ModelError
 from ares.kernels.trees import answer_batch
@@ -83,6 +84,8 @@ CASES: dict[str, tuple[Any, int, bool, bool]] = {
     "forest number": (RandomForestRegressor(11, random_state=0), 0, True, False),
     "extra three": (ExtraTreesClassifier(11, random_state=0), 3, True, False),
     "extra number": (ExtraTreesRegressor(11, random_state=0), 0, True, False),
+    "tree three": (DecisionTreeClassifier(max_depth=7, random_state=0), 3, True, False),
+    "tree number": (DecisionTreeRegressor(max_depth=7, random_state=0), 0, True, False),
     "boosting binary": (GradientBoostingClassifier(n_estimators=17, random_state=0), 2, False, False),
     "boosting exponential": (GradientBoostingClassifier(n_estimators=9, loss="exponential"), 2, False, False),
     "boosting three": (GradientBoostingClassifier(n_estimators=9, init="zero", random_state=0), 3, False, False),
@@ -195,6 +198,16 @@ def test_categories_are_refused() -> None:
     model = adapt(HistGradientBoostingClassifier(categorical_features=[0], max_iter=5).fit(X, y), columns=COLUMNS)
     assert isinstance(model, BacktestOnly)
     assert "categories" in model.reason
+
+
+@pytest.mark.parametrize("estimator", [HistGradientBoostingClassifier(max_iter=3), RandomForestClassifier(3)])
+def test_a_model_that_met_one_class_is_certain_of_it_and_survives_the_disk(estimator: Any, tmp_path: Path) -> None:
+    X, _, _ = data(2, missing=False)
+    model = adapt(estimator.fit(X, np.full(len(X), 1)), columns=COLUMNS)
+    assert model.spec.classes == (1,)
+    assert np.array_equal(model.predict_proba(X), np.ones((len(X), 1)))
+    model.save(tmp_path / "model")
+    assert np.array_equal(load(tmp_path / "model").model.predict_proba(X[:5]), np.ones((5, 1)))
 
 
 def test_an_estimator_without_an_adapter_can_be_backtested_but_not_saved(tmp_path: Path) -> None:

@@ -45,6 +45,19 @@ def test_a_leaking_feature_is_caught_by_the_delay(spoilt: Dataset) -> None:
     assert found.suspected_leak
 
 
+@pytest.mark.parametrize("horizon", [24, 96])
+def test_a_feature_that_knows_the_whole_horizon_is_too_good(horizon: int) -> None:
+    """A bar of delay hardly hurts it: the return of the next 96 bars is much like that of the 96 after the next."""
+    still, config = market(5000, 0.0), evolve(QUICK, barriers=evolve(QUICK.barriers, horizon=horizon))
+    rows = make_dataset(still.klines, config, orchestrator())
+    close = np.log(still.klines["close"].to_numpy())
+    ahead = close[np.minimum(rows.event + horizon, close.size - 1)] - close[rows.event]
+    leaking = evolve(rows, X=np.column_stack([rows.X, ahead]), columns=(*rows.columns, "leak.horizon"))
+    found = placebos(leaking, small_trees(), config)
+    assert found.too_good and found.suspected_leak
+    assert not placebos(rows, small_trees(), config).too_good
+
+
 def test_importance_finds_the_group_that_matters(data: Dataset) -> None:
     rng = np.random.default_rng(0)
     planted = rng.standard_normal((len(data), 2))
@@ -54,7 +67,12 @@ def test_importance_finds_the_group_that_matters(data: Dataset) -> None:
     assert next(iter(found.loss)) == "planted"
     others = [mean for name, (mean, _) in found.loss.items() if name != "planted"]
     assert found.loss["planted"][0] > 0.2 > 10 * max(others)
-    assert set(found.loss) == {name.partition(".")[0] for name in columns}
+    assert set(found.loss) == set(found.interval) == {name.partition(".")[0] for name in columns}
+    for name, (mean, _) in found.loss.items():
+        assert found.interval[name].value == pytest.approx(mean, abs=1e-12), "the interval is of the same figure"
+    assert found.interval["planted"].low > 0.15
+    assert all(x.low < 0.02 for name, x in found.interval.items() if name != "planted")
+    assert found.auc_interval.low < found.auc == found.auc_interval.value < found.auc_interval.high
 
 
 def test_the_card_says_what_the_model_is_and_how_it_did(data: Dataset, tmp_path: Path) -> None:
@@ -75,6 +93,10 @@ def test_the_card_says_what_the_model_is_and_how_it_did(data: Dataset, tmp_path:
         f"{model.scores.direction.low:.4f} to {model.scores.direction.high:.4f}",
         f"{model.scores.trading.bets:,}",
         "shuffled labels",
+        "Matched random entries",
+        f"{model.scores.trading.mean_interval.low:+.4%}",
+        f"{model.scores.confidence.calibration_error_by_chance:.4f}",
+        "of its predecessors",
         "trials so far | 3",
     ):
         assert figure in text, figure

@@ -180,7 +180,7 @@ def test_models_with_different_regimes_follow_each_other_on_one_stream(tmp_path:
     store = registry.Registry(tmp_path)
     ids = [store.add(each.bundle, each.loaded.manifest.record) for each in (trained(), later)]
     assert arrays(own(trained())) != arrays(own(later))
-    klines = market().klines.iloc[: TRAINED + 400]
+    klines = market().klines.iloc[: TRAINED + 500]
     source = Succession(registry=store, delay_ns=24 * HOUR)
     begun: list[tuple[int, str]] = []
 

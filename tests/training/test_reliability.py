@@ -16,6 +16,7 @@ from ares.training.reliability import (
     brier,
     brier_parts,
     calibration_error,
+    calibration_error_by_chance,
     log_loss,
     reliability,
     reliability_curve,
@@ -127,3 +128,41 @@ def test_the_report_holds_everything_and_refuses_nonsense() -> None:
         block_interval(brier, p, y, block=0)
     with pytest.raises(TooShort):
         brier([], [])
+
+
+def overlapping(seed: int, blocks: int = 150, length: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Calibrated forecasts whose outcomes are shared by 20 neighbours, as those of overlapping labels are."""
+    rng = np.random.default_rng(seed)
+    p = np.repeat(rng.uniform(0.2, 0.5, blocks), length)
+    return p, np.repeat(rng.random(blocks) < p[::length], length).astype(float)
+
+
+def test_an_interval_of_a_calibration_error_holds_it_and_chance_alone_reaches_it_as_often_as_said() -> None:
+    beyond = {1: 0, 40: 0}
+    for seed in range(60):
+        p, y = overlapping(seed)
+        error = calibration_error(p, y, bins=5)
+        for block in beyond:
+            chance = calibration_error_by_chance(p, y, bins=5, block=block, resamples=100, seed=seed)
+            beyond[block] += error > chance
+        if seed < 5:
+            told = reliability(p, y, block=40, bins=5, resamples=60, seed=seed).calibration_error
+            assert 0.0 <= told.low <= told.value <= told.high
+    assert beyond[40] <= 12, "calibrated forecasts go beyond it about once in 20"
+    assert beyond[1] > 40, "outcomes taken as independent would condemn them"
+    p, y = overlapping(0)
+    boastful = reliability(np.clip(p + 0.3, 0, 1), y, block=40, bins=5, resamples=100)
+    assert boastful.calibration_error.value > 1.5 * boastful.calibration_error_by_chance
+
+
+def test_the_curve_counts_overlapping_outcomes_as_the_fewer_that_they_are() -> None:
+    held = {1: 0, 40: 0}
+    rows = 0
+    for seed in range(40):
+        p, y = overlapping(seed)
+        for block in held:
+            curve = reliability_curve(p, y, bins=5, block=block, resamples=100, seed=seed)
+            held[block] += int(((curve["low"] <= curve["forecast"]) & (curve["forecast"] <= curve["high"])).sum())
+        rows += len(curve)
+    assert held[40] > 0.85 * rows, "intervals of 95 % hold the truth"
+    assert held[1] < 0.6 * rows, "those that take each row for itself do not"
