@@ -16,7 +16,7 @@ from ares.analyst.rules import RuleAnalyst
 from ares.backtesting.backtester import Backtester
 from ares.clock import Clock, SystemClock
 from ares.config import AresConfig
-from ares.errors import InvalidInput, TooShort, unknown_name
+from ares.errors import InvalidInput, ModelError, TooShort, unknown_name
 from ares.features.orchestrator import FeatureOrchestrator
 from ares.models.registry import Registry, inspect
 from ares.monitor.position_monitor import PositionMonitor
@@ -238,6 +238,7 @@ def build(
     the first bar that retraining learns from (ns UTC), the same after a restart; None: see `retrainer_of`.
     Raises: InvalidInput when a venue with real money meets mode "paper", or when live lacks sizing, risk management or
     predictions, or a model that was saved as data; when retraining meets `parts` that could not use its models.
+    ModelError when a new session would begin with a model of other features than the bot computes.
     """
     chosen = config or AresConfig()
     if mode not in ("paper", "live"):
@@ -262,6 +263,8 @@ def build(
         )
     if mode == "live":
         check_model(bot.analyst, models)
+    if journal is None or len(journal) == 0:  # a session that goes on has positions to look after, model or no model
+        _check_fit(bot, interval)
     return LiveTradingPipeline(
         PipelineConfig(desk=chosen.desk),
         exchange=exchange,
@@ -274,6 +277,21 @@ def build(
         journal=journal,
         models=models,
     )
+
+
+def _check_fit(bot: Stages, interval: str) -> None:
+    """Refuse a model of other features than the bot computes: it would fail at each bar, and the bot never trade."""
+    if not (isinstance(bot.analyst, Analyst) and isinstance(bot.features, FeatureOrchestrator)):
+        return
+    status = bot.analyst.get_analysis_status()
+    wanted, own = status.get("fingerprint"), bot.features.schema(interval).fingerprint
+    if wanted is not None and wanted != own:
+        raise ModelError(
+            f"model {status['model_id']} was trained on features {wanted}, the bot computes {own} of {interval} bars: "
+            "use the settings and the version of ares that it was trained with, or train it again",
+            expected=wanted,
+            found=own,
+        )
 
 
 def _check_retrained(config: AresConfig, bot: Stages, interval: str) -> None:

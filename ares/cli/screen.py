@@ -108,6 +108,8 @@ def print_summary(result: Mapping[str, Any]) -> None:
         lines.add_row(f"  closed by {reason}", f"{count:,}")
     for reason, count in list(result.get("refusals", {}).items())[:_REFUSALS]:
         lines.add_row(f"  stayed out for {reason}", f"{count:,}")
+    for code, count in result.get("alerts", {}).items():
+        lines.add_row(f"  alert {code}", f"{count:,}")
     lines.add_row("fees paid", f"{_number(result['fees'])} {asset}")
     if result.get("funding_in_data", True):
         lines.add_row("funding received", f"{_number(result['funding'])} {asset}")

@@ -14,6 +14,7 @@ from ares.errors import InvalidInput
 
 if TYPE_CHECKING:
     from ares.config import AresConfig
+    from ares.models.registry import Manifest
     from ares.training.cuts import RetrainingConfig
 
 __all__ = ["settings"]
@@ -77,7 +78,10 @@ def _warn_of(model: Path) -> None:
 
 
 def _one_model(folder: Path) -> Path:
-    """The model in `folder`, or the latest of the models that lie there. Raises InvalidInput when there is none."""
+    """The model in `folder`, or of those that lie there the one trained up to the latest bar, and of these the newest.
+
+    Raises: InvalidInput when there is none.
+    """
     from ares.errors import InvalidInput
     from ares.models.registry import MANIFEST, Registry
 
@@ -86,4 +90,8 @@ def _one_model(folder: Path) -> Path:
     found = Registry(folder).manifests() if folder.is_dir() else ()
     if not found:
         raise InvalidInput(f"there is no model in {folder}: `ares train` makes one", path=str(folder))
-    return folder / found[-1].model_id
+
+    def age(manifest: Manifest) -> tuple[int, int]:
+        return manifest.record.trained_to_ns or 0, (folder / manifest.model_id / MANIFEST).stat().st_mtime_ns
+
+    return folder / max(found, key=age).model_id

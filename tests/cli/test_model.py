@@ -47,6 +47,15 @@ def test_paper_and_backtest_agree_and_the_journal_replays(ares: Run, models: Pat
     assert ares("replay", "--journal", book, "--json").answer["identical"]
 
 
+def test_a_session_does_not_begin_with_a_model_of_other_features(ares: Run, models: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text("feature_engineering_orchestrator: {groups: [returns, volatility]}\n", encoding="utf-8")
+    for command in ("backtest", "paper"):
+        done = ares(command, "--bars", PLAYED, "--model", models, "--config", other, folder=tmp_path)
+        assert (done.returncode, done.stdout) == (4, ""), done.stderr
+        assert "train it again" in done.stderr
+
+
 def test_a_folder_without_models_says_what_to_do(ares: Run, tmp_path: Path) -> None:
     done = ares("backtest", "--bars", "500", "--model", tmp_path)
     assert done.returncode == 2 and "ares train" in done.stderr
