@@ -80,11 +80,12 @@ class Recorder:
     def _candle(self, event: CandleClosed) -> None:
         self._market(event.candle.symbol).candle(event)
         busy = any(trade.held for trade in self.desk.custody.trades.values())
-        if self.times_ns and self.times_ns[-1] == event.ts_event:
+        closed = event.candle.close_ns
+        if self.times_ns and self.times_ns[-1] >= closed:  # another symbol's bar; a late one does not turn time back
             self.equity_units[-1] = self._units()
             self.in_position[-1] = busy
         else:
-            self.times_ns.append(event.ts_event)
+            self.times_ns.append(closed)
             self.equity_units.append(self._units())
             self.in_position.append(busy)
 
