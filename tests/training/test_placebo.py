@@ -24,7 +24,7 @@ def data() -> Dataset:
 @pytest.fixture(scope="module")
 def spoilt() -> Dataset:
     """A market without an edge, and one more feature: the return of the next bar. All skill is the leak's."""
-    still = market(5000, 0.0)
+    still = market(8000, 0.0)
     rows = make_dataset(still.klines, QUICK, orchestrator())
     close = still.klines["close"].to_numpy()
     ahead = np.log(close[rows.event + 1] / close[rows.event])
