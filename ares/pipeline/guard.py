@@ -41,8 +41,8 @@ class Guard:
         return max(self.latches.values(), default=Mode.RUN)
 
     def hold(self, cause: str, mode: Mode) -> None:
-        """Set a latch."""
-        self.latches[cause] = mode
+        """Set a latch; one that is held already is never loosened by it."""
+        self.latches[cause] = max(mode, self.latches.get(cause, mode))
 
     def release(self, cause: str) -> None:
         """Let a latch go; unknown causes are fine."""

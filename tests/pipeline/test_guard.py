@@ -2,11 +2,14 @@
 
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ares.account import Account
+from ares.events import OperatorOrder
 from ares.pipeline.guard import Guard, GuardConfig, Mode
+from tests.pipeline.desk_bench import Bench, submits
 
 HOUR = 3_600_000_000_000
 
@@ -76,3 +79,14 @@ def test_positions_are_counted() -> None:
     guard = Guard(GuardConfig(max_positions=2))
     assert guard.limits(account("100"), Decimal(0), 1).may_enter
     assert not guard.limits(account("100"), Decimal(0), 2).may_enter
+
+
+@pytest.mark.parametrize("later", ["pause", "flatten", "stop"])
+def test_what_an_operator_asks_for_during_a_halt_does_not_loosen_it(later: str) -> None:
+    bench = Bench()
+    bench.opened()
+    for action in ("halt", later):
+        answer = bench.tell(OperatorOrder(ts_event=bench.now, ts_seen=bench.now, action=action))
+    assert bench.desk.guard.mode is Mode.HALT and not submits(answer)
+    bench.tell(OperatorOrder(ts_event=bench.now, ts_seen=bench.now, action="resume"))
+    assert bench.desk.guard.mode is Mode.RUN
