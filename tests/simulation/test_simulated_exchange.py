@@ -378,8 +378,8 @@ def client_id(intent: Intent) -> str:
     return f"ares1-{intent.intent_id}"
 
 
-def journal(sim_tape: Tape, stop_after: int) -> tuple[list[Record], Session]:
-    """A trader that enters, protects, moves and cancels, over a session; what it would have journaled."""
+def journal(sim_tape: Tape, stop_after: int) -> tuple[list[Record], Session, list[Event]]:
+    """A trader that enters, protects, moves and cancels, over a session; its journal, and what it had not heard yet."""
     session = Session(sim_tape, start=T0 + 5 * HOUR, config=VenueConfig(leverage=5))
     records: list[Record] = []
     local: list[Event] = []
@@ -411,7 +411,7 @@ def journal(sim_tape: Tape, stop_after: int) -> tuple[list[Record], Session]:
         for command in commands:
             blocked |= not carry(session, command, local, blocked)
         records.append((event, commands))
-    return records, session
+    return records, session, local
 
 
 def carry(session: Session, command: Command, local: list[Event], blocked: bool) -> bool:
@@ -451,12 +451,13 @@ def carry(session: Session, command: Command, local: list[Event], blocked: bool)
 @pytest.mark.parametrize("stop_after", [1, 2, 17, 60, 61, 62, 63, 90, 119])
 async def test_a_venue_comes_back_from_the_journal(stop_after: int) -> None:
     market = tape(random_bars(5, 60, swing=0.03), funding={8: 0.001, 24: -0.001})
-    records, session = journal(market, stop_after)
+    records, session, local = journal(market, stop_after)
+    unheard = [e for e in local if isinstance(e, OrderUpdate) and not e.order.order_id.startswith("none:")]
     sim = SimulatedExchange(market, T0 + 5 * HOUR, config=VenueConfig(leverage=5))
     assert await sim.restore(iter(records), client_id) == stop_after
     assert sim.session.venue.account() == session.venue.account()
     assert sim.session.venue.open_orders() == session.venue.open_orders()
-    rest = direct(session)
+    rest = [encode(event) for event in unheard] + direct(session)
     told: list[bytes] = []
 
     async def listen(stream: AsyncIterator[Event]) -> None:
@@ -472,7 +473,7 @@ async def test_a_venue_comes_back_from_the_journal(stop_after: int) -> None:
 
 @pytest.mark.parametrize("seed", [6])
 async def test_a_journal_of_another_tape_is_refused(seed: int) -> None:
-    records, _ = journal(tape(random_bars(5, 60)), 40)
+    records, _, _ = journal(tape(random_bars(5, 60)), 40)
     sim = SimulatedExchange(tape(random_bars(seed, 60)), T0 + 5 * HOUR, config=VenueConfig(leverage=5))
     with pytest.raises(DataError, match="another tape") as wrong:
         await sim.restore(iter(records), client_id)
