@@ -43,3 +43,13 @@ def test_every_extra_named_by_the_project_is_there() -> None:
     assert wanted <= set(PROJECT["project"]["optional-dependencies"])
     assert PROJECT["project"]["name"] == "ares-trading"
     assert (ROOT / "ares" / "py.typed").exists()
+
+
+def test_no_file_holds_two_versions_of_itself() -> None:
+    """What a merge left undecided reads as text in a page, and is found by nobody."""
+    folders = [ROOT / name for name in ("ares", "benchmarks", "docs", "examples", "tests")]
+    files = [*ROOT.glob("*.*"), *(f for folder in folders for f in folder.rglob("*.*"))]
+    texts = [f for f in files if f.is_file() and f.suffix in {".md", ".py", ".toml", ".yml", ".yaml", ".txt"}]
+    assert len(texts) > 300
+    undecided = re.compile(rb"^(<{7} |>{7} |={7}$)", re.MULTILINE)
+    assert [f for f in texts if undecided.search(f.read_bytes())] == []
