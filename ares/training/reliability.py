@@ -4,7 +4,7 @@ time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -163,28 +163,26 @@ def calibration_error(p: ArrayLike, y: ArrayLike, weight: ArrayLike | None = Non
 
 
 def _bin_draws(
-    given: Floats, hit: Floats, w: Floats, place: NDArray[np.int64], bins: int, blocks: list[NDArray[np.int64]]
+    given: Floats, hit: Floats, w: Floats, place: NDArray[np.int64], bins: int, blocks: Iterable[NDArray[np.int64]]
 ) -> tuple[Floats, Floats]:
     """Observed share and calibration gap times mass of each bin in each resample, (resamples, bins); NaN: empty."""
-    share, gap = np.full((len(blocks), bins), np.nan), np.zeros((len(blocks), bins))
-    for i, at in enumerate(blocks):
+    shares, gaps = [], []
+    for at in blocks:
         mass = np.bincount(place[at], w[at], bins)
         hits = np.bincount(place[at], w[at] * hit[at], bins)
-        np.divide(hits, mass, out=share[i], where=mass > 0)
-        gap[i] = (hits - np.bincount(place[at], w[at] * given[at], bins)) / w[at].sum()
-    return share, gap
+        shares.append(np.divide(hits, mass, out=np.full(bins, np.nan), where=mass > 0))
+        gaps.append((hits - np.bincount(place[at], w[at] * given[at], bins)) / w[at].sum())
+    return np.array(shares), np.array(gaps)
 
 
-def _resampled(n: int, block: int, resamples: int, seed: int) -> list[NDArray[np.int64]]:
-    """Rows of each resample, (n,): blocks of neighbours, wrapped at the end."""
+def _resampled(n: int, block: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Rows of each resample, (n,): blocks of neighbours, wrapped at the end. One at a time: all would not fit."""
     if not 1 <= block <= n:
         raise InvalidInput(f"block must lie in 1..{n}, not {block}", block=block)
     rng = np.random.default_rng(seed)
-    drawn = []
     for _ in range(resamples):
         starts = rng.integers(0, n, -(-n // block))
-        drawn.append(((starts[:, None] + np.arange(block)) % n).ravel()[:n])
-    return drawn
+        yield ((starts[:, None] + np.arange(block)) % n).ravel()[:n]
 
 
 def reliability_curve(
