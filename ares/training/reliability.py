@@ -33,6 +33,8 @@ __all__ = [
 Floats = NDArray[np.float64]
 Score = Callable[[Floats, Floats, Floats], float]
 
+_NO_SPREAD = 1e-15  # a variance of shares below this is rounding
+
 
 @frozen
 class Interval:
@@ -198,34 +200,41 @@ def reliability_curve(
 ) -> pd.DataFrame:
     """One row a bin: count, mean forecast, observed share, and the share's Wilson interval `low`..`high`.
 
-    block: rows whose labels overlap; above 1 the interval counts as many independent outcomes as the spread of the
-    share over resampled blocks stands for, never more than the bin has.
+    block: rows whose labels overlap, as resampled (twice the horizon); above 1 the interval counts as many independent
+    outcomes as the spread of the share over resampled blocks stands for, never more than the bin has. Where nothing
+    spreads, as where all came true or none, as few in proportion as in the bin with the fewest; when no bin spreads,
+    one for every half block.
     """
     from scipy.stats import norm
 
     given, hit, w = _checked(p, y, weight)
     place = _bins(given, w, bins)
     z = float(norm.ppf(0.5 + level / 2.0))
-    spreads = np.zeros(bins)
+    mass = np.bincount(place, w, bins)
+    used = np.flatnonzero(mass > 0)
+    mass = mass[used]
+    share = np.bincount(place, w * hit, bins)[used] / mass
+    forecast = np.bincount(place, w * given, bins)[used] / mass
+    n = mass**2 / np.bincount(place, w * w, bins)[used]
     if block > 1:
         draws, _ = _bin_draws(given, hit, w, place, bins, _resampled(given.size, block, resamples, seed))
-        used = np.unique(place)
-        spreads[used] = np.nanvar(draws[:, used], axis=0)
-    rows = []
-    for b in np.unique(place):
-        chosen = place == b
-        mass = float(w[chosen].sum())
-        if mass <= 0:
-            continue
-        n = mass**2 / float(w[chosen] @ w[chosen])
-        share = float(w[chosen] @ hit[chosen]) / mass
-        if spreads[b] > 0.0:
-            n = max(1.0, min(n, share * (1.0 - share) / spreads[b]))
-        middle, spread = share + z * z / (2 * n), z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-        forecast = float(w[chosen] @ given[chosen]) / mass
-        low, high = (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
-        rows.append((int(chosen.sum()), forecast, share, low, high))
-    return pd.DataFrame(rows, columns=["count", "forecast", "observed", "low", "high"])
+        n = _independent(n, share, np.nanvar(draws[:, used], axis=0), block)
+    middle, spread = share + z * z / (2 * n), z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low, high = (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
+    count = np.bincount(place, minlength=bins)[used]
+    return pd.DataFrame({"count": count, "forecast": forecast, "observed": share, "low": low, "high": high})
+
+
+def _independent(n: Floats, share: Floats, spread: Floats, block: int) -> Floats:
+    """Independent outcomes in each bin of `n` rows, as the variance of its share over resampled blocks tells.
+
+    A share of 0 or 1 has no variance and tells nothing: such a bin overlaps like the worst of the others.
+    """
+    told = spread > _NO_SPREAD
+    alone = np.ones(n.size)
+    alone[told] = np.minimum(1.0, share[told] * (1.0 - share[told]) / spread[told] / n[told])
+    alone[~told] = alone[told].min() if told.any() else min(1.0, 2.0 / block)
+    return np.maximum(1.0, n * alone)
 
 
 def spiegelhalter_z(p: ArrayLike, y: ArrayLike) -> float:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import kstest
+from scipy.optimize import brentq
+from scipy.stats import kstest, norm
 from sklearn import metrics
+from statsmodels.stats.proportion import proportion_confint
 
 from ares.errors import InvalidInput, TooShort
 from ares.training.reliability import (
@@ -166,3 +170,30 @@ def test_the_curve_counts_overlapping_outcomes_as_the_fewer_that_they_are() -> N
         rows += len(curve)
     assert held[40] > 0.85 * rows, "intervals of 95 % hold the truth"
     assert held[1] < 0.6 * rows, "those that take each row for itself do not"
+
+
+def test_a_bin_where_nothing_came_true_counts_overlapping_outcomes_too() -> None:
+    n, block = 96, 48  # labels of 24 bars: four independent outcomes, whatever their share
+    for value in (0.0, 1.0):
+        curve = reliability_curve(np.full(n, 0.2), np.full(n, value), block=block, resamples=50)
+        told = proportion_confint(4 * value, 4, method="wilson")
+        assert curve[["low", "high"]].to_numpy()[0] == pytest.approx(told, abs=1e-12)
+    p = np.r_[np.full(960, 0.05), np.full(960, 0.5)]
+    y = np.r_[np.zeros(960), np.repeat(np.random.default_rng(5).random(40) < 0.5, 24)]
+    none, some = reliability_curve(p, y, bins=2, block=block, resamples=200).itertuples(index=False)
+    z, width, share = norm.ppf(0.975), some.high - some.low, some.observed
+    counted = brentq(lambda m: np.ptp(proportion_confint(share * m, m, method="wilson")) - width, 1.0, 960.0)
+    assert 20 < counted < 80, "the 40 outcomes of the bin that spreads"
+    assert none.high == pytest.approx(z**2 / (counted + z**2), rel=1e-6), "and as many where none came true"
+
+
+def test_resamples_are_not_held_in_memory_all_at_once() -> None:
+    p = np.linspace(0.1, 0.9, 20_000)
+    y = np.tile([0.0, 1.0], 10_000)
+    held = {}
+    for resamples in (20, 200):
+        tracemalloc.start()
+        block_interval(brier, p, y, block=48, resamples=resamples)
+        held[resamples] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert held[200] < 1.5 * held[20]
