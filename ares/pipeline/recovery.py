@@ -33,7 +33,7 @@ __all__ = ["ReplayReport", "Unfinished", "incarnation_at", "look_up", "recover",
 
 _PROOF_NS = 20_000_000_000  # an order is called absent only this long after it was written
 _FIRST_PAUSE_NS = 1_000_000_000  # after a read that failed; twice as long each time
-_UNKNOWN_ORDER = (-2013, -2011)
+_GENERAL = range(-1999, 0)  # codes by which Binance says that a request itself failed, whatever it was about
 
 
 @frozen(kw_only=True)
@@ -183,6 +183,6 @@ async def _find(exchange: Trading, symbol: str, client_id: str) -> Order | None:
     try:
         return await answered(exchange.get_order(symbol, client_order_id=client_id))
     except Rejected as error:
-        if error.code in _UNKNOWN_ORDER or error.code is None:
-            return None
-        raise
+        if error.code in _GENERAL:
+            raise
+        return None  # each venue has a code of its own for an order that it does not know

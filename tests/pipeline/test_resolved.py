@@ -49,15 +49,17 @@ def ask(*answers: object) -> tuple[Any, list[float]]:
     return asyncio.run(asyncio.wait_for(run(), 120)), venue.asked
 
 
-def test_denied_twice_and_late_enough_is_absent() -> None:
-    order, asked = ask(DENIED)
+@pytest.mark.parametrize("code", [-2013, -2011, None, 51603, 10001, -2012])
+def test_denied_twice_and_late_enough_is_absent_whatever_the_venues_code_for_it(code: int | None) -> None:
+    order, asked = ask(Rejected("unknown order", code=code))
     assert order is None and len(asked) == 2 and asked[0] < 1.0 and asked[1] >= 20.0
 
 
 @pytest.mark.parametrize(
     "error",
-    [Retryable("banned"), OutcomeUnknown("timed out"), DataError("html"), NotAuthorized("key"), Rejected("x", code=-1)],
-)
+    [Retryable("banned"), OutcomeUnknown("timed out"), DataError("html"), NotAuthorized("key"),
+     Rejected("x", code=-1), Rejected("x", code=-1000), Rejected("x", code=-1121)],
+)  # fmt: skip
 def test_a_read_that_fails_is_no_answer(error: AresError) -> None:
     order, asked = ask(error, error, error, error, error, error, DENIED, DENIED)
     assert order is None
