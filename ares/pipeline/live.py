@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from attrs import field, frozen
 
 from ares.clock import Clock, SystemClock
-from ares.errors import DataError, InvalidInput, Retryable, settings_or_default
+from ares.errors import AresError, DataError, InvalidInput, OutcomeUnknown, Retryable, settings_or_default
 from ares.events import (
     Alert,
     Cancel,
@@ -37,6 +37,7 @@ from ares.pipeline.desk import Desk, DeskConfig
 from ares.pipeline.dispatch import Dispatch
 from ares.pipeline.journal import Journal, MemoryJournal
 from ares.pipeline.merge import Merger
+from ares.pipeline.outcome import answered
 from ares.pipeline.outside import stage_answer
 from ares.pipeline.recovery import Unfinished, recover
 from ares.pipeline.resumption import Resumption, truth_first
@@ -49,7 +50,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveTradingPipeline", "PipelineConfig"]
 
+T = TypeVar("T")
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two tries to read the bars that were missed
+_STATISTICS_TRIES = 3  # features say themselves when what they are made of is missing
 
 
 @frozen(kw_only=True)
@@ -327,7 +331,7 @@ class LiveTradingPipeline:
     async def _history(self, *, patient: bool = False) -> AsyncGenerator[Event, None]:
         """Closed bars before now that the desk has not seen; they warm the features and decide nothing.
 
-        patient: what a read raises `Retryable` for is read again until it works.
+        patient: bars are asked for until they come; statistics a few times, then it goes on without them.
         """
         for symbol in self.desk.symbols:
             wanted = self.config.history if self.config.history is not None else self.desk.history_needed(symbol)
@@ -335,7 +339,7 @@ class LiveTradingPipeline:
                 continue
             frame = await self._klines(symbol, wanted, patient)
             candles = candles_of(frame, symbol, self.interval)
-            for event in await self._statistics(symbol, candles):
+            for event in await self._statistics(symbol, candles, patient):
                 yield event
             for candle in candles:
                 if candle.open_ns > self.desk.last_open_ns(symbol):
@@ -344,25 +348,49 @@ class LiveTradingPipeline:
                     )
 
     async def _klines(self, symbol: str, wanted: int, patient: bool) -> pd.DataFrame:
+        def ask() -> Awaitable[pd.DataFrame]:
+            return self.exchange.get_klines(symbol, self.interval.name, wanted)
+
+        return await self._patiently(ask, symbol, tries=None if patient else 1)
+
+    async def _statistics(self, symbol: str, candles: Sequence[Candle], patient: bool) -> list[Event]:
+        """Futures statistics of the bars to come, where features are made of them and the exchange keeps a history."""
+        read = getattr(self.exchange, "get_futures_statistics", None)
+        fresh = [candle.open_ns for candle in candles if candle.open_ns > self.desk.last_open_ns(symbol)]
+        if read is None or not fresh or "futures" not in self.desk.kinds:
+            return []
+
+        def ask() -> Awaitable[Sequence[Event]]:
+            told: Awaitable[Sequence[Event]] = read(symbol, statistics_since(fresh[0], self.interval))
+            return told
+
+        try:
+            found = await self._patiently(ask, symbol, tries=_STATISTICS_TRIES if patient else 1)
+        except AresError as error:
+            if not patient:
+                raise
+            self._alert(Alert(code="statistics.missing", symbol=symbol, facts={"reason": str(error)}))
+            return []
+        return [msgspec.structs.replace(event, ts_seen=self.clock.now_ns()) for event in found]
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]], symbol: str, *, tries: int | None) -> T:
+        """What the exchange answers; a read that fails is asked again, ever later. tries: None for as long as it takes.
+
+        Raises: the last failure once all tries have failed; at once what asking again does not mend.
+        """
         pause = _FIRST_PAUSE
+        tried = 0
         while True:
+            tried += 1
             try:
-                return await self.exchange.get_klines(symbol, self.interval.name, wanted)
-            except Retryable as error:
-                if not patient:
+                return await answered(ask())
+            except (Retryable, OutcomeUnknown) as error:
+                if tried == tries:
                     raise
                 self._alert(Alert(code="history.postponed", symbol=symbol, facts={"reason": str(error)}))
-                await self.clock.sleep(max(pause, error.after or 0.0))
+                after = error.after if isinstance(error, Retryable) else None
+                await self.clock.sleep(max(pause, after or 0.0))
                 pause = min(_LONGEST_PAUSE, 2 * pause)
-
-    async def _statistics(self, symbol: str, candles: Sequence[Candle]) -> list[Event]:
-        """Futures statistics of the bars to come, where features are made of them and the exchange keeps a history."""
-        ask = getattr(self.exchange, "get_futures_statistics", None)
-        fresh = [candle.open_ns for candle in candles if candle.open_ns > self.desk.last_open_ns(symbol)]
-        if ask is None or not fresh or "futures" not in self.desk.kinds:
-            return []
-        found = await ask(symbol, statistics_since(fresh[0], self.interval))
-        return [msgspec.structs.replace(event, ts_seen=self.clock.now_ns()) for event in found]
 
     # ------------------------------------------------------------ sending
 

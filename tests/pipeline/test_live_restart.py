@@ -9,14 +9,16 @@ import pytest
 from attrs import evolve
 
 from ares.errors import DataError, NotAuthorized, OutcomeUnknown, Rejected, Retryable
-from ares.events import Cancel, Command, Event, FillBooked, OperatorOrder, OrderUpdate, Purpose, Submit, Wake
+from ares.events import Cancel, Command, Event, FillBooked, MarkPrice, OperatorOrder, OrderUpdate, Purpose, Submit, Wake
 from ares.orders import OrderStatus, OrderType
+from ares.pipeline.desk import Desk
 from tests.pipeline.crash_bench import (
     MINUTE,
     SECOND,
     START,
     Book,
     Life,
+    Link,
     Market,
     Nakedness,
     World,
@@ -219,3 +221,47 @@ async def test_missed_bars_that_cannot_be_read_delay_no_protection() -> None:
     life = Life(world, journal)
     await life.run(until_ns=world.clock.now + MINUTE)
     assert life.pipeline.desk.guard.latches == {}
+
+
+@pytest.mark.parametrize("error", [ConnectionError("reset"), OutcomeUnknown("no answer"), Retryable("busy", after=2.0)])
+async def test_one_failed_read_of_missed_bars_ends_no_session(error: Exception) -> None:
+    world, journal = await killed(await asyncio.to_thread(first, sends(Purpose.STOP)))
+    later(world, 5)
+    asked: list[str] = []
+
+    def fault(verb: str) -> Exception | None:
+        asked.extend([verb] if verb == "get_klines" else [])
+        return error if len(asked) == 1 and verb == "get_klines" else None
+
+    world.fault = fault
+    life, told = await revived(world, journal, 60)
+    assert len(asked) == 3 and [a.code for a in life.pipeline.alerts].count("history.postponed") == 1
+    assert "stopped" not in life.pipeline.desk.guard.latches and any(isinstance(e, MarkPrice) for e in told)
+
+
+@pytest.mark.parametrize(
+    ("error", "failures", "reads"),
+    [(ConnectionError("reset"), 1, 2), (Retryable("busy"), 99, 3), (Rejected("no such symbol"), 99, 1)],
+)
+async def test_statistics_that_cannot_be_read_delay_a_restart_but_do_not_end_it(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, failures: int, reads: int
+) -> None:
+    world, journal = await killed(await asyncio.to_thread(first, sends(Purpose.STOP)))
+    later(world, 125)
+    asked: list[str] = []
+
+    async def statistics(self: Link, symbol: str, start: int) -> tuple[Event, ...]:
+        asked.append(symbol)
+        if len(asked) <= failures:
+            raise error
+        return ()
+
+    monkeypatch.setattr(Link, "get_futures_statistics", statistics, raising=False)
+    able = evolve(Link(world).capabilities, on_request=frozenset({"futures"}))
+    monkeypatch.setattr(Link, "capabilities", property(lambda self: able))
+    monkeypatch.setattr(Desk, "kinds", property(lambda self: frozenset({"futures"})))
+    life, _ = await revived(world, journal, 60)
+    assert asked.count(S) == reads
+    missing = [a.symbol for a in life.pipeline.alerts if a.code == "statistics.missing"]
+    assert missing == ([] if failures == 1 else [S, "BTCUSDT"])
+    assert "stopped" not in life.pipeline.desk.guard.latches
