@@ -421,12 +421,16 @@ class LiveTradingPipeline:
             self._merger.set_alarm(command.ts_ns, command.key)
 
     async def _run_stage(self, command: RunStage) -> None:
-        """Run an outside stage: beside everything else; on the spot for history, or where time stands still."""
-        work = self._answer(command)
-        if command.history or getattr(self.exchange, "wake_at", None) is not None:
-            self._merger.put(await work)
+        """Run an outside stage: beside everything else; on the spot for history, or where time stands still.
+
+        After a restart history waits no longer for it than anything else would: a position may be held.
+        """
+        if command.history and self._resumption is not None:
+            self._merger.put(await self._resumption.in_time(command))
+        elif command.history or getattr(self.exchange, "wake_at", None) is not None:
+            self._merger.put(await self._answer(command))
         else:
-            self._merger.run_outside(work)
+            self._merger.run_outside(self._answer(command))
 
     async def _answer(self, command: RunStage) -> StageDone:
         return await stage_answer(command, self._stages["analyst"], self._stages["tactician"], self.clock)

@@ -68,8 +68,9 @@ class Merger:
             task.cancel()
 
     def run_outside(self, work: Any) -> None:
-        """Run a coroutine that ends in an event or in None, beside everything else."""
+        """Run a coroutine that ends in an event or in None, beside everything else; a `next` that waits hears of it."""
         self._outside.add(asyncio.ensure_future(work))
+        self._nudge.set()
 
     async def account_event(self) -> Event | None:
         """The next event of the account alone: a session begins with the venue's snapshot."""

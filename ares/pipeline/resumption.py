@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 
 from attrs import define, field
 
@@ -51,7 +51,7 @@ class Resumption:
     dispatch: Dispatch
     unfinished: Unfinished
     wake_at: Callable[[WakeAt], None]
-    ask_stage: Callable[[RunStage], Awaitable[StageDone]]
+    ask_stage: Callable[[RunStage], Coroutine[None, None, StageDone]]
     _in_doubt: set[str] = field(init=False)
     _truth: bool = False  # the venue has spoken
     _told: bool = False  # the desk was told what it said
@@ -89,13 +89,32 @@ class Resumption:
             self._explain(self._ahead)
 
     async def answers(self) -> AsyncGenerator[Event, None]:
-        """Answers of outside stages that were asked and not heard: asked again, one after the other.
+        """Answers of outside stages that were asked and not heard: asked again, those for history one after the other.
 
-        Nothing comes before entries are held.
+        Nothing comes before entries are held. Other answers are told whenever they come.
         """
         await self._armed.wait()
         for command in self.unfinished.questions.values():
-            yield await self.ask_stage(command)
+            if command.history:
+                yield await self.in_time(command)
+            else:
+                self.merger.run_outside(self.ask_stage(command))
+
+    async def in_time(self, command: RunStage) -> StageDone:
+        """A stage's answer, or that it timed out: while it is waited for, nobody hears the market."""
+        timeout_ns = self.desk.config.stage_timeout_ns
+        answer = asyncio.ensure_future(self.ask_stage(command))
+        deadline = asyncio.ensure_future(self.clock.wait_until(self.clock.now_ns() + timeout_ns))
+        try:
+            await asyncio.wait((answer, deadline), return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
+        finally:
+            answer.cancel()
+            deadline.cancel()
+        now = self.clock.now_ns()
+        error = f"timed out: no answer within {timeout_ns / 1e6:g} ms"
+        return StageDone(ts_event=now, ts_seen=now, symbol=command.symbol, request=command.request, error=error)
 
     def warm(self) -> None:
         """All bars that closed unheard were told."""

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from attrs import evolve
 
 from ares.errors import DataError, NotAuthorized, OutcomeUnknown, Rejected, Retryable
-from ares.events import Cancel, Command, Event, FillBooked, MarkPrice, OperatorOrder, OrderUpdate, Purpose, Submit, Wake
+from ares.events import (
+    Cancel,
+    Command,
+    Event,
+    FillBooked,
+    MarkPrice,
+    OperatorOrder,
+    OrderUpdate,
+    Purpose,
+    RunStage,
+    StageDone,
+    Submit,
+    Wake,
+)
 from ares.orders import OrderStatus, OrderType
 from ares.pipeline.desk import Desk
+from ares.protocols import AnalysisInput, AnalysisResult
 from tests.pipeline.crash_bench import (
     MINUTE,
     SECOND,
     START,
     Book,
+    Busy,
+    Killed,
     Life,
     Link,
     Market,
@@ -265,3 +281,49 @@ async def test_statistics_that_cannot_be_read_delay_a_restart_but_do_not_end_it(
     missing = [a.symbol for a in life.pipeline.alerts if a.code == "statistics.missing"]
     assert missing == ([] if failures == 1 else [S, "BTCUSDT"])
     assert "stopped" not in life.pipeline.desk.guard.latches
+
+
+class Remote:
+    """The stages of `Busy`, whose analyst is asked over a wire; `hangs` once the wire is dead."""
+
+    model_id = "busy"
+    decide, assess_position = Busy.decide, Busy.assess_position
+    hangs = False
+
+    def __init__(self, needs_history: bool) -> None:
+        self.needs_history = needs_history
+
+    async def execute_analysis(self, given: AnalysisInput) -> AnalysisResult:
+        if self.hangs:
+            await asyncio.Event().wait()
+        return Busy().analyze(given)
+
+
+@pytest.mark.parametrize("history", [False, True], ids=["of a bar", "of history"])
+async def test_a_stage_that_hangs_when_it_is_asked_again_makes_nobody_deaf(
+    monkeypatch: pytest.MonkeyPatch, history: bool
+) -> None:
+    remote = Remote(needs_history=history)
+    monkeypatch.setattr("tests.pipeline.crash_bench.Busy", lambda: remote)
+    world, journal = await killed(await asyncio.to_thread(first, sends(Purpose.STOP)), bars=8)
+    later(world, 65)  # the next bot has bars to read
+    append, lost = Book.append, list[str]()
+
+    def fatal(self: Book, event: Event, said: Sequence[Command]) -> None:
+        append(self, event, said)
+        lost.extend(c.request for c in said if isinstance(c, RunStage) and c.history == history)
+        if lost:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Book, "append", fatal)
+        life = Life(world, journal)
+        await life.run()
+    assert life.killed and len(lost) == 1
+    later(world, 65)
+    remote.hangs = True
+    life, told = await revived(world, journal, 60)
+    assert sum(isinstance(e, MarkPrice) for e in told) > 10
+    assert "stopped" not in life.pipeline.desk.guard.latches
+    answers = {e.request: e for e in told if isinstance(e, StageDone)}
+    assert (lost[0] in answers) == history and all("timed out" in e.error for e in answers.values())

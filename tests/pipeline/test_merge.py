@@ -52,3 +52,17 @@ async def test_a_later_alarm_of_the_same_name_replaces_the_earlier() -> None:
     event = await asyncio.wait_for(merger.next(), 60)
     assert isinstance(event, Wake) and event.key == "look:ETHUSDT"
     await merger.close()
+
+
+async def test_work_that_begins_while_somebody_waits_is_heard() -> None:
+    merger = Merger(SystemClock())
+    merger.listen(Line(), Line())
+    waiting = asyncio.ensure_future(merger.next())
+    await asyncio.sleep(0.01)  # it waits for two streams that say nothing
+
+    async def work() -> Event:
+        return told("outside")
+
+    merger.run_outside(work())
+    assert await asyncio.wait_for(waiting, 5) == told("outside")
+    await merger.close()
