@@ -5,7 +5,7 @@ A person who wires stages by hand needs nothing from here; the command line and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -230,12 +230,14 @@ def build(
     parts: Stages | None = None,
     models: ModelSource | None = None,
     learn_from: int | None = None,
+    carried: Collection[str] | None = None,
 ) -> LiveTradingPipeline:
     """A pipeline on this exchange. The stages never learn the mode; it only decides what must be switched on.
 
     mode: "paper" or "live". models: which model decides when, such as `ares.models.Succession`; None: what the
     settings' `retraining` trains as time goes by, and without it the analyst keeps its own. learn_from: open time of
-    the first bar that retraining learns from (ns UTC), the same after a restart; None: see `retrainer_of`.
+    the first bar that retraining learns from (ns UTC), the same after a restart; None: see `retrainer_of`. carried: the
+    kline columns that the exchange's bars have, which decide the features; None: not known.
     Raises: InvalidInput when a venue with real money meets mode "paper", or when live lacks sizing, risk management or
     predictions, or a model that was saved as data; when retraining meets `parts` that could not use its models.
     ModelError when a new session would begin with a model of other features than the bot computes.
@@ -264,7 +266,7 @@ def build(
     if mode == "live":
         check_model(bot.analyst, models)
     if journal is None or len(journal) == 0:  # a session that goes on has positions to look after, model or no model
-        _check_fit(bot, interval)
+        _check_fit(bot, interval, carried)
     return LiveTradingPipeline(
         PipelineConfig(desk=chosen.desk),
         exchange=exchange,
@@ -279,19 +281,26 @@ def build(
     )
 
 
-def _check_fit(bot: Stages, interval: str) -> None:
-    """Refuse a model of other features than the bot computes: it would fail at each bar, and the bot never trade."""
+def _check_fit(bot: Stages, interval: str, carried: Collection[str] | None) -> None:
+    """Refuse a model of other features than the bot can compute: it would fail at each bar, and the bot never trade."""
     if not (isinstance(bot.analyst, Analyst) and isinstance(bot.features, FeatureOrchestrator)):
         return
     status = bot.analyst.get_analysis_status()
-    wanted, own = status.get("fingerprint"), bot.features.schema(interval).fingerprint
-    if wanted is not None and wanted != own:
-        raise ModelError(
-            f"model {status['model_id']} was trained on features {wanted}, the bot computes {own} of {interval} bars: "
-            "use the settings and the version of ares that it was trained with, or train it again",
-            expected=wanted,
-            found=own,
-        )
+    wanted = status.get("fingerprint")
+    if not isinstance(wanted, str) or bot.features.may_settle_on(wanted, interval, carried):
+        return
+    of_other_bars = carried is not None and bot.features.may_settle_on(wanted, interval)
+    columns = ", ".join(sorted(carried or ()))
+    own = bot.features.schema(interval).fingerprint
+    raise ModelError(
+        f"model {status['model_id']} was trained on bars with other columns than these have ({columns}): train it on "
+        "bars such as these"
+        if of_other_bars
+        else f"model {status['model_id']} was trained on features {wanted}, the bot computes {own} of {interval} bars: "
+        "use the settings and the version of ares that it was trained with, or train it again",
+        expected=wanted,
+        found=own,
+    )
 
 
 def _check_retrained(config: AresConfig, bot: Stages, interval: str) -> None:

@@ -68,6 +68,7 @@ def paper(
     from ares.cli.recorded import Recorded
     from ares.cli.screen import note
     from ares.cli.settings import settings
+    from ares.errors import AresError
 
     venue = known_exchange(exchange, "SIM", "BINANCE")
     symbol = symbol_of(symbol, tape)
@@ -84,7 +85,11 @@ def paper(
     facts = facts_of(chosen, exchange=venue, symbol=symbol, interval=place.interval, bars=bars, **place.origin)
     book, what = open_journal(path, facts, restart=restart)
     note(f"journal {path}: {what}")
-    session = _Session(chosen, place, book)
+    try:
+        session = _Session(chosen, place, book)
+    except AresError:
+        book.close()
+        raise
     asyncio.run(session.trade(progress))
     told = {key: place.origin[key] for key in ("tape", "seed")}
     values = describe(session.result(trials), **told, journal=str(path), finished=session.finished)
@@ -104,6 +109,7 @@ class _Place:
     origin: dict[str, Any]  # what identifies the market: tape and its digest, seed
     begins_ns: int | None  # open time of the market's first bar; None: it goes back as far as one asks
     market: str  # what tells this market from others in the ledger of trials
+    carried: frozenset[str]  # kline columns that its bars have
     closed_by: Callable[[int], int] | None = None  # bars of the tape closed at a time (ns UTC); None: no tape
 
 
@@ -145,6 +151,7 @@ def _simulated(
         },
         begins_ns=market.start_ns,
         market=market.sha256,
+        carried=frozenset(market.frame(symbol).columns),
         closed_by=market.tracks[0].closed_by,
     )
 
@@ -160,6 +167,7 @@ def _binance(
     from ares.errors import InvalidInput
     from ares.exchange.binance import BinanceExchange
     from ares.instruments import Interval
+    from ares.market import KLINE_COLUMNS
     from ares.simulation.paper import PaperExchange
 
     if given := [name for name, value in refused.items() if value is not None]:
@@ -176,6 +184,7 @@ def _binance(
         origin={"tape": config.exchange.rest, "tape_sha256": None, "seed": None},
         begins_ns=None,
         market=config.exchange.rest,
+        carried=frozenset(KLINE_COLUMNS),
     )
 
 
@@ -198,6 +207,7 @@ class _Session:
             interval=place.interval,
             journal=journal,
             learn_from=place.begins_ns,
+            carried=place.carried,
         )
         self.recorder = Recorder(self.pipeline.desk)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from ares.instruments import Interval
 from ares.kernels.engine import advance
 from ares.kernels.jit import is_compiled
 from ares.log import get_logger, tell
+from ares.market import REQUIRED_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +40,7 @@ __all__ = ["FeatureOrchestrator", "Schema"]
 KLINE_SOURCES = (
     "open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume", "trades",
 )  # fmt: skip
+_OPTIONAL = tuple(name for name in KLINE_SOURCES if name not in REQUIRED_COLUMNS)
 _NAN = float("nan")
 _LEAST_ROWS_A_THREAD = 50_000
 _ROWS_KEPT_AT_ONCE = 100_000  # with a cache, so that a long run that is interrupted loses no more than these
@@ -96,12 +99,14 @@ class FeatureOrchestrator:
         levels = _levels(sr_levels)
         if not all(0.0 < x < float("inf") for x in levels):
             raise InvalidInput(f"price levels must be positive numbers: {levels}", sr_levels=levels)
-        key = (interval.name, frozenset(sources), levels)
+        self._last = found = self._schema(interval, frozenset(sources), levels)
+        return found
+
+    def _schema(self, interval: Interval, sources: frozenset[str], sr_levels: tuple[float, ...]) -> Schema:
+        key = (interval.name, sources, sr_levels)
         found = self._schemas.get(key)
         if found is None:
-            found = self._make_schema(interval, key[1], key[2])
-            self._schemas[key] = found
-        self._last = found
+            found = self._schemas[key] = self._make_schema(interval, sources, sr_levels)
         return found
 
     def _make_schema(self, interval: Interval, sources: frozenset[str], sr_levels: tuple[float, ...]) -> Schema:
@@ -115,6 +120,21 @@ class FeatureOrchestrator:
         text = ";".join([interval.name, plan.key, kernel_version(), *(b.tail.key for b in bound)])
         fingerprint = hashlib.sha256(text.encode()).hexdigest()[:32]
         return Schema(interval, sources, sr_levels, tuple(features), plan, tuple(bound), names, fingerprint)
+
+    def may_settle_on(self, fingerprint: str, interval: Interval | str, carried: Collection[str] | None = None) -> bool:
+        """Whether a stream of bars of `interval` could compute the features of this fingerprint.
+
+        carried: the kline columns that the bars have; None: not known, any that is not required may be absent.
+        Raises InvalidInput for an interval that cannot be.
+        """
+        interval = Interval.parse(interval)
+        every = frozenset((*KLINE_SOURCES, *input_columns(self.config.sources)))
+        for count in range(len(_OPTIONAL) + 1):
+            for lacking in map(frozenset, combinations(_OPTIONAL, count)):
+                possible = carried is None or lacking == frozenset(_OPTIONAL).difference(carried)
+                if possible and self._schema(interval, every - lacking, ()).fingerprint == fingerprint:
+                    return True
+        return False
 
     @property
     def current_schema(self) -> Schema:

@@ -9,7 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from ares.market import REQUIRED_COLUMNS
 from ares.models.registry import Registry
+from ares.simulation.tape import Tape
 
 Run = Callable[..., Any]
 TRAINED, PLAYED = "1800", "2400"
@@ -88,3 +90,36 @@ def test_sides_of_one_hour_and_entries_of_quarters_go_through_every_mode(ares: R
     foreign = ares("backtest", "--bars", "4600", *model, "--interval", "30m", "--config", settings)
     assert foreign.returncode != 0
     assert "15m features" in foreign.stderr
+
+
+@pytest.fixture(scope="module")
+def plain(ares: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A tape of nothing but prices and volumes, and the folder of a model trained on its beginning."""
+    folder = tmp_path_factory.mktemp("plain")
+    frame = Tape.synthetic("ETHUSDT", "1h", bars=int(PLAYED)).frame("ETHUSDT")[list(REQUIRED_COLUMNS)]
+    for name, bars in (("ETHUSDT-early", int(TRAINED)), ("ETHUSDT-all", int(PLAYED))):
+        frame.head(bars).reset_index().to_parquet(folder / f"{name}.parquet", index=False)
+    tape = ("--symbol", "ETHUSDT", "--tape", folder / "ETHUSDT-early.parquet")
+    done = ares("train", *tape, "--folds", "3", "--no-placebos", "--out", folder / "models")
+    assert done.returncode == 0, done.stderr
+    return folder / "ETHUSDT-all.parquet", folder / "models"
+
+
+def test_a_model_of_plain_bars_trades_plain_bars_in_every_mode(
+    ares: Run, plain: tuple[Path, Path], tmp_path: Path
+) -> None:
+    tape, models = plain
+    asked = ("--symbol", "ETHUSDT", "--tape", tape, "--model", models, "--json")
+    backtest = ares("backtest", *asked).answer
+    paper = ares("paper", *asked, "--journal", tmp_path / "bot.sqlite").answer
+    for key in ("bars", "start", "end", "orders", "closed_trades", "net_return", "fees", "alerts"):
+        assert paper[key] == backtest[key], key
+    assert paper["bars"] > 0 and not paper["alerts"], "each bar was read by the model"
+
+
+def test_a_model_of_plain_bars_does_not_begin_on_bars_with_more_columns(
+    ares: Run, plain: tuple[Path, Path], tmp_path: Path
+) -> None:
+    done = ares("paper", "--bars", PLAYED, "--model", plain[1], "--journal", tmp_path / "bot.sqlite")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "other columns" in done.stderr and "taker_buy_volume" in done.stderr

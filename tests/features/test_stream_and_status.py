@@ -236,3 +236,20 @@ def test_status_tells_progress_and_missing_values(bars: pd.DataFrame) -> None:
 async def test_the_async_verb_is_compute(bars: pd.DataFrame) -> None:
     features = FeatureOrchestrator(FeatureConfig(groups=("returns",)))
     assert differences(await features.generate_all_features(klines_df=bars), features.compute(bars)) == []
+
+
+def test_a_stream_may_settle_on_the_features_of_any_columns_that_its_bars_could_lack(bars: pd.DataFrame) -> None:
+    features = FeatureOrchestrator()
+    for absent in (["trades"], ["quote_volume", "taker_buy_volume", "taker_buy_quote_volume", "trades"]):
+        poor = bars.drop(columns=absent)
+        stream = features.stream("ETHUSDT", "1h")
+        stream.update(candles_of(poor, "1h")[0])
+        asked = FeatureOrchestrator()
+        known = asked.fingerprint
+        found = features.fingerprint
+        assert found != known
+        assert asked.may_settle_on(found, "1h") and asked.may_settle_on(found, "1h", poor.columns)
+        assert not asked.may_settle_on(found, "1h", bars.columns), "its bars have these columns"
+        assert not asked.may_settle_on(found, "4h")
+        assert asked.fingerprint == known, "a question changes nothing"
+    assert FeatureOrchestrator().may_settle_on(FeatureOrchestrator().fingerprint, "1h", bars.columns)
