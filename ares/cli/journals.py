@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["default_path", "facts_of", "klines_digest", "open_journal"]
 
 _NAMED = ("bars", "seed", "tape")  # where a difference in the tape's digest comes from, in the words of the options
+_ALPHABET = "alphabet"  # the journal's own fact: of the events that it can hold, whatever the run
 _SAME = ("mode", "exchange", "symbol", "interval", "tape_sha256", "settings")  # must agree to go on
 
 
@@ -49,7 +50,7 @@ def klines_digest(market: Tape) -> str:
 def open_journal(path: Path, facts: Mapping[str, Any], *, restart: bool = False) -> tuple[SqliteJournal, str]:
     """The journal at `path`, ready to write, and what was done with it: "begun", "continued" or "set aside to FILE".
 
-    restart: set an unfinished one aside too.
+    restart: set an unfinished one aside too. One without a record has not begun: it takes these facts.
     Raises: InvalidInput when an unfinished one belongs to another run; Retryable while another process holds it;
         DataError when the file is no journal.
     """
@@ -58,9 +59,12 @@ def open_journal(path: Path, facts: Mapping[str, Any], *, restart: bool = False)
     path.parent.mkdir(parents=True, exist_ok=True)
     existed = path.exists()
     journal = SqliteJournal(path, dict(facts))
-    if not existed or (len(journal) == 0 and not _differences(journal.about(), facts)):
-        return journal, "begun"
     about = journal.about()
+    if len(journal) == 0 and not journal.finished:
+        if existed and _differences(about, facts):  # its session was refused before anything happened
+            for key in (about.keys() | facts.keys()) - {_ALPHABET}:
+                journal.note(key, facts.get(key))  # None: as if it had never been noted
+        return journal, "begun"
     if restart or journal.finished:
         journal.close()
         aside = _set_aside(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from ares.market import REQUIRED_COLUMNS
 from ares.models.registry import Registry
+from ares.pipeline.journal import SqliteJournal
 from ares.simulation.tape import Tape
 
 Run = Callable[..., Any]
@@ -123,3 +125,18 @@ def test_a_model_of_plain_bars_does_not_begin_on_bars_with_more_columns(
     done = ares("paper", "--bars", PLAYED, "--model", plain[1], "--journal", tmp_path / "bot.sqlite")
     assert (done.returncode, done.stdout) == (4, "")
     assert "other columns" in done.stderr and "taker_buy_volume" in done.stderr
+
+
+def test_a_refused_start_does_not_stand_in_the_way_of_one_with_other_options(
+    ares: Run, plain: tuple[Path, Path], tmp_path: Path
+) -> None:
+    book = tmp_path / "bot.sqlite"
+    assert ares("paper", "--bars", PLAYED, "--model", plain[1], "--journal", book).returncode == 4
+    with contextlib.closing(SqliteJournal(book)) as refused:
+        refused.note("learn_from_ns", 1)
+    done = ares("paper", "--bars", "400", "--seed", "7", "--journal", book, "--json")
+    assert done.answer["finished"] is True, "begun without --restart"
+    with contextlib.closing(SqliteJournal(book, read_only=True)) as begun:
+        assert (begun.about()["seed"], begun.about()["learn_from_ns"]) == (7, None), "nothing of the refused start"
+    assert [path.name for path in tmp_path.glob("*.sqlite")] == [book.name], "there was nothing to set aside"
+    assert ares("replay", "--journal", book, "--json").answer["identical"] is True
