@@ -22,6 +22,7 @@ from ares.exchange.conditionals import Conditionals
 from ares.exchange.fees import Fees
 from ares.exchange.link import Connect, Link
 from ares.exchange.mode_watch import ModeWatch
+from ares.exchange.modes import ModeDifference
 from ares.exchange.past import Past
 from ares.exchange.payments import Payments
 from ares.exchange.rest import RestClient
@@ -73,7 +74,7 @@ class Venue(Protocol):
         self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None
     ) -> Order: ...
     async def fee_in_quote(self, asset: str, amount: Decimal) -> Decimal: ...
-    async def mode_differences(self) -> tuple[str, ...]: ...
+    async def mode_differences(self) -> tuple[ModeDifference, ...]: ...
 
 
 class AccountStream(AsyncIterator[Event]):

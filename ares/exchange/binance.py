@@ -23,7 +23,7 @@ from ares.exchange.contracts import Contracts
 from ares.exchange.filled import until_filled
 from ares.exchange.http import HttpxWire, LeanWire, Wire
 from ares.exchange.link import Connect, open_socket
-from ares.exchange.modes import Modes
+from ares.exchange.modes import ModeDifference, Modes
 from ares.exchange.past import Past
 from ares.exchange.reads import MarketReads
 from ares.exchange.rest import RestClient
@@ -353,8 +353,8 @@ class BinanceExchange:
         """What the key and the account may do: trade, withdraw, hedge mode."""
         return await self._account.config()
 
-    async def mode_differences(self) -> tuple[str, ...]:
-        """In words, what of position, assets and margin modes and of leverage is not as ares reckons or has set it."""
+    async def mode_differences(self) -> tuple[ModeDifference, ...]:
+        """What of position, assets and margin modes and of leverage is not as ares reckons or has set it."""
         return await self.modes.differences()
 
     async def key_rights(self) -> KeyRights:

@@ -1,4 +1,4 @@
-"""Looks after the account's modes while we run: what somebody changed by hand ends the trading."""
+"""Looks after the account's modes while we run: what somebody changed by hand ends new risk, or all trading."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from ares.clock import Clock
 from ares.errors import AresError
 from ares.events import Event, LinkChanged, OperatorOrder
+from ares.exchange.modes import ModeDifference
 from ares.log import get_logger
 
 __all__ = ["ModeWatch"]
@@ -18,18 +19,23 @@ _log = get_logger("ares.exchange")
 
 
 class ModeWatch:
-    """Hourly, and soon after the venue tells of a change. A difference is told as a lost link and an order to halt.
+    """Hourly, and soon after the venue tells of a change. A difference is told as a lost link: no new risk.
 
-    When all is well again the link is told as back; trading goes on only when a person says so.
+    One under which our orders may mean something else is an order to halt too, which only a person takes back. When all
+    is well again the link is told as back.
     """
 
     def __init__(
-        self, differences: Callable[[], Awaitable[tuple[str, ...]]], clock: Clock, tell: Callable[[Event], None]
+        self,
+        differences: Callable[[], Awaitable[tuple[ModeDifference, ...]]],
+        clock: Clock,
+        tell: Callable[[Event], None],
     ) -> None:
-        """differences: reads the account and says in words what is not as it should be."""
+        """differences: reads the account and says what is not as it should be."""
         self._differences, self._clock, self._tell = differences, clock, tell
         self._due_ns = clock.now_ns() + _EVERY_NS  # the start has looked already
         self._well = True
+        self._halted = False
 
     def look_soon(self) -> None:
         """Something of the account's settings has changed."""
@@ -48,10 +54,11 @@ class ModeWatch:
         now = self._clock.now_ns()
         self._due_ns = now + _EVERY_NS
         if found:
-            _log.error("account.modes_changed", differences=list(found))
-        if bool(found) is not self._well:
-            return
-        self._well = not found
-        self._tell(LinkChanged(ts_event=now, ts_seen=now, link="modes", up=self._well))
-        if not self._well:
+            _log.error("account.modes_changed", differences=[difference.text for difference in found])
+        if bool(found) is self._well:
+            self._well = not found
+            self._tell(LinkChanged(ts_event=now, ts_seen=now, link="modes", up=self._well))
+        halts = any(difference.halts for difference in found)
+        if halts and not self._halted:
             self._tell(OperatorOrder(ts_event=now, ts_seen=now, action="halt"))
+        self._halted = halts

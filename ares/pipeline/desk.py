@@ -371,6 +371,8 @@ class Desk:
         elif event.action == "start":
             self.guard.release("stopped")
         elif event.action == "halt":
+            for trade in list(self.custody.trades.values()):
+                self.custody.recall(out, trade)  # nothing could protect what fills of them in a halt
             self.guard.hold("operator", Mode.HALT)
         elif event.action == "flatten":
             self.guard.hold("operator", Mode.REDUCE)

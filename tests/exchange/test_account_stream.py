@@ -18,6 +18,7 @@ from ares.exchange.account_stream import AccountStream
 from ares.exchange.conditionals import Conditionals
 from ares.exchange.fees import Fees
 from ares.exchange.limits import ServerClock
+from ares.exchange.modes import ModeDifference
 from ares.exchange.past import Past
 from ares.exchange.sent import Sent
 from ares.exchange.trades import Trades
@@ -90,7 +91,7 @@ class Venue:
         }  # fmt: skip
         return order_of(msgspec.convert(row, OrderReport))
 
-    async def mode_differences(self) -> tuple[str, ...]:
+    async def mode_differences(self) -> tuple[ModeDifference, ...]:
         return ()
 
     async def fee_in_quote(self, asset: str, amount: Decimal) -> Decimal:

@@ -137,10 +137,17 @@ class World:
             self._obey(command)
         sent = [c for c in commands if isinstance(c, Submit | Cancel)]
         assert not sent or Mode.HALT not in (before, self.desk.guard.mode) or isinstance(event, OperatorOrder)
-        assert not sent or self.desk.guard.mode is not Mode.HALT, "in a halt nothing is sent"
+        halting = isinstance(event, OperatorOrder) and event.action == "halt" and before is not Mode.HALT
+        assert not sent or halting or self.desk.guard.mode is not Mode.HALT, "in a halt nothing is sent"
+        assert not halting or not self.entries_left(), "a halt leaves an entry that nothing could protect"
         assert len(sent) <= 8 + 2 * sum(o.place != "ended" for o in self.orders.values()), "a flood of orders"
         self.check()
         return commands
+
+    def entries_left(self) -> list[str]:
+        """Entries that work and were not called back."""
+        working = [s for trade in self.desk.custody.trades.values() for s in self.desk.intents.open_of(trade.trade_id)]
+        return [s.intent.intent_id for s in working if s.intent.purpose is Purpose.ENTRY and not s.cancelling]
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, OrderUpdate) and event.order.status.terminal:

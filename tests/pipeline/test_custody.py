@@ -316,6 +316,24 @@ def test_a_stop_that_fills_in_parts_is_still_the_stop() -> None:
 # ---------------------------------------------------------------- halts
 
 
+def test_a_halt_takes_back_the_entries_that_work_once() -> None:
+    bench = Bench()
+    (entry,) = submits(bench.candle())
+    bench.order(entry, NEW)
+    answer = person(bench, "halt")
+    assert cancels(answer) == [entry.intent.intent_id] and not submits(answer)
+    assert cancels(person(bench, "halt")) == []
+    bench.order(entry, CANCELED)
+    assert bench.desk.custody.trades == {}
+
+
+def test_a_halt_leaves_the_stop_of_what_is_held() -> None:
+    bench = Bench()
+    bench.opened()
+    answer = person(bench, "halt")
+    assert not cancels(answer) and not submits(answer)
+
+
 def test_a_position_that_a_halt_left_bare_is_protected_when_it_ends() -> None:
     bench = Bench()
     (entry,) = submits(bench.candle())
