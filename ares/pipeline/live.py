@@ -263,6 +263,7 @@ class LiveTradingPipeline:
         adopt = getattr(self.exchange, "adopt", None)
         if adopt is not None:
             await adopt(self.journal.records())  # a paper account lives in the journal: give it back
+        self._let_go_of_links()
         self._listen(before=self._missed())
         self._resumption = Resumption(
             desk=self.desk,
@@ -278,6 +279,14 @@ class LiveTradingPipeline:
             for up in (False, True):  # trades were missed while we were away: their bars must not look complete
                 now = self.clock.now_ns()
                 self._merger.put(LinkChanged(ts_event=now, ts_seen=now, link="market", up=up))
+
+    def _let_go_of_links(self) -> None:
+        """New streams begin as up and say only when they are down: what was lost when the bot died is not lost now."""
+        now = self.clock.now_ns()
+        for cause in sorted(self.desk.guard.latches):
+            kind, _, link = cause.partition(":")
+            if kind == "link":
+                self._merger.put(LinkChanged(ts_event=now, ts_seen=now, link=link, up=True))
 
     async def _missed(self) -> AsyncGenerator[Event, None]:
         """What was not heard while we were away: stages' answers, then the bars."""
