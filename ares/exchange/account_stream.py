@@ -330,7 +330,12 @@ class AccountStream(AsyncIterator[Event]):
             await self._trades.missed(symbol, self._since_ms, self._take)
         if self._broken or differing:
             for order in list(self._open.values()):
-                fresh = await self._venue.get_order(order.symbol, client_order_id=order.client_order_id)
+                try:
+                    fresh = await self._venue.get_order(order.symbol, client_order_id=order.client_order_id)
+                except Rejected as error:  # the venue forgets what ended long ago; whoever sent it asks for its end
+                    _log.warning("order.not_found", symbol=order.symbol, error=str(error))
+                    self._open.pop(order.client_order_id, None)
+                    continue
                 self._tell_order(fresh)
         for symbol, client_id in self._sent.waiting():
             try:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from ares.clock import SystemClock
-from ares.errors import DataError, Retryable
+from ares.errors import DataError, Rejected, Retryable
 from ares.events import FillBooked, LinkChanged
 from ares.exchange import account_stream
 from ares.exchange.account_stream import AccountStream
@@ -274,3 +274,21 @@ async def test_a_failure_that_nobody_foresaw_is_told_and_healed_by_a_look(monkey
         await made.aclose()
     assert [e.up for e in heard if isinstance(e, LinkChanged)] == [False, True]
     assert made.bad["ZeroDivisionError"] == 3
+
+
+async def test_an_order_that_the_venue_has_forgotten_ends_no_look() -> None:
+    """It ended unfilled and unheard while the link was down, and so long ago that a read does not find it any more."""
+    made, venue, _ = stream([])
+    made._open["mine"] = await venue.get_order(S)
+    made._broken = True
+    asked: list[str | None] = []
+
+    async def forgotten(symbol: str, order_id: str | None = None, *, client_order_id: str | None = None) -> Any:
+        asked.append(client_order_id)
+        raise Rejected("Order does not exist.", code=-2013)
+
+    venue.get_order = forgotten  # type: ignore[method-assign]
+    for _ in range(2):
+        await made._truth()
+    assert asked == ["mine"] and made._open == {}
+    assert [e.up for e in made._events if isinstance(e, LinkChanged)] == [True]
