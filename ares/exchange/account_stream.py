@@ -116,6 +116,7 @@ class AccountStream(AsyncIterator[Event]):
         self._since_ms = 0  # fills before this are not ours to tell
         self._broken = False  # the link was down since the last snapshot
         self._begun = False  # the first snapshot was told
+        self._behind = True  # what happened since the session before was not told yet
         self._drifted = False  # our clock is too far off
         self._unheard = False  # the reader has left too much lying
         self._audit_at = 0.0  # of the loop's clock
@@ -211,17 +212,19 @@ class AccountStream(AsyncIterator[Event]):
     # ------------------------------------------------------------ the worker: one after the other
 
     async def _work(self) -> None:
-        """Venue truth, then frames as they come; looks at the venue in between. No failure ends it."""
+        """Venue truth, then frames as they come; looks at the venue in between. Once begun, no failure ends it."""
+        loop = asyncio.get_running_loop()
         try:
             await self._connected()
+            self._audit_at = loop.time() + self._audit_every()
             await self._truth(first=True)
         except Exception as error:
-            unforeseen = DataError(f"the private stream cannot begin: {type(error).__name__}: {error}")
-            self._failure = error if isinstance(error, AresError) else unforeseen
-            self._there.set()
-            return
-        loop = asyncio.get_running_loop()
-        self._audit_at = loop.time() + self._audit_every()
+            if not self._begun:
+                unforeseen = DataError(f"the private stream cannot begin: {type(error).__name__}: {error}")
+                self._failure = error if isinstance(error, AresError) else unforeseen
+                self._there.set()
+                return
+            self._not_handled(error)
         while True:
             try:
                 await self._next(loop)
@@ -288,6 +291,8 @@ class AccountStream(AsyncIterator[Event]):
         """Read the venue; tell the trades and orders that were missed, then the snapshot."""
         snapshot = await self._venue.venue_snapshot()
         if not first:
+            if self._behind:
+                await self._since_then(snapshot.account)
             await self._catch_up(snapshot.account)
         self._open = {o.client_order_id: o for o in snapshot.open_orders}
         self._ours.update(self._open)
@@ -307,12 +312,12 @@ class AccountStream(AsyncIterator[Event]):
         if not first:
             self._put(snapshot)
         else:
-            await self._since_then()
-            self._held = {p.symbol: p.quantity for p in snapshot.account.positions}
+            await self._since_then(snapshot.account)
         await self._payments.audit(self._put, missed=missed)
 
-    async def _since_then(self) -> None:
+    async def _since_then(self, account: Account) -> None:
         """After a restart: what became of the orders of the session before, and what they traded meanwhile."""
+        self._held = {p.symbol: p.quantity for p in account.positions}
         for symbol in sorted(self._past.symbols):
             for order in self._conditionals.open_of(symbol):
                 try:
@@ -320,6 +325,8 @@ class AccountStream(AsyncIterator[Event]):
                 except Rejected as error:
                     _log.warning("order.not_found", symbol=symbol, error=str(error))
             await self._trades.missed(symbol, self._since_ms, self._take)
+        self._held = {p.symbol: p.quantity for p in account.positions}  # with all of these trades
+        self._behind = False
 
     async def _catch_up(self, account: Account) -> None:
         """Trades of every symbol whose position our fills do not explain, or that may have been missed."""

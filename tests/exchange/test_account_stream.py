@@ -125,6 +125,7 @@ def stream(trades: list[UserTrade], past: Past | None = None) -> tuple[AccountSt
         Sent(SystemClock()), quote="USDT", base="ws://nowhere", connect=nowhere, clock=SystemClock(),
     )  # fmt: skip
     made.link.up = made._begun = True
+    made._behind = False
     return made, venue, rest
 
 
@@ -292,3 +293,46 @@ async def test_an_order_that_the_venue_has_forgotten_ends_no_look() -> None:
         await made._truth()
     assert asked == ["mine"] and made._open == {}
     assert [e.up for e in made._events if isinstance(e, LinkChanged)] == [True]
+
+
+@pytest.mark.parametrize("path", ["/fapi/v1/userTrades", "/fapi/v1/income"])
+@pytest.mark.parametrize("error", [Retryable("busy"), ZeroDivisionError()], ids=["foreseen", "unforeseen"])
+async def test_a_read_that_fails_after_the_first_snapshot_is_made_again(
+    monkeypatch: pytest.MonkeyPatch, path: str, error: Exception
+) -> None:
+    monkeypatch.setattr(account_stream, "_SOON", 0.02)
+    past = Past(told={(S, "10")}, symbols={S}, until_ns=(T0 + 5) * 10**6)
+    made, _, rest = stream([trade(11), trade(12)], past)
+    made._begun, made._behind = False, True
+    read, failed = rest.read, list[str]()
+
+    async def flaky(request: Any, kind: Any) -> Any:
+        if request.path == path and len(failed) < 2:
+            failed.append(path)
+            raise error
+        return await read(request, kind)
+
+    rest.read = flaky  # type: ignore[method-assign]
+    heard: list[Any] = []
+    try:
+        async with asyncio.timeout(60):
+            while made.bad.total() < 2 or made._failed or len(told_of(heard)) < 2:
+                heard.append(await anext(made))
+    finally:
+        await made.aclose()
+    assert told_of(heard) == [11, 12] and made._held == {S: 2}
+    assert not isinstance(heard[0], FillBooked | LinkChanged), "the first word is the snapshot"
+
+
+def told_of(heard: list[Any]) -> list[int]:
+    return [int(e.fill.trade_id) for e in heard if isinstance(e, FillBooked)]
+
+
+async def test_a_stream_that_cannot_read_its_first_snapshot_does_not_begin() -> None:
+    made, venue, _ = stream([])
+    made._begun, venue.unforeseen = False, 1
+    try:
+        with pytest.raises(DataError, match="cannot begin"):
+            await anext(made)
+    finally:
+        await made.aclose()
