@@ -68,13 +68,15 @@ def _retraining(config: AresConfig, retrain: bool | None, models: Path | None) -
 
 
 def _warn_of(model: Path) -> None:
-    """Say of a model that its own scores speak against it. Raises ModelError."""
+    """Say what a model's own scores say of it, and when they speak against it. Raises ModelError."""
     from ares.cli.screen import note
     from ares.models.registry import inspect
+    from ares.training.verdict import speaks_against, verdict_of
 
-    skill = inspect(model).record.metrics.get("brier_skill_high")
-    if skill is not None and skill < 0.0:
-        note(f"model {model.name[:12]}: out of sample its probabilities were worse than the base rate; see its card")
+    figures = inspect(model).record.metrics
+    if figures:
+        against = "its own scores speak against it. " if speaks_against(figures) else ""
+        note(f"model {model.name[:12]}: {against}{verdict_of(figures)} All this is out of sample; see its card.")
 
 
 def _one_model(folder: Path) -> Path:

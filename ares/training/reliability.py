@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 from numpy.typing import ArrayLike, NDArray
 
 from ares.errors import InvalidInput, TooShort
+from ares.training.verdict import of_skill
 
 __all__ = [
     "BrierParts",
@@ -81,11 +82,7 @@ class Reliability:
     @property
     def verdict(self) -> str:
         """What the interval of the Brier skill says, in a sentence."""
-        if self.brier_skill.low > 0:
-            return "Its probabilities are better than the base rate."
-        if self.brier_skill.high < 0:
-            return "Its probabilities are worse than the base rate."
-        return "Nothing shows that its probabilities are better than the base rate."
+        return of_skill(self.brier_skill.low, self.brier_skill.high)
 
 
 def _checked(p: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> tuple[Floats, Floats, Floats]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ares.training.dataset import Bets, Dataset, TrainConfig
 from ares.training.folds import OutOfSample
 from ares.training.reliability import Interval, Reliability, auc, block_interval, reliability
+from ares.training.verdict import verdict_of
 
 __all__ = ["Scores", "Trading", "score", "trade"]
 
@@ -85,14 +86,8 @@ class Scores:
 
     @property
     def verdict(self) -> str:
-        """What the intervals of the Brier skill and of the direction say, in two sentences."""
-        area = self.direction
-        told = "Nothing shows that it tells up from down better than a coin."
-        if area.low > 0.5:
-            told = "It tells up from down better than a coin."
-        elif area.high < 0.5:
-            told = "It tells up from down worse than a coin."
-        return f"{self.confidence.verdict} {told}"
+        """What the intervals of the Brier skill and of the direction say, a sentence each, and of bets that lose."""
+        return verdict_of(self.figures())
 
     def figures(self) -> dict[str, float]:
         """The main figures by name; one that is not defined is left out."""

@@ -39,7 +39,16 @@ def test_trading_begins_where_training_ended(ares: Run, models: Path) -> None:
 def test_a_model_whose_own_scores_speak_against_it_is_called_so(ares: Run, models: Path) -> None:
     (manifest,) = Registry(models).manifests()
     done = ares("backtest", "--bars", PLAYED, "--model", models)
-    assert ("worse than the base rate" in done.stderr) == (manifest.record.metrics["brier_skill_high"] < 0.0)
+    found = manifest.record.metrics
+    worse = {"base rate": found["brier_skill_high"] < 0.0, "coin": found["auc_direction_high"] < 0.5}
+    loses = found.get("net_per_bet_high", 0.0) < 0.0
+    for what, against in worse.items():
+        assert (f"worse than {'a' if what == 'coin' else 'the'} {what}" in done.stderr) == against
+    assert ("bets lose" in done.stderr) == loses
+    assert ("speak against" in done.stderr) == (loses or any(worse.values()))
+    (card,) = models.glob("*card.md")
+    verdict = done.stderr.split(f"model {manifest.model_id[:12]}: ")[1].split(" All this")[0]
+    assert verdict.removeprefix("its own scores speak against it. ") in card.read_text(encoding="utf-8")
 
 
 def test_paper_and_backtest_agree_and_the_journal_replays(ares: Run, models: Path, tmp_path: Path) -> None:
