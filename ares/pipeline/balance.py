@@ -1,14 +1,14 @@
-"""The desk's money against the venue's: what our ledger has not booked shows as a difference that stays."""
+"""The desk's books against the venue's: what our ledger has not booked shows as a difference that stays."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
-from attrs import define
+from attrs import define, field
 
 from ares.orders import Fill
 
-__all__ = ["BalanceWatch"]
+__all__ = ["BalanceWatch", "PositionGaps"]
 
 _PART = Decimal("0.0001")  # of the wallet
 _MOST = Decimal(1)  # quote
@@ -34,3 +34,27 @@ class BalanceWatch:
             return None
         self._differs += 1
         return difference if self._differs == 2 else None
+
+
+@define
+class PositionGaps:
+    """By how much the venue's positions differed from the ledger's, less the fills that were told late."""
+
+    _gaps: dict[str, tuple[Decimal, int]] = field(factory=dict)  # base, venue minus ledger; ns of the snapshot
+
+    def compare(self, symbol: str, ours: Decimal, theirs: Decimal, ts_ns: int) -> bool:
+        """Note what a snapshot of this moment says; True when both hold the same."""
+        self._gaps.pop(symbol, None)
+        if ours != theirs:
+            self._gaps[symbol] = (theirs - ours, ts_ns)
+        return ours == theirs
+
+    def saw(self, fill: Fill) -> None:
+        """A fill from before the snapshot explains it; a later one moves both sides."""
+        gap, ts_ns = self._gaps.get(fill.symbol, (Decimal(0), -1))
+        if fill.ts_ns <= ts_ns:
+            self._gaps[fill.symbol] = (gap - fill.side.sign * fill.quantity, ts_ns)
+
+    def open(self, symbol: str) -> bool:
+        """Whether something is still unexplained."""
+        return self._gaps.get(symbol, (Decimal(0), -1))[0] != 0

@@ -24,7 +24,7 @@ from ares.protocols import TradePlan
 
 __all__ = ["Custody"]
 
-_FILLS_WITHIN_NS = 10_000_000_000  # fills that an order's end speaks of must have been told by then
+_FILLS_WITHIN_NS = 45_000_000_000  # fills that an order's end speaks of are told by then, also by a slow audit
 _PLANS_REMEMBERED = 200  # of finished trades, for fills that come late
 
 
@@ -37,6 +37,7 @@ class Custody:
     on_closed: Callable[[ClosedTrade], None]
     trades: dict[str, Trade] = field(factory=dict)
     stops: Stops = field(init=False)
+    _missing: dict[str, list[IntentState]] = field(factory=dict)  # written off, by symbol, and the venue has not agreed
     _over: dict[str, TradePlan] = field(factory=dict)  # of finished trades, oldest first
 
     def __attrs_post_init__(self) -> None:
@@ -142,6 +143,14 @@ class Custody:
         trade.retry_ns = None
         self.attend(out, trade)
 
+    def lacks_fills(self, symbol: str) -> bool:
+        """Whether fills of this symbol were written off and have not come after all."""
+        return any(state.untold for state in self._missing.get(symbol, ()))
+
+    def agreed(self, symbol: str) -> None:
+        """The venue holds what our ledger holds: nothing is missing, whatever was promised."""
+        self._missing.pop(symbol, None)
+
     def review(self, out: Outbox) -> None:
         """Go through all trades: after a halt, and when the venue has told what it holds."""
         for trade in list(self.trades.values()):
@@ -194,7 +203,7 @@ class Custody:
         leftovers = self.intents.open_of(trade.trade_id)
         for state in leftovers:
             out.cancel(state)
-        if leftovers or self._promised(trade):
+        if leftovers or self._promised(trade) or self._may_hold(trade):
             return
         del self.trades[trade.symbol]
         self.intents.forget(trade.trade_id)
@@ -225,6 +234,8 @@ class Custody:
             for state in promised:
                 out.alert("fills.missing", trade.symbol, intent=state.intent.intent_id, quantity=str(state.promised))
                 state.written_off = True
+                self._missing.setdefault(trade.symbol, []).append(state)
+                trade.recalled = trade.recalled or state.intent.purpose is Purpose.ENTRY
             out.guard.hold(f"difference:{trade.symbol}", Mode.REDUCE)  # until the venue's position is ours again
 
     def _ask_wake(self, out: Outbox, trade: Trade) -> None:
@@ -311,6 +322,13 @@ class Custody:
 
     def _promised(self, trade: Trade) -> list[IntentState]:
         return [s for s in self.intents.of_trade(trade.trade_id) if s.promised > 0]
+
+    def _may_hold(self, trade: Trade) -> bool:
+        """Whether an entry has traded of which no fill was told: its trade is kept until the fill comes or the venue
+        says that nothing is held, so that what was bought gets its stop. Who insists on the end does not wait.
+        """
+        missing = (s for s in self._missing.get(trade.symbol, ()) if s.intent.trade_id == trade.trade_id)
+        return trade.entered == 0 and not trade.insisted and any(s.untold for s in missing)
 
     def _unsold(self, trade: Trade) -> Decimal:
         """What is held, less what ended orders have sold by the venue's report though no fill was told yet."""

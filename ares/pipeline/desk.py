@@ -36,7 +36,7 @@ from ares.events import (
 )
 from ares.instruments import Instrument, Interval
 from ares.orders import Fill, OrderStatus
-from ares.pipeline.balance import BalanceWatch
+from ares.pipeline.balance import BalanceWatch, PositionGaps
 from ares.pipeline.calls import Calls, check_verbs
 from ares.pipeline.config import DeskConfig
 from ares.pipeline.custody import Custody
@@ -87,6 +87,7 @@ class Desk:
         self.custody = Custody(self.intents, self.config.protect_within_ns, self._trade_closed)
         self.ledger: Ledger | None = None  # None until the first snapshot of the venue
         self._balance = BalanceWatch()
+        self._gaps = PositionGaps()
         self._seats = {s: Seat(s, features.stream(s, self.interval.name)) for s in self.symbols}
         self.calls = Calls(self.guard)
         self._looks = Looks(monitor, self.calls, self.custody, self.records, self.config.look_every_ns)
@@ -260,9 +261,12 @@ class Desk:
             return
         self._ledger().book_fill(seat.known_instrument(), fill)
         self._balance.saw(fill)
+        self._gaps.saw(fill)
         self.records.fills.append(fill)
         position = self._ledger().position(fill.symbol).quantity
         trade = self.custody.on_fill(out, state, fill, position)
+        if not self._gaps.open(fill.symbol) and not self.custody.lacks_fills(fill.symbol):
+            self.guard.release(f"difference:{fill.symbol}")  # all that the ledger lacked has come
         if trade is None and position:
             out.alert("position.unowned", fill.symbol, quantity=str(position))
         if state is None and not fill.liquidation:
@@ -301,7 +305,10 @@ class Desk:
         self.custody.review(out)
 
     def _compare(self, out: Outbox, event: VenueSnapshot) -> None:
-        """Venue truth against our ledger: a difference in quantity holds the symbol's latch until it is gone."""
+        """Venue truth against our ledger: a difference in quantity holds the symbol's latch until it is gone.
+
+        Gone it is when a snapshot says so, or when the fills that were missing have come.
+        """
         gap = self._balance.compare(self.account().wallet, event.account.wallet)
         if gap is not None:
             out.alert("account.differs", "", venue=str(event.account.wallet), difference=str(gap))
@@ -309,11 +316,12 @@ class Desk:
             theirs = event.account.position(symbol)
             quantity = theirs.quantity if theirs is not None else Decimal(0)
             ours = self._ledger().position(symbol).quantity
-            if quantity != ours:
+            if self._gaps.compare(symbol, ours, quantity, event.ts_event):
+                self.custody.agreed(symbol)
+                self.guard.release(f"difference:{symbol}")
+            else:
                 self.guard.hold(f"difference:{symbol}", Mode.REDUCE)
                 out.alert("position.differs", symbol, venue=str(quantity), ledger=str(ours))
-            else:
-                self.guard.release(f"difference:{symbol}")
 
     # ------------------------------------------------------------ time and people
 

@@ -73,11 +73,16 @@ class IntentState:
         return self.intent.request.quantity - self.filled if self.open else Decimal(0)
 
     @property
-    def promised(self) -> Decimal:
+    def untold(self) -> Decimal:
         """Base quantity that an ended order has traded by the venue's report and of which no fill was told yet."""
-        if self.open or self.order is None or self.written_off:
+        if self.open or self.order is None:
             return Decimal(0)
         return max(Decimal(0), self.order.filled - self.filled)
+
+    @property
+    def promised(self) -> Decimal:
+        """What of `untold` is still waited for."""
+        return Decimal(0) if self.written_off else self.untold
 
 
 @define
