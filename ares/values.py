@@ -224,6 +224,7 @@ class AnalysisResult:
     horizon_ns: int = field(validator=gt(0))  # the same in ns
     stop_width: float  # log distance of the stop from entry, > 0; NaN when abstaining for want of volatility
     target_width: float  # log distance of the target from entry, > 0; NaN likewise
+    timeout_loss: float = field(default=0.0, validator=ge(0.0))  # mean loss of a timeout before costs, of the notional
     volatility: float | None = None  # standard deviation of the log return of one bar
     size_factor: float = field(default=1.0, validator=[ge(0.0), le(1.0)])  # of the usual size; less under an alarm
     feature_age_ns: int | None = None  # from when the features were known to `now_ns`; None: there were none

@@ -277,9 +277,11 @@ def chances(share: Floats, neither: Floats, late: Late) -> tuple[Floats, Floats]
 
 
 @jit
-def _needed(side: Any, target: Floats, stop: Floats, p_timeout: Floats, cost: Floats, out: Floats) -> None:
+def _needed(
+    side: Any, target: Floats, stop: Floats, p_timeout: Floats, cost: float, timeout_loss: Floats, out: Floats
+) -> None:
     for i in range(out.size):
-        out[i] = appraise(side[i], target[i], stop[i], 0.5, p_timeout[i], cost[i])[2]
+        out[i] = appraise(side[i], target[i], stop[i], 0.5, p_timeout[i], cost, timeout_loss[i])[2]
 
 
 def needed_confidence(
@@ -295,9 +297,9 @@ def needed_confidence(
     target, stop: log distances from entry. p_timeout: chance of neither barrier. cost: of the round trip, a fraction.
     late: what a timeout loses besides its costs; None: nothing.
     """
-    out, p = np.empty(side.size), np.ascontiguousarray(p_timeout)
+    out = np.empty(side.size)
     loss = 0.0 if late is None else late.loss
-    _needed(side, target, stop, p, np.ascontiguousarray(cost + p * loss * target), out)
+    _needed(side, target, stop, np.ascontiguousarray(p_timeout), float(cost), np.ascontiguousarray(loss * target), out)
     return out
 
 

@@ -15,7 +15,7 @@ from ares.kernels.outcomes import driftless_chances, learn, recount, weigh
 
 __all__ = ["Learner", "Odds", "Prior"]
 
-_VERSION = 1
+_VERSION = 2
 
 
 @frozen(kw_only=True)
@@ -25,17 +25,23 @@ class Prior:
     target: float  # outcomes that it counts for, of each kind
     stop: float
     timeout: float
+    timeout_return: float  # mean return of these timeouts before costs, in widths of the target
 
     @classmethod
     def of(cls, config: AnalystConfig) -> Prior:
-        """The prior of these settings; the multiples are distances in deviations over the horizon."""
-        rules = config.rules
+        """The prior of these settings; the multiples are distances in deviations over the horizon.
+
+        A driftless walk gains nothing on average: what its targets bring and its stops do not take, its timeouts lose.
+        """
+        rules, wide = config.rules, config.stop_multiple / config.target_multiple
         target, stop, timeout = driftless_chances(config.target_multiple, config.stop_multiple)
+        worth = (stop * wide - target) / timeout if timeout > 0.0 else 0.0
+        worth = min(1.0, max(-wide, worth))  # it ended between the barriers; rounding may say otherwise
         if rules.prior_win is not None:
             target, stop = (target + stop) * rules.prior_win, (target + stop) * (1.0 - rules.prior_win)
         least = 1e-6  # a chance of nothing at all would be certainty, which no count could overcome
         target, stop, timeout = (rules.prior_strength * max(p, least) for p in (target, stop, timeout))
-        return cls(target=target, stop=stop, timeout=timeout)
+        return cls(target=target, stop=stop, timeout=timeout, timeout_return=worth)
 
 
 @frozen(kw_only=True)
@@ -49,6 +55,7 @@ class Odds:
     low: float  # lower bound of `p_target`
     needed: float  # break-even `p_target` after costs
     outcomes: int  # ever counted for this state and side
+    timeout_loss: float  # mean of a timeout before costs, a fraction of the notional, >= 0
 
 
 class Learner:
@@ -63,8 +70,8 @@ class Learner:
         self._forget = 1.0 if config.rules.memory is None else math.exp(-1.0 / config.rules.memory)
         slots = 2 * cells
         self._when = np.zeros((slots, 2), dtype=np.int64)
-        self._level = np.full((slots, 4), np.nan)
-        self._tally = np.zeros((slots, 4))
+        self._level = np.full((slots, 5), np.nan)
+        self._tally = np.zeros((slots, 5))
         self._low = np.empty(slots)
         for slot in range(slots):
             recount(self._tally, self._low, slot, self._prior.target, self._prior.stop, config.rules.confidence_level)
@@ -112,7 +119,7 @@ class Learner:
 
     def odds(self, cell: int, sides: int, widths: tuple[float, float]) -> Odds:
         """The better of these sides in a state, after the configured costs."""
-        side, target, stop, timeout, low, needed, outcomes = weigh(
+        side, target, stop, timeout, low, needed, outcomes, timeout_loss = weigh(
             self._tally,
             self._low,
             cell,
@@ -120,6 +127,7 @@ class Learner:
             self._prior.target,
             self._prior.stop,
             self._prior.timeout,
+            self._prior.timeout_return,
             *widths,
             self._config.round_trip_cost,
         )
@@ -131,11 +139,12 @@ class Learner:
             low=low,
             needed=needed,
             outcomes=int(outcomes),
+            timeout_loss=timeout_loss,
         )
 
     def tallies(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """(cells, 2, 4): for each state and side (long, short) targets, stops, timeouts, outcomes ever counted."""
-        return self._tally.reshape(-1, 2, 4).copy()
+        return self._tally[:, :4].reshape(-1, 2, 4).copy()
 
     def save_state(self) -> dict[str, Any]:
         """All there is to know, as plain values and arrays."""

@@ -238,6 +238,7 @@ class RuleAnalyst:
             p_up=None if odds is None else odds.p_target if odds.side > 0 else odds.p_stop,
             p_down=None if odds is None else odds.p_stop if odds.side > 0 else odds.p_target,
             p_timeout=None if odds is None else odds.p_timeout,
+            timeout_loss=0.0 if odds is None else odds.timeout_loss,
             side=side,
             confidence=0.0 if odds is None or side is None else odds.p_target,
             confidence_low=None if odds is None or side is None else odds.low,

@@ -6,8 +6,9 @@ trades, ends at the first barrier touched (`barriers.touch`: what a bar opened b
 or at the time barrier, and is counted then and not before.
 
 Memory, one row a slot: `when` (state, ns: entry at the latest, or time barrier), `level` (log widths of target and
-stop, then their prices), `tally` (targets, stops, timeouts, as they are weighted now; outcomes ever counted) and `low`
-(lower bound of the chance of the target, given that a barrier is touched).
+stop, then their prices, then that of the entry), `tally` (targets, stops, timeouts, as they are weighted now; outcomes
+ever counted; sum of the timeouts' returns before costs, in widths of the target, as weighted now) and `low` (lower
+bound of the chance of the target, given that a barrier is touched).
 """
 
 from __future__ import annotations
@@ -101,10 +102,11 @@ def learn(
                 when[slot, 1] = open_ns + horizon * step_ns
                 level[slot, 2] = barrier_price(open_, side, level[slot, 0])
                 level[slot, 3] = barrier_price(open_, -side, level[slot, 1])
+                level[slot, 4] = open_
         if when[slot, 0] == OPEN and tradable:
-            outcome = UNTOUCHED
+            outcome, left = UNTOUCHED, close
             if open_ns >= when[slot, 1]:
-                outcome = TIMEOUT
+                outcome, left = TIMEOUT, open_
             else:
                 outcome, _, _ = touch(side, level[slot, 2], level[slot, 3], open_, high, of_low)
                 if outcome == UNTOUCHED and open_ns + step_ns == when[slot, 1]:
@@ -115,6 +117,9 @@ def learn(
                     tally[slot, kind] *= forget
                 tally[slot, 0 if outcome == TARGET else 1 if outcome == STOP else 2] += 1.0
                 tally[slot, 3] += 1.0
+                tally[slot, 4] *= forget
+                if outcome == TIMEOUT:
+                    tally[slot, 4] += side * (left / level[slot, 4] - 1.0) / level[slot, 0]
                 recount(tally, low, slot, prior_target, prior_stop, confidence)
                 counted += 1
     if cell >= 0:
@@ -129,6 +134,19 @@ def learn(
 
 
 @jit
+def timeout_return(tally: F, cell: int, prior_timeout: float, prior_return: float) -> float:
+    """Mean return before costs of a cell's timeouts, in widths of the target, with `prior_timeout` of `prior_return`.
+
+    Longs and shorts together, so that a drift of the market is not taken for it.
+    """
+    count, total = prior_timeout, prior_timeout * prior_return
+    for slot in range(2 * cell, 2 * cell + 2):
+        count += tally[slot, 2]
+        total += tally[slot, 4]
+    return total / count
+
+
+@jit
 def weigh(
     tally: F,
     low: F,
@@ -137,17 +155,23 @@ def weigh(
     prior_target: float,
     prior_stop: float,
     prior_timeout: float,
+    prior_return: float,
     target_width: float,
     stop_width: float,
     cost: float,
-) -> tuple[int, float, float, float, float, float, float]:
-    """The better side of a cell: (side, chance of target, of stop, of timeout, lower bound, break-even, outcomes).
+) -> tuple[int, float, float, float, float, float, float, float]:
+    """The better side of a cell: (side, chance of target, of stop, of timeout, lower bound, break-even, outcomes, what
+    a timeout loses before costs, a fraction of the notional).
 
     The chances are the means of a Dirichlet posterior. The better side is the one whose lower bound exceeds its
-    break-even chance by more, in expected return; the long side wins a tie.
+    break-even chance by more, in expected return; the long side wins a tie. A timeout loses what `timeout_return` says,
+    and nothing when target and stop are equally wide: then one side's gain is the other's loss.
     """
-    best = (0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    best = (0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     most = -math.inf
+    timeout_loss = 0.0
+    if target_width != stop_width:
+        timeout_loss = max(0.0, -timeout_return(tally, cell, prior_timeout, prior_return)) * target_width
     for odd in range(2):
         if not sides & (1 << odd):
             continue
@@ -158,9 +182,9 @@ def weigh(
         p_timeout = timeouts / total
         lower = (1.0 - p_timeout) * low[slot]
         gain, loss = gross_payoff(side, target_width, stop_width)
-        needed = break_even(gain, loss, cost, p_timeout)
+        needed = break_even(gain, loss, cost, p_timeout, timeout_loss)
         worth = (lower - needed) * (gain + loss)
         if worth > most:
             most = worth
-            best = (side, targets / total, stops / total, p_timeout, lower, needed, tally[slot, 3])
+            best = (side, targets / total, stops / total, p_timeout, lower, needed, tally[slot, 3], timeout_loss)
     return best

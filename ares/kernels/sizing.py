@@ -36,38 +36,39 @@ def gross_payoff(sign: int, target_width: float, stop_width: float) -> tuple[flo
 
 
 @jit
-def break_even(gain: float, loss: float, cost: float, p_timeout: float) -> float:
+def break_even(gain: float, loss: float, cost: float, p_timeout: float, timeout_loss: float) -> float:
     """The chance of the target at which the bet pays nothing; `(loss + cost) / (gain + loss)` without timeouts.
 
-    A timeout is worth its costs and nothing else: the price is as likely above entry as below.
+    timeout_loss: what a bet that times out loses on average before costs. Between barriers at equal distances it is
+    nothing, as the price is as likely above entry as below; under a stop wider than the target it is a loss.
     """
-    return ((1.0 - p_timeout) * loss + cost) / (gain + loss)
+    return ((1.0 - p_timeout) * loss + cost + p_timeout * timeout_loss) / (gain + loss)
 
 
 @jit
-def expected_value(p: float, p_timeout: float, gain: float, loss: float, cost: float) -> float:
-    """Expected return after costs, a fraction of the notional."""
-    return p * gain - (1.0 - p - p_timeout) * loss - cost
+def expected_value(p: float, p_timeout: float, gain: float, loss: float, cost: float, timeout_loss: float) -> float:
+    """Expected return after costs, a fraction of the notional; timeout_loss as in `break_even`."""
+    return p * gain - (1.0 - p - p_timeout) * loss - cost - p_timeout * timeout_loss
 
 
 @jit
-def growth_optimal(p: float, p_timeout: float, gain: float, loss: float, cost: float) -> float:
+def growth_optimal(p: float, p_timeout: float, gain: float, loss: float, cost: float, timeout_loss: float) -> float:
     """Kelly's notional as a multiple of equity for three outcomes after costs; negative or zero: do not bet.
 
-    Maximises `p ln(1 + f (gain - cost)) + q ln(1 - f (loss + cost)) + p_timeout ln(1 - f cost)`, whose slope falls
-    in f, by halving the interval between ruin by winning and ruin by losing.
+    Maximises `p ln(1 + f (gain - cost)) + q ln(1 - f (loss + cost)) + p_timeout ln(1 - f (timeout_loss + cost))`,
+    whose slope falls in f, by halving the interval between ruin by winning and ruin by losing.
     Source: Kelly 1956; without timeouts it is `p / (loss + cost) - q / (gain - cost)`.
     """
-    win, lose = gain - cost, loss + cost
+    win, lose, late = gain - cost, loss + cost, cost + timeout_loss
     q = max(0.0, 1.0 - p - p_timeout)
     if win <= 0.0:
         return 0.0
-    if p_timeout <= 0.0 or (cost <= 0.0 and p + q > 0.0):
+    if p_timeout <= 0.0 or (cost <= 0.0 and timeout_loss == 0.0 and p + q > 0.0):
         return (p / lose - q / win) / (p + q)
-    low, high = -1.0 / win, 1.0 / lose
+    low, high = -1.0 / win, 1.0 / max(lose, late)
     for _ in range(_HALVINGS):
         f = 0.5 * (low + high)
-        slope = p * win / (1.0 + f * win) - q * lose / (1.0 - f * lose) - p_timeout * cost / (1.0 - f * cost)
+        slope = p * win / (1.0 + f * win) - q * lose / (1.0 - f * lose) - p_timeout * late / (1.0 - f * late)
         if slope > 0.0:
             low = f
         else:
@@ -110,16 +111,19 @@ def safe_leverage(sign: int, distance: float, rate: float, cum: float, notional:
 
 @jit
 def appraise(
-    sign: int, target_width: float, stop_width: float, p: float, p_timeout: float, cost: float
+    sign: int, target_width: float, stop_width: float, p: float, p_timeout: float, cost: float, timeout_loss: float
 ) -> tuple[float, float, float, float, float]:
-    """Gain, loss, break-even chance, expected value and growth-optimal size of a bet with one target."""
+    """Gain, loss, break-even chance, expected value and growth-optimal size of a bet with one target.
+
+    timeout_loss: what a bet that times out loses on average before costs, a fraction of the notional, >= 0.
+    """
     gain, loss = gross_payoff(sign, target_width, stop_width)
     return (
         gain,
         loss,
-        break_even(gain, loss, cost, p_timeout),
-        expected_value(p, p_timeout, gain, loss, cost),
-        growth_optimal(p, p_timeout, gain, loss, cost),
+        break_even(gain, loss, cost, p_timeout, timeout_loss),
+        expected_value(p, p_timeout, gain, loss, cost, timeout_loss),
+        growth_optimal(p, p_timeout, gain, loss, cost, timeout_loss),
     )
 
 

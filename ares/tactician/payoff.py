@@ -22,6 +22,7 @@ class Payoff:
     p_timeout: float  # chance that neither barrier is touched
     gain: float  # at the target, before costs
     loss: float  # at the stop, before costs
+    timeout_loss: float  # of a timeout on average, before costs
     cost: float  # of the round trip
     break_even: float  # the chance at which the bet pays nothing
     expected: float  # return after costs
@@ -50,11 +51,20 @@ def value(given: TacticsInput, side: Side, config: TacticianConfig) -> Payoff:
     p_timeout = min(analysis.p_timeout or 0.0, 1.0 - p)
     cost = round_trip_cost(given, side, config)
     reach = sum(width * share for width, share in config.ladder)
+    late = analysis.timeout_loss
     gain, loss, needed, expected, kelly = appraise(
-        side.sign, analysis.target_width * reach, analysis.stop_width, p, p_timeout, cost
+        side.sign, analysis.target_width * reach, analysis.stop_width, p, p_timeout, cost, late
     )
     return Payoff(
-        p=p, p_timeout=p_timeout, gain=gain, loss=loss, cost=cost, break_even=needed, expected=expected, kelly=kelly
+        p=p,
+        p_timeout=p_timeout,
+        gain=gain,
+        loss=loss,
+        timeout_loss=late,
+        cost=cost,
+        break_even=needed,
+        expected=expected,
+        kelly=kelly,
     )
 
 

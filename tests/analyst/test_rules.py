@@ -22,6 +22,7 @@ from ares.analyst.rules import RuleAnalyst
 from ares.errors import DataError, InvalidInput, ModelError
 from ares.instruments import Side
 from ares.kernels.barriers import triple_barrier_batch
+from ares.kernels.outcomes import driftless_chances
 from ares.market import Candle, MarketView
 from ares.protocols import AnalysisInput, AnalysisResult, FeatureRow
 from tests.oracles.hypothetical_trades import tallies
@@ -130,12 +131,14 @@ def test_outcomes_are_those_of_plain_python(seed: int, horizon: int, valid: int,
         cell = -1 if score == 0.0 else min(2, int(abs(score) * 3))
         sides = (1,) if score > 0 else (-1,)
         states.append((cell, sides, (target * volatility * scale, stop * volatility * scale)))
-    expected = tallies(bars, states, horizon, HOUR, valid)
+    expected, returns = tallies(bars, states, horizon, HOUR, valid)
     learned = analyst.tallies("ETHUSDT")
+    timeouts = analyst.save_state()["symbols"]["ETHUSDT"]["tally"][:, 4].reshape(3, 2)
     for cell in range(3):
         for odd, side in enumerate((1, -1)):
             want = expected.get((cell, side), {"target": 0, "stop": 0, "timeout": 0})
             assert learned[cell, odd].tolist() == [want["target"], want["stop"], want["timeout"], sum(want.values())]
+            assert timeouts[cell, odd] == pytest.approx(returns.get((cell, side), 0.0), abs=1e-9)
 
 
 def test_on_real_bars_the_outcomes_are_those_of_the_labels(real_data: Path) -> None:
@@ -177,6 +180,26 @@ def test_a_driftless_market_teaches_the_driftless_chance() -> None:
     assert last.p_up == pytest.approx(0.31, abs=4 * math.sqrt(0.31 * 0.69 / total))
     assert last.p_timeout == pytest.approx(0.37, abs=4 * math.sqrt(0.37 * 0.63 / total))
     assert targets + stops + timeouts == total
+
+
+@pytest.mark.parametrize("sides", [(1.0, 1.0), (1.0, -1.0)])
+def test_a_timeout_under_a_wide_stop_is_learned_as_a_loss_and_between_equal_widths_as_none(
+    sides: tuple[float, float],
+) -> None:
+    """A driftless walk gains nothing: what its targets bring and its stops do not take, its timeouts lose."""
+    bars = walk(6000, seed=5)
+    rows = np.column_stack([np.full(len(bars), 0.01), np.resize(sides, len(bars))])
+    width, wide = 0.01 * math.sqrt(12), 2.0 * 0.01 * math.sqrt(12)
+    analyst = RuleAnalyst(signal, config=AnalystConfig(horizon=12, stop_multiple=2.0))
+    last = run(analyst, bars, rows)[-1]
+    target, stop, timeout = driftless_chances(1.0, 2.0)
+    fair = (target * width - stop * wide) / timeout
+    total = float(analyst.tallies("ETHUSDT")[2, :, 2].sum())
+    assert total > 100
+    assert last.timeout_loss == pytest.approx(fair, abs=4.0 * 0.7 * width / math.sqrt(total))
+    assert last.timeout_loss > 0.1 * width
+    equal = run(RuleAnalyst(signal, config=AnalystConfig(horizon=12)), bars, rows)
+    assert {opinion.timeout_loss for opinion in equal} == {0.0}
 
 
 def test_a_drift_is_found_and_traded_and_its_opposite_is_not() -> None:

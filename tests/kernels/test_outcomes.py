@@ -8,12 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
+from ares.analyst.config import AnalystConfig
+from ares.analyst.learner import Prior
 from ares.kernels.beta import beta_cdf, beta_quantile
 from ares.kernels.outcomes import driftless_chances
 
 
-def lattice(target: float, stop: float, cells: int = 60) -> tuple[float, float, float]:
-    """The same chances for a coin-tossing walk on a fine lattice, by counting paths."""
+def lattice(target: float, stop: float, cells: int = 60) -> tuple[float, float, float, float]:
+    """The same chances for a coin-tossing walk on a fine lattice, by counting paths; and the mean end of a timeout, in
+    widths of the target.
+    """
     step = min(target, stop) / cells
     up, down = round(target / step), round(stop / step)
     density = np.zeros(up + down + 1)
@@ -25,12 +29,26 @@ def lattice(target: float, stop: float, cells: int = 60) -> tuple[float, float, 
         moved[0] += density[0]
         moved[-1] += density[-1]
         density = moved
-    return float(density[-1]), float(density[0]), float(density[1:-1].sum())
+    neither = float(density[1:-1].sum())
+    end = float(density[1:-1] @ np.arange(1 - down, up)) / up / neither
+    return float(density[-1]), float(density[0]), neither, end
 
 
 @pytest.mark.parametrize("barriers", [(1.0, 1.0), (2.0, 1.0), (0.5, 1.5)])
 def test_driftless_chances_are_those_of_a_fine_coin_tossing_walk(barriers: tuple[float, float]) -> None:
-    assert driftless_chances(*barriers) == pytest.approx(lattice(*barriers), abs=2e-3)
+    assert driftless_chances(*barriers) == pytest.approx(lattice(*barriers)[:3], abs=2e-3)
+
+
+@pytest.mark.parametrize(("target", "stop"), [(1.0, 1.0), (2.0, 1.0), (0.5, 1.5), (1.0, 2.0)])
+def test_the_prior_knows_what_a_timeout_of_a_driftless_walk_is_worth(target: float, stop: float) -> None:
+    prior = Prior.of(AnalystConfig(target_multiple=target, stop_multiple=stop))
+    assert prior.timeout_return == pytest.approx(lattice(target, stop)[3], abs=5e-3)
+
+
+@given(st.floats(1e-3, 20.0), st.floats(1e-3, 20.0))
+def test_a_timeout_of_the_prior_ends_between_the_barriers(target: float, stop: float) -> None:
+    prior = Prior.of(AnalystConfig(target_multiple=target, stop_multiple=stop))
+    assert -stop / target <= prior.timeout_return <= 1.0
 
 
 @given(st.floats(0.02, 6.0), st.floats(0.02, 6.0))

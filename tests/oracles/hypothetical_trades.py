@@ -14,8 +14,8 @@ def outcome_of(
     horizon: int,
     step_ns: int,
     valid_bars: int,
-) -> tuple[str, int]:
-    """How a trade decided at the close of bar `start` ends, and at which bar.
+) -> tuple[str, int, float]:
+    """How a trade decided at the close of bar `start` ends, at which bar, and a timeout's return before costs.
 
     bars: (open_ns, open, high, low, close, volume). Answers: "target", "stop", "timeout", "none" (it was never
     entered; the bar is where that became certain) or "pending" (the history ends first).
@@ -23,10 +23,10 @@ def outcome_of(
     expires = bars[start][0] + step_ns * (1 + valid_bars)
     entry = None
     for i in range(start + 1, len(bars)):
-        open_ns, open_, high, low, _, volume = bars[i]
+        open_ns, open_, high, low, close, volume = bars[i]
         if entry is None:
             if open_ns >= expires:
-                return "none", i
+                return "none", i, 0.0
             if volume == 0:
                 continue
             entry = open_
@@ -36,22 +36,22 @@ def outcome_of(
         if volume == 0:
             continue
         if open_ns >= deadline:
-            return "timeout", i
+            return "timeout", i, side * (open_ - entry) / entry
         beyond_stop = open_ <= stop if side > 0 else open_ >= stop
         beyond_target = open_ >= target if side > 0 else open_ <= target
         reached_stop = low <= stop if side > 0 else high >= stop
         reached_target = high >= target if side > 0 else low <= target
         if beyond_stop:
-            return "stop", i
+            return "stop", i, 0.0
         if beyond_target:
-            return "target", i
+            return "target", i, 0.0
         if reached_stop:
-            return "stop", i
+            return "stop", i, 0.0
         if reached_target:
-            return "target", i
+            return "target", i, 0.0
         if open_ns + step_ns == deadline:
-            return "timeout", i
-    return "pending", len(bars)
+            return "timeout", i, side * (close - entry) / entry
+    return "pending", len(bars), 0.0
 
 
 def tallies(
@@ -60,21 +60,24 @@ def tallies(
     horizon: int,
     step_ns: int,
     valid_bars: int,
-) -> dict[tuple[int, int], dict[str, int]]:
+) -> tuple[dict[tuple[int, int], dict[str, int]], dict[tuple[int, int], float]]:
     """Counts by (cell, side) of non-overlapping trades: a new one may be decided at the bar where the last one ended.
+    And the sums of their timeouts' returns, in widths of the target.
 
     states: for each bar its cell (-1: none), the sides considered, and the widths known there.
     """
     counts: dict[tuple[int, int], dict[str, int]] = {}
+    returns: dict[tuple[int, int], float] = {}
     free_from: dict[tuple[int, int], int] = {}
     for i, (cell, sides, widths) in enumerate(states):
         for side in sides if cell >= 0 else ():
             slot = (cell, side)
             if i < free_from.get(slot, 0):
                 continue
-            result, end = outcome_of(bars, i, side, widths, horizon, step_ns, valid_bars)
+            result, end, gross = outcome_of(bars, i, side, widths, horizon, step_ns, valid_bars)
             free_from[slot] = end
             if result in ("target", "stop", "timeout"):
                 found = counts.setdefault(slot, {"target": 0, "stop": 0, "timeout": 0})
                 found[result] += 1
-    return counts
+                returns[slot] = returns.get(slot, 0.0) + gross / widths[0]
+    return counts, returns

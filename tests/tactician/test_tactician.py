@@ -11,8 +11,10 @@ import pytest
 from attrs import evolve
 from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
 
 from ares.account import Account
+from ares.analyst.dual_model import Late, needed_confidence
 from ares.errors import InvalidInput
 from ares.instruments import Instrument, MarginTier, Side
 from ares.kernels.sizing import drawdown_factor, growth_optimal, lever, liquidation_distance
@@ -115,7 +117,7 @@ def codes(result: TacticsResult) -> list[str]:
 
 
 def test_kelly_of_an_even_bet_without_costs_is_two_p_less_one() -> None:
-    assert growth_optimal(0.6, 0.0, 1.0, 1.0, 0.0) == pytest.approx(0.2, abs=1e-12)
+    assert growth_optimal(0.6, 0.0, 1.0, 1.0, 0.0, 0.0) == pytest.approx(0.2, abs=1e-12)
 
 
 @hypothesis_given(
@@ -124,12 +126,15 @@ def test_kelly_of_an_even_bet_without_costs_is_two_p_less_one() -> None:
     gain=st.floats(0.005, 0.3),
     loss=st.floats(0.005, 0.3),
     cost=st.floats(0.0, 0.004),
+    late=st.one_of(st.just(0.0), st.floats(0.0, 1.0)),
 )
-def test_kelly_maximises_expected_log_growth(p: float, timeout: float, gain: float, loss: float, cost: float) -> None:
+def test_kelly_maximises_expected_log_growth(
+    p: float, timeout: float, gain: float, loss: float, cost: float, late: float
+) -> None:
     p_timeout = timeout * (1.0 - p)
-    returns = np.array([gain - cost, -(loss + cost), -cost])
+    returns = np.array([gain - cost, -(loss + cost), -(late * loss + cost)])
     chances = np.array([p, 1.0 - p - p_timeout, p_timeout])
-    best = growth_optimal(p, p_timeout, gain, loss, cost)
+    best = growth_optimal(p, p_timeout, gain, loss, cost, late * loss)
 
     def growth(f: float) -> float:
         return float(chances @ np.log1p(f * returns))
@@ -140,6 +145,19 @@ def test_kelly_maximises_expected_log_growth(p: float, timeout: float, gain: flo
         if -1.0 / (gain - cost) < near < 1.0 / (loss + cost):
             assert growth(best) >= growth(near) - 1e-12
     assert (best > 0.0) == (float(chances @ returns) > 0.0) or abs(best) < 1e-9
+
+
+@pytest.mark.parametrize(("cost", "late"), [(0.0015, 0.0044), (0.0, 0.0044), (0.0015, 0.0), (-0.0002, 0.0044)])
+@pytest.mark.parametrize(("p", "p_timeout"), [(0.45, 0.45), (0.6, 0.3), (0.55, 0.4), (0.75, 0.0)])
+def test_kelly_is_where_a_peer_finds_the_most_growth(p: float, p_timeout: float, cost: float, late: float) -> None:
+    """Target 2 %, stop 4 %, and a timeout that loses."""
+    returns = np.array([0.02 - cost, -0.04 - cost, -late - cost])
+    chances = np.array([p, 1.0 - p - p_timeout, p_timeout])
+    bracket = (-0.999 / returns[0], -0.999 / returns[1])
+    found = minimize_scalar(
+        lambda f: -float(chances @ np.log1p(f * returns)), bounds=bracket, method="bounded", options={"xatol": 1e-10}
+    )
+    assert growth_optimal(p, p_timeout, 0.02, 0.04, cost, late) == pytest.approx(found.x, abs=1e-4)
 
 
 @pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
@@ -155,6 +173,36 @@ def test_break_even_is_the_chance_at_which_the_expected_value_is_nil(side: Side)
     assert value(at_par, side, TacticianConfig()).expected == pytest.approx(0.0, abs=1e-12)
     two_outcomes = evolve(asked, analysis=analysis(side, p_timeout=0.0))
     assert value(two_outcomes, side, TacticianConfig()).break_even == pytest.approx((loss + bet.cost) / (gain + loss))
+
+
+@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
+@pytest.mark.parametrize(("p", "p_timeout"), [(0.45, 0.45), (0.6, 0.1), (0.3, 0.0), (0.2, 0.8)])
+@pytest.mark.parametrize(("target", "stop", "late"), [(0.02, 0.04, 0.22), (0.01, 0.03, 0.5), (0.03, 0.03, 0.0)])
+def test_the_tactician_needs_the_chance_that_the_analyst_needs(
+    side: Side, p: float, p_timeout: float, target: float, stop: float, late: float
+) -> None:
+    config = TacticianConfig(ladder=((1.0, 1.0),))
+    loss = Late(untouched=1.0, touched=0.3, loss=late)
+    asked = question(
+        analysis=analysis(
+            side,
+            p_up=None,
+            p_down=None,
+            p_timeout=p_timeout,
+            confidence=p,
+            target_width=target,
+            stop_width=stop,
+            timeout_loss=late * target,
+        )
+    )
+    bet = value(asked, side, config)
+    widths = np.array([target]), np.array([stop])
+    needed = needed_confidence(np.array([side.sign]), *widths, np.array([p_timeout]), bet.cost, loss)[0]
+    assert bet.break_even == needed
+    outcomes = p * bet.gain - (1.0 - p - p_timeout) * bet.loss - p_timeout * late * target - bet.cost
+    assert bet.expected == pytest.approx(outcomes, abs=1e-15)
+    assert bet.expected == pytest.approx((p - needed) * (bet.gain + bet.loss), abs=1e-15)
+    assert (bet.kelly > 0.0) == (p > needed)
 
 
 def test_costs_are_two_taker_orders_the_spread_and_funding_to_be_paid() -> None:

@@ -12,6 +12,8 @@ import pytest
 from attrs import evolve
 
 from ares.analyst.analyst import Analyst
+from ares.analyst.config import AnalystConfig
+from ares.analyst.rules import RuleAnalyst
 from ares.backtesting.backtester import Backtester
 from ares.data.synthetic import SyntheticConfig, synthetic_market
 from ares.features.config import FeatureConfig
@@ -35,6 +37,15 @@ def brownian(bars: int, seed: int) -> pd.DataFrame:
     index = pd.date_range("2022-01-01", periods=bars, freq="h", tz="UTC", name="open_time").as_unit("ns")
     columns = {"open": inner[:, 0], "high": inner.max(axis=1), "low": inner.min(axis=1), "close": inner[:, -1]}
     return pd.DataFrame({**columns, "volume": volume}, index=index)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_rule_under_a_wide_stop_finds_next_to_nothing_in_brownian_motion(seed: int) -> None:
+    """Its timeouts lose; break-even without that loss would be low, and bets on nothing many."""
+    bars = brownian(12_000, seed)
+    result = Backtester(analyst=RuleAnalyst(config=AnalystConfig(stop_multiple=2.0))).run(bars, symbol="ETHUSDT")
+    assert (result.decisions["refused_by"] == "edge.below_break_even").mean() > 0.5, "it is the odds that refuse"
+    assert len(result.trades) < 0.02 * len(bars)
 
 
 def dealt(klines: pd.DataFrame, block: int, seed: int) -> pd.DataFrame:
