@@ -35,6 +35,7 @@ from ares.instruments import Interval
 from ares.market import Candle, candles_of
 from ares.pipeline.desk import Desk, DeskConfig
 from ares.pipeline.dispatch import Dispatch
+from ares.pipeline.guard import Mode
 from ares.pipeline.journal import Journal, MemoryJournal
 from ares.pipeline.merge import Merger
 from ares.pipeline.outcome import answered
@@ -173,7 +174,8 @@ class LiveTradingPipeline:
     async def stop(self, flatten: bool = False) -> None:
         """Have `run` end in order: no new entries, everything journaled, stops left at the venue.
 
-        flatten: close what is held first; `run` then ends once the account is flat.
+        flatten: close what is held first; `run` then ends once the account is flat, or in a halt, which sends nothing,
+        at once with the alert `flatten.withheld`.
         """
         now = self.clock.now_ns()
         self._stopping, self._flatten = True, flatten
@@ -200,7 +202,14 @@ class LiveTradingPipeline:
         """True once a stop was asked for and what it asked for is done."""
         if not self._stopping or self._merger.has_ready:
             return False
-        return not (self._flatten and self.desk.custody.trades)
+        if not (self._flatten and self.desk.custody.trades):
+            return True
+        if self.desk.guard.mode is not Mode.HALT:
+            return False
+        self._flatten = False  # a halt sends nothing: what is held stays, under its stops at the venue
+        for symbol, trade in self.desk.custody.trades.items():
+            self._alert(Alert(code="flatten.withheld", symbol=symbol, facts={"held": str(trade.held)}))
+        return True
 
     # ------------------------------------------------------------ start
 

@@ -14,7 +14,7 @@ from ares.analyst.config import AnalystConfig, RuleConfig
 from ares.analyst.rules import RuleAnalyst
 from ares.assembly import Stages, build, stages
 from ares.errors import DataError, InvalidInput, OutcomeUnknown, Rejected, Retryable
-from ares.events import Alert, Command, Event, OrderUpdate, Purpose, Submit
+from ares.events import Alert, Command, Event, OperatorOrder, OrderUpdate, Purpose, Submit
 from ares.orders import Order, OrderStatus
 from ares.pipeline.journal import MemoryJournal, SqliteJournal
 from ares.pipeline.live import LiveTradingPipeline
@@ -210,6 +210,34 @@ def test_stopping_flat_closes_first(tape: Tape) -> None:
     pipeline = asyncio.run(run())
     assert pipeline.desk.custody.trades == {}
     assert exchange.session.venue.account().positions == () and exchange.session.venue.open_orders("ETHUSDT") == ()
+
+
+def test_stopping_flat_in_a_halt_ends_with_what_is_held_under_its_stop(tape: Tape) -> None:
+    exchange = Moody(tape)
+
+    async def run() -> LiveTradingPipeline:
+        async with build(exchange=exchange, symbols=["ETHUSDT"], interval="1h", parts=bot()) as pipeline:
+            asked: list[asyncio.Task[None]] = []
+
+            def watch(event: Event, commands: list[Command]) -> None:
+                trade = pipeline.desk.custody.trades.get("ETHUSDT")
+                if trade is not None and trade.held > 0 and trade.stop_price is not None and not asked:
+                    halt = OperatorOrder(ts_event=event.ts_seen, ts_seen=event.ts_seen, action="halt")
+                    pipeline._merger.put(halt)
+                    asked.append(asyncio.ensure_future(pipeline.stop(flatten=True)))
+
+            pipeline.observers.append(watch)
+            await pipeline.run()
+            await pipeline.run()
+        return pipeline
+
+    pipeline = asyncio.run(run())
+    assert pipeline.desk.now_ns < tape.end_ns
+    (position,) = exchange.session.venue.account().positions
+    (alert,) = [a for a in pipeline.alerts if a.code == "flatten.withheld"]
+    assert (alert.symbol, alert.facts) == ("ETHUSDT", {"held": str(abs(position.quantity))})
+    (stop,) = exchange.session.venue.open_orders("ETHUSDT")
+    assert stop.reduce_only and stop.quantity == abs(position.quantity)
 
 
 def test_the_status_names_every_component(tape: Tape) -> None:
