@@ -101,10 +101,10 @@ class Link:
         while True:
             try:
                 socket = await self._open()
-            except (AresError, OSError, EOFError, TimeoutError, _closed_error()) as error:
+            except Exception as error:  # a connector is anybody's code
                 failures += 1
                 self._say(False)
-                _log.warning("link.not_opened", link=self.name, error=type(error).__name__)
+                self._not_opened(error)
                 await self._pause(failures, error)
                 continue
             failures = 0
@@ -128,7 +128,8 @@ class Link:
                 before = self.last_frame_ns
                 try:
                     fresh = await self._open()
-                except (AresError, OSError, EOFError, TimeoutError, _closed_error()):
+                except Exception as error:  # a connector is anybody's code; the old connection goes on
+                    self._not_opened(error)
                     continue
                 successor = asyncio.ensure_future(self._read(fresh))
                 await asyncio.sleep(0 if self.last_frame_ns > before else _OVERLAP)
@@ -148,6 +149,14 @@ class Link:
         if self._up_when_open:
             self._say(True)
         return socket
+
+    def _not_opened(self, error: Exception) -> None:
+        """Say why; of what nobody foresaw, in its own words."""
+        name = type(error).__name__
+        if isinstance(error, (AresError, OSError, EOFError, TimeoutError, _closed_error())):
+            _log.warning("link.not_opened", link=self.name, error=name)
+        else:
+            _log.error("link.failed", link=self.name, error=f"{name}: {error}")
 
     async def _read(self, socket: Socket) -> None:
         """Hand on frames until the connection breaks or stalls."""
@@ -220,6 +229,8 @@ async def _end(reader: asyncio.Task[None], socket: Socket) -> None:
             await socket.close()
     except (OSError, EOFError, TimeoutError, _closed_error()):
         return
+    except Exception as error:  # a socket is anybody's code
+        _log.error("link.failed", error=f"{type(error).__name__}: {error}")
 
 
 def _closed_error() -> type[Exception]:

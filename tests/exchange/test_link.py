@@ -1,0 +1,84 @@
+"""A link heals itself, whatever the connector that somebody has given it raises."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+pytest.importorskip("starlette")
+
+from ares.clock import SystemClock
+from ares.exchange.link import Link, Socket
+from tests.virtual_time import at_once
+
+
+class Sock:
+    """Says one thing, and then nothing, or is gone. Somebody's: its end may fail too."""
+
+    def __init__(self, *, lasts: bool) -> None:
+        self.lasts, self.said = lasts, False
+
+    async def recv(self) -> bytes:
+        if self.said:
+            await asyncio.sleep(3600 if self.lasts else 0.05)
+            raise EOFError
+        self.said = True
+        return b"here"
+
+    async def send(self, data: str) -> None:
+        raise AssertionError("nothing is sent")
+
+    async def close(self) -> None:
+        raise RuntimeError("somebody's end")
+
+
+@pytest.mark.parametrize("fails", [(0, 2), (1, 3)], ids=["at the start", "after a loss"])
+async def test_a_connector_that_raises_anything_ends_no_link(fails: tuple[int, int]) -> None:
+    opened: list[str] = []
+    heard: list[bytes] = []
+    changes: list[bool] = []
+
+    async def connect(url: str) -> Socket:
+        opened.append(url)
+        if len(opened) - 1 in fails:
+            raise RuntimeError("somebody's connector")
+        return Sock(lasts=len(opened) > 4)
+
+    async def url() -> str:
+        return "ws://somewhere"
+
+    link = Link("x", url, heard.append, connect=connect, clock=SystemClock(), changed=changes.append, stall=None)
+    with at_once():
+        link.start()
+        async with asyncio.timeout(60):
+            while len(opened) < 5 or not link.up:
+                await asyncio.sleep(0.01)
+        await link.close()
+    assert len(opened) == 5 and heard == [b"here"] * 3
+    assert changes == [True, False] * 2 + [True]
+
+
+async def test_a_fresh_connection_that_cannot_be_made_leaves_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ares.exchange.link._DAY_OF_A_LINK", 0.1)
+    opened: list[str] = []
+    changes: list[bool] = []
+
+    async def connect(url: str) -> Socket:
+        opened.append(url)
+        if len(opened) > 1:
+            raise RuntimeError("somebody's connector")
+        return Sock(lasts=True)
+
+    async def url() -> str:
+        return "ws://somewhere"
+
+    link = Link("x", url, lambda data: None, connect=connect, clock=SystemClock(), changed=changes.append, stall=None)
+    with at_once():
+        link.start()
+        async with asyncio.timeout(60):
+            while len(opened) < 4:
+                await asyncio.sleep(0.01)
+        assert link.up
+        await link.close()
+    assert changes == [True]
