@@ -9,11 +9,11 @@
 With a side timeframe, side and meta read its columns only, so that their answers stand from one of its closes to the
 next, and timing is asked on the base bars in between.
 
-The parts' probabilities are pooled by a named rule, and the pooled score is mapped to the chance that a bet which
-touches a barrier ends at its target, by a calibrator fitted on walk-forward out-of-fold predictions. Times the chance
-that a barrier is touched at all, which the side model knows best, it is the confidence: a row with a likely timeout
-has little chance of its target. Training and trading call the same `judge`; a row alone and the same row in a batch
-give the same bits.
+The parts' probabilities are pooled by a named rule, and the pooled score is mapped to the chance that a bet ends at its
+target where the price goes the target's distance to either side, by a calibrator fitted on walk-forward out-of-fold
+predictions. Times the chance that it does, which the side model knows best, it is the confidence: a row with a likely
+timeout has little chance of its target. Training and trading call the same `judge`; a row alone and the same row in a
+batch give the same bits.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Judgement:
     lean: Floats  # the side's share of the two targets, raw
     timing: Floats  # NaN: there is no timing model
     meta: Floats  # NaN: there is no meta model
-    score: Floats  # pooled; calibrated, the chance of the target if a barrier is touched
+    score: Floats  # pooled; calibrated, the chance of the target if its distance is touched on either side
     confidence: Floats  # chance that the side's target comes before its stop and the time barrier
     low: Floats  # lower bound of the confidence
 
@@ -270,7 +270,7 @@ class DualModel:
 def chances(share: Floats, neither: Floats, late: Late) -> tuple[Floats, Floats]:
     """The chances of a bet's target and of its time barrier, (n,) each; what is left is the stop's.
 
-    share: of targets among the touched barriers. neither: chance that neither target, above or below, is touched.
+    share: of targets where one of both is touched. neither: chance that neither target, above or below, is touched.
     """
     target = share * (1.0 - neither)
     return target, np.minimum(late.untouched * neither + late.touched * (1.0 - neither), 1.0 - target)

@@ -200,9 +200,9 @@ def _scores(model: TrainedModel) -> Section:
     ]
     known = f"{s.rows:,} decisions, base rate of the target {c.base_rate:.4f}. {s.verdict}"
     both = (
-        "The confidence is the chance that a barrier is touched, times that of the target being the first. The former "
-        "is easy to foresee, and lifts the Brier skill and the AUC of the bet's target without telling up from down: "
-        "skill in these two alone is no edge."
+        "The confidence is the chance that the target's distance is touched on either side, times that of the bet "
+        "ending at its target when it is. The former is easy to foresee, and lifts the Brier skill and the AUC of the "
+        "bet's target without telling up from down: skill in these two alone is no edge."
     )
     return Section(title="Out-of-sample scores", text=(known, both), table=tuple(rows))
 
