@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -344,9 +344,11 @@ async def test_one_market_for_all_streams() -> None:
     assert (await paper.get_account()).wallet == Decimal(5_000)
 
 
-async def test_after_a_restart_paper_remembers_as_a_real_venue_would() -> None:
-    """Feed the same quotes to one exchange that lives and to one that adopts the first one's journal."""
-    feed, clock = Feed({"book_top"}), Hands(T0)
+async def journaled(
+    clock: Hands,
+) -> tuple[PaperExchange, list[tuple[Event, list[Command]]], Callable[[float], Awaitable[None]]]:
+    """A paper exchange over quotes, what its listener wrote down so far, and a hand that gives it the next bid."""
+    feed = Feed({"book_top"})
     paper = PaperExchange(feed, symbols=["ETHUSDT"], config=CONFIG, clock=clock)
     stream, account = paper.stream_market(["ETHUSDT"], "1m"), paper.stream_account()
     assert isinstance(account, Listener)
@@ -360,6 +362,13 @@ async def test_after_a_restart_paper_remembers_as_a_real_venue_would() -> None:
             records.append((await anext(account), []))
         records.append((market, []))
 
+    return paper, records, tick
+
+
+async def test_after_a_restart_paper_remembers_as_a_real_venue_would() -> None:
+    """Feed the same quotes to one exchange that lives and to one that adopts the first one's journal."""
+    clock = Hands(T0)
+    paper, records, tick = await journaled(clock)
     await paper.create_order("ETHUSDT", "BUY", "MARKET", 0.5, client_order_id="a")
     await tick(2000)
     await paper.set_leverage("ETHUSDT", 9)
@@ -393,19 +402,8 @@ async def test_after_a_restart_paper_remembers_as_a_real_venue_would() -> None:
 
 async def test_an_order_whose_fill_was_the_last_thing_written_does_not_fill_again() -> None:
     """Cut a journal after each of its records: what had traded has ended, and what it closed leaves nothing behind."""
-    feed, clock = Feed({"book_top"}), Hands(T0)
-    paper = PaperExchange(feed, symbols=["ETHUSDT"], config=CONFIG, clock=clock)
-    stream, account = paper.stream_market(["ETHUSDT"], "1m"), paper.stream_account()
-    assert isinstance(account, Listener)
-    records: list[tuple[Event, list[Command]]] = [(await anext(account), [])]
-
-    async def tick(bid: float) -> None:
-        clock.now += 10**9
-        feed.events.put_nowait(quote(bid, bid + 1, clock.now))
-        await anext(stream)
-        while account.has_more:
-            records.append((await anext(account), []))
-
+    clock = Hands(T0)
+    paper, records, tick = await journaled(clock)
     await paper.create_order("ETHUSDT", "BUY", "MARKET", 0.5)
     await tick(2000)
     await paper.create_order("ETHUSDT", "SELL", "STOP_MARKET", 0.5, stop_price=1950, reduce_only=True)
