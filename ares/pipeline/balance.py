@@ -16,9 +16,13 @@ _MOST = Decimal(1)  # quote
 
 @define
 class BalanceWatch:
-    """Compares two wallets, snapshot by snapshot. One difference may be a fill on its way; two are an alarm."""
+    """Compares two wallets, snapshot by snapshot. One difference may be a fill on its way; two are an alarm.
+
+    A difference that was told is not told again, but hides no other: what comes on top of a deposit is an alarm too.
+    """
 
     _elsewhere: Decimal = Decimal(0)  # quote: fees that were taken from another asset's wallet
+    _told: Decimal = Decimal(0)  # quote: the difference of the last alarm
     _differs: int = 0  # snapshots in a row
 
     def saw(self, fill: Fill) -> None:
@@ -29,11 +33,17 @@ class BalanceWatch:
     def compare(self, ours: Decimal, theirs: Decimal) -> Decimal | None:
         """Venue minus ledger, quote, when that has just become an alarm: above 0.01 % of the wallet, or 1."""
         difference = theirs - ours - self._elsewhere
-        if abs(difference) <= min(_MOST, _PART * abs(theirs)):
+        bound = min(_MOST, _PART * abs(theirs))
+        if abs(difference) <= bound:
+            self._told = Decimal(0)
+        if abs(difference - self._told) <= bound:
             self._differs = 0
             return None
         self._differs += 1
-        return difference if self._differs == 2 else None
+        if self._differs < 2:
+            return None
+        self._told, self._differs = difference, 0
+        return difference
 
 
 @define

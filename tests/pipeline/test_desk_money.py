@@ -51,6 +51,13 @@ def test_o16_money_that_the_ledger_does_not_know_is_an_alarm_when_it_stays() -> 
     assert [wallet(bench, "10010"), wallet(bench, "10010")] == [[], ["account.differs"]]
 
 
+def test_o16_a_deposit_hides_no_later_difference() -> None:
+    bench = Bench()
+    assert [wallet(bench, "10500") for _ in range(4)] == [[], ["account.differs"], [], []]
+    assert [wallet(bench, "10498") for _ in range(3)] == [[], ["account.differs"], []]
+    assert [wallet(bench, "10000") for _ in range(2)] == [[], []]
+
+
 def test_o16_fees_paid_in_another_asset_are_no_difference() -> None:
     bench = Bench()
     (entry,) = submits(bench.candle(), Purpose.ENTRY)
