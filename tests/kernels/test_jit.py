@@ -55,7 +55,7 @@ def test_an_edited_rule_reaches_its_compiled_caller(package: Path) -> None:
     assert run(package) == ["21.0", "False", "False"]  # cold: compiled
     assert run(package) == ["21.0", "True", "True"]  # warm: loaded
     path = package / "ares_copy" / "kernels" / "rule_file.py"
-    path.write_text(RULE.replace("2.0", "3.0"))
+    path.write_text(RULE.replace("2.0", "3.00"))  # another size: Python sees no edit of the same size and second
     assert run(package) == ["31.0", "False", "False"]  # edited: the caller's own file is unchanged
     assert run(package) == ["31.0", "True", "True"]
 
