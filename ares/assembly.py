@@ -181,6 +181,7 @@ def retrainer_of(
         models=wanted.models,
         features=config.features,
         training=training_plan(config),
+        nice=wanted.nice,
     )
     remember: Callable[[int], None] | None = None
     if since_ns is None and isinstance(journal, SqliteJournal):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
-from attrs.validators import ge
+from attrs.validators import ge, le
 
 from ares.errors import InvalidInput
 from ares.instruments import Interval
@@ -110,6 +110,7 @@ class RetrainingConfig:
     delay: int | str = field(default="1d", validator=_is_length)  # from a cut to the first bar that its model decides
     lifetime: int | str | None = field(default=None, validator=_is_length)  # after its start; None: twice `every`
     models: Path = field(default=Path("data/models"), converter=Path)  # folder that models are written to and read from
+    nice: int = field(default=10, validator=[ge(0), le(19)])  # how far a training steps back behind the bot; 0: not
 
     def schedule(self, interval: Interval | str) -> ScheduleConfig:
         """The same in bars of `interval`. Raises InvalidInput for a duration that is no whole number of bars."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 from attrs import field, frozen
-from attrs.converters import optional
+from attrs.validators import ge, le
 
 from ares.errors import AresError, ModelError
 from ares.features.config import FeatureConfig
@@ -28,7 +28,6 @@ from ares.training.dataset import TrainConfig
 __all__ = ["TrainingJob", "main", "run_apart", "run_here"]
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from ares.training.job import main; sys.exit(main({folder!r}))"
-_NICE = 10  # how much the process steps back behind the bot's own
 
 
 @frozen(kw_only=True)
@@ -40,9 +39,9 @@ class TrainingJob:
     number: int  # of the cut
     schedule: ScheduleConfig
     models: Path = field(converter=Path)  # folder that the model is written to
+    nice: int = field(validator=[ge(0), le(19)])  # how far the process steps back behind the bot's own
     features: FeatureConfig = field(factory=FeatureConfig)
     training: TrainConfig = field(factory=TrainConfig)
-    nice: int | None = field(default=_NICE, converter=optional(int))  # None: as the bot itself
 
 
 async def run_apart(job: TrainingJob, klines: pd.DataFrame) -> str:
@@ -87,7 +86,7 @@ def main(folder: str) -> int:
     """Do the job that lies in `folder`; its answer goes to standard output. The exit code: 0 or 1."""
     try:
         job, klines = _read(Path(folder))
-        if job.nice is not None and hasattr(os, "nice"):
+        if hasattr(os, "nice"):  # not on Windows
             os.nice(job.nice)
         answer, code = {"model_id": run_here(job, klines)}, 0
     except AresError as error:

@@ -39,7 +39,7 @@ def trainings_step_back_behind_nobody() -> Iterator[None]:
     """On a busy machine a training that does would never end."""
 
     async def at_our_side(job: TrainingJob, klines: Any) -> str:
-        return await run_apart(evolve(job, nice=None), klines)
+        return await run_apart(evolve(job, nice=0), klines)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retrainer, "run_apart", at_our_side)

@@ -56,7 +56,7 @@ def schedule(tape: Tape) -> ModelSchedule:
 def job(models: Path) -> TrainingJob:
     return TrainingJob(
         symbol="ETHUSDT", interval="1h", number=2, schedule=PLAN, models=models, features=FEATURES, training=TRAINING,
-        nice=None,  # on a busy machine a training that steps back would never end
+        nice=0,  # on a busy machine a training that steps back would never end
     )  # fmt: skip
 
 
