@@ -3,7 +3,8 @@
 numba's own `cache=True` stamps a cache entry with the one file that holds the function. A kernel that calls a rule in
 another file would go on running the old rule after that file was edited. Here the stamp is a digest of every file in
 `ares/kernels` and of the function's own file, so any edit recompiles. The stamp is also inside each entry, so
-that one which a process with other sources has just put there is not taken; an entry that cannot be read is made again.
+that one which a process with other sources has just put there is not taken; nor is one for arguments of other types,
+which two processes leave that add an entry at once. An entry that cannot be read is made again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numba
 from numba.core import config as numba_config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.registry import CPUDispatcher
+from numba.core.sigutils import normalize_signature
 
 __all__ = ["inner", "is_compiled", "jit", "loaded_from_cache", "source_digest", "woven"]
 
@@ -74,6 +76,7 @@ class _Locator(_CacheLocator):
 
 result_cache: Any = CompileResultCacheImpl
 function_cache: Any = FunctionCache
+parts_of: Any = normalize_signature
 
 
 class _CacheImpl(result_cache):  # type: ignore[misc]
@@ -99,10 +102,12 @@ class _KernelCache(function_cache):  # type: ignore[misc]
 
     def _load_overload(self, signature: Any, context: Any) -> Any:
         try:
-            return super()._load_overload(signature, context)
+            found = super()._load_overload(signature, context)
         except Exception:  # a half-written entry raises whatever its bytes happen to mean
             self.flush()
             return None
+        wanted, _ = parts_of(signature)
+        return found if found is not None and tuple(found.signature.args) == tuple(wanted) else None
 
     def holds_something(self) -> bool:
         """True when there is an entry of these sources."""

@@ -35,6 +35,10 @@ from ares.kernels.rule import part, rule
 @jit
 def call(x):
     return part(rule(x))
+
+@jit
+def first(x):
+    return x[0]
 """
 ASK = """
 import json, sys
@@ -43,6 +47,13 @@ from ares.kernels.jit import is_compiled, loaded_from_cache
 ready = is_compiled(caller.call)
 value = caller.call(10.0)
 print(json.dumps({"value": value, "ready": ready, "loaded": loaded_from_cache(caller.call)}))
+"""
+
+FIRST = """
+import sys
+import numpy as np
+from ares.kernels.caller import first
+print(first(np.array([7], dtype=sys.argv[1])))
 """
 
 
@@ -69,23 +80,23 @@ class Copy:
         path.write_text(RULE.format(factor=factor, shift=shift))
         os.utime(path, (last + 1.0, last + 1.0))
 
-    def start(self) -> subprocess.Popen[str]:
-        """A new process that calls `caller.call(10.0)`."""
+    def start(self, program: str = ASK, *arguments: str) -> subprocess.Popen[str]:
+        """A new process; by default it calls `caller.call(10.0)`."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA")}
         given = {**kept, "PYTHONPATH": str(self.folder), "XDG_CACHE_HOME": str(self.folder / "home")}
         pipe = subprocess.PIPE
-        command = [sys.executable, "-c", ASK]
+        command = [sys.executable, "-c", program, *arguments]
         return subprocess.Popen(command, cwd=self.folder, env=given, stdout=pipe, stderr=pipe, text=True)
 
     def ask(self) -> dict[str, Any]:
-        return answer(self.start())
+        found: dict[str, Any] = answer(self.start())
+        return found
 
 
-def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+def answer(process: subprocess.Popen[str]) -> Any:
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
-    found: dict[str, Any] = json.loads(out)
-    return found
+    return json.loads(out)
 
 
 @pytest.fixture
@@ -123,6 +134,19 @@ def test_a_damaged_entry_is_compiled_again(copied: Copy) -> None:
     for entry in (copied.kernels / "__pycache__").glob("*.nb[ci]"):
         entry.write_bytes(entry.read_bytes()[: entry.stat().st_size // 2])
     assert copied.ask()["value"] == 21.0
+
+
+def test_an_entry_for_arguments_of_other_types_is_not_taken(copied: Copy) -> None:
+    """Two processes that add an entry at once choose one name for both; the file is then that of the later writer."""
+
+    def asked(dtype: str) -> float:
+        return float(answer(copied.start(FIRST, dtype)))
+
+    assert asked("float64") == asked("int64") == 7.0
+    floats, whole = sorted((copied.kernels / "__pycache__").glob("caller.first*.nbc"))
+    whole.write_bytes(floats.read_bytes())
+    assert asked("int64") == 7.0, "and not what the bits of a 7 mean as a float"
+    assert asked("float64") == asked("int64") == 7.0
 
 
 @inner
