@@ -161,8 +161,9 @@ class LinkChanged(_Event, frozen=True, kw_only=True, tag=True):
 class OperatorOrder(_Event, frozen=True, kw_only=True, tag=True):
     """A person's instruction: "pause" (no new entries), "resume", "halt" or "flatten".
 
-    The shell itself says "stop" when it ends in order and "start" when it continues; an exchange says "halt" when
-    somebody has changed the account so that it cannot be traded."""
+    The shell itself says "end" when it ends in order, "stop" when new risk must wait until it knows more, or when time
+    stands still while it is away, and "start" when it continues; an exchange says "halt" when somebody has changed the
+    account so that it cannot be traded."""
 
     action: str
     symbol: str | None = None

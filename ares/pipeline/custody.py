@@ -96,6 +96,11 @@ class Custody:
         trade.recalled = True
         self.attend(out, trade)
 
+    def recall_all(self, out: Outbox) -> None:
+        """Take back what has not filled of any entry."""
+        for trade in list(self.trades.values()):
+            self.recall(out, trade)
+
     # ------------------------------------------------------------ what happens
 
     def on_fill(self, out: Outbox, state: IntentState | None, fill: Fill, position: Decimal) -> Trade | None:
@@ -142,6 +147,17 @@ class Custody:
         """A `retry` wake has come."""
         trade.retry_ns = None
         self.attend(out, trade)
+
+    def unsafe(self) -> list[Trade]:
+        """Trades that nobody may leave alone: all but those of which one stop over what is held rests, and no more."""
+
+        def safe(trade: Trade) -> bool:
+            working = self.intents.open_of(trade.trade_id)
+            stops = [s for s in working if s.intent.purpose is Purpose.STOP and s.resting]
+            covered = [s.remaining for s in stops] == [trade.held]
+            return covered and len(working) == 1 and not self._promised(trade)
+
+        return [trade for trade in self.trades.values() if not safe(trade)]
 
     def lacks_fills(self, symbol: str) -> bool:
         """Whether fills of this symbol were written off and have not come after all."""

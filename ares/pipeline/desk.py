@@ -376,11 +376,13 @@ class Desk:
             self.guard.latches.clear()
         elif event.action == "stop":
             self.guard.hold("stopped", Mode.REDUCE)
+        elif event.action == "end":
+            self.custody.recall_all(out)  # nobody would hear of what fills of them
+            self.guard.hold("stopped", Mode.REDUCE)
         elif event.action == "start":
             self.guard.release("stopped")
         elif event.action == "halt":
-            for trade in list(self.custody.trades.values()):
-                self.custody.recall(out, trade)  # nothing could protect what fills of them in a halt
+            self.custody.recall_all(out)  # nothing could protect what fills of them in a halt
             self.guard.hold("operator", Mode.HALT)
         elif event.action == "flatten":
             self.guard.hold("operator", Mode.REDUCE)

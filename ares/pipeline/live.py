@@ -35,7 +35,7 @@ from ares.instruments import Interval
 from ares.market import Candle, candles_of
 from ares.pipeline.desk import Desk, DeskConfig
 from ares.pipeline.dispatch import Dispatch
-from ares.pipeline.guard import Mode
+from ares.pipeline.ending import Ending
 from ares.pipeline.journal import Journal, MemoryJournal
 from ares.pipeline.merge import Merger
 from ares.pipeline.outcome import answered
@@ -113,7 +113,7 @@ class LiveTradingPipeline:
         self._merger = Merger(self.clock)
         self._incarnation = 0  # counts starts; 0: not started
         self._held: Event | None = None  # pulled, but beyond `until`
-        self._stopping = self._flatten = False
+        self._ending: Ending | None = None  # once it was told to stop
         self._resumption: Resumption | None = None  # until all is known again after a restart
         self.alerts: list[Alert] = []
         self.observers: list[Any] = []  # called with (event, commands) after each event
@@ -143,7 +143,7 @@ class LiveTradingPipeline:
         """
         if self._incarnation == 0:
             await self._start()
-        while not self._finished():
+        while self._ending is None or not self._ending.over():
             event = self._held if self._held is not None else await self._merger.next()
             self._held = None
             if event is None:
@@ -174,14 +174,21 @@ class LiveTradingPipeline:
     async def stop(self, flatten: bool = False) -> None:
         """Have `run` end in order: no new entries, everything journaled, stops left at the venue.
 
-        flatten: close what is held first; `run` then ends once the account is flat, or in a halt, which sends nothing,
-        at once with the alert `flatten.withheld`.
+        Entries that work are taken back, and `run` ends once each position has its stop, or after 10 s with the alert
+        `session.ended_unprotected`. flatten: close what is held first, however long that takes; in a halt, which sends
+        nothing, `run` ends at once with the alert `flatten.withheld`.
         """
-        now = self.clock.now_ns()
-        self._stopping, self._flatten = True, flatten
-        self._merger.put(OperatorOrder(ts_event=now, ts_seen=now, action="stop"))
+        if self._ending is None:
+            self._ending = Ending(
+                desk=self.desk,
+                clock=self.clock,
+                merger=self._merger,
+                alert=self._alert,
+                stands_still=getattr(self.exchange, "wake_at", None) is not None,
+            )
+            self._ending.begin()
         if flatten:
-            self._merger.put(OperatorOrder(ts_event=now, ts_seen=now, action="flatten"))
+            self._ending.close_all()
 
     def get_trading_status(self) -> dict[str, Any]:
         """Every component's own status, by name; a component without one is not listed."""
@@ -197,19 +204,6 @@ class LiveTradingPipeline:
         status["journal"] = {"events": len(self.journal), "incarnation": self._incarnation}
         status["alerts"] = [{"code": a.code, "symbol": a.symbol, **a.facts} for a in self.alerts[-20:]]
         return status
-
-    def _finished(self) -> bool:
-        """True once a stop was asked for and what it asked for is done."""
-        if not self._stopping or self._merger.has_ready:
-            return False
-        if not (self._flatten and self.desk.custody.trades):
-            return True
-        if self.desk.guard.mode is not Mode.HALT:
-            return False
-        self._flatten = False  # a halt sends nothing: what is held stays, under its stops at the venue
-        for symbol, trade in self.desk.custody.trades.items():
-            self._alert(Alert(code="flatten.withheld", symbol=symbol, facts={"held": str(trade.held)}))
-        return True
 
     # ------------------------------------------------------------ start
 
@@ -318,7 +312,7 @@ class LiveTradingPipeline:
     def _go_on(self) -> None:
         """After a restart: entries again, once all is known; but not when we were told to stop meanwhile."""
         if self._resumption is not None and self._resumption.over():
-            if not self._stopping:
+            if self._ending is None:
                 self._resumption.let_go()
             self._resumption = None
 
