@@ -16,6 +16,7 @@ from ares.events import Alert, Cancel, Event, Intent, OrderUpdate, Purpose, SetL
 from ares.orders import Order, OrderStatus, OrderType
 from ares.pipeline.desk import Desk
 from ares.pipeline.execution import IntentState, client_order_id, intent_of
+from ares.pipeline.guard import Mode
 from ares.pipeline.merge import Merger
 from ares.pipeline.outcome import absent, answered, failed
 from ares.pipeline.recovery import incarnation_at, look_up, resolved
@@ -206,7 +207,12 @@ class Dispatch:
             self.merger.put(failed(intent, client_id, error, self.clock.now_ns()))
 
     def _protects(self, intent: Intent) -> bool:
-        """Whether the desk still wants this very order for the whole of what it holds: then it is harmless twice."""
+        """Whether the desk still wants this very order for the whole of what it holds: then it is harmless twice.
+
+        In a halt it wants nothing.
+        """
+        if self.desk.guard.mode is Mode.HALT:
+            return False
         state = self.desk.intents.get(intent.intent_id)
         trade = self.desk.custody.trades.get(intent.request.symbol)
         if state is None or trade is None or state.status not in (OrderStatus.PENDING, OrderStatus.UNKNOWN):

@@ -25,11 +25,14 @@ from ares.events import (
 )
 from ares.orders import OrderStatus, OrderType
 from ares.pipeline.desk import Desk
+from ares.pipeline.guard import Mode
+from ares.pipeline.live import LiveTradingPipeline
 from ares.protocols import AnalysisInput, AnalysisResult
 from tests.pipeline.crash_bench import (
     MINUTE,
     SECOND,
     START,
+    SYMBOLS,
     Book,
     Busy,
     Killed,
@@ -169,6 +172,42 @@ async def test_a_stop_that_was_never_sent_is_sent_at_once(down: float) -> None:
     assert life.pipeline.desk.custody.trades[S].stop_price is not None
     life, _ = await revived(world, journal, 30)
     check(world, journal, life, starts=3)
+
+
+async def test_i13_in_a_halt_a_restart_sends_no_lost_order_until_somebody_resumes() -> None:
+    """The answer to a stop is lost, a person halts, and the bot dies: nothing is sent before the person resumes."""
+    world, journal = World(Market(4)), Book()
+
+    def mute(verb: str) -> Exception | None:
+        bought = any(world.venue.position(s).quantity for s in SYMBOLS)
+        return OutcomeUnknown("no answer") if bought and verb in ("create_order", "get_order") else None
+
+    def person(action: str) -> Callable[[LiveTradingPipeline], None]:
+        said: list[str] = []
+
+        def look(pipeline: LiveTradingPipeline) -> None:
+            now = world.clock.now
+            if not said and any(world.venue.position(s).quantity for s in SYMBOLS):
+                said.append(action)
+                pipeline._merger.put(OperatorOrder(ts_event=now, ts_seen=now, action=action))
+
+        return look
+
+    def created() -> int:
+        return [verb for verb, _ in world.sent].count("create")
+
+    world.fault = mute
+    await Life(world, journal, person("halt")).run(until_ns=START + MINUTE + 7 * SECOND)
+    assert any(world.venue.position(s).quantity for s in SYMBOLS)
+    before = created()
+    world.fault = lambda verb: None
+    life, _ = await revived(world, journal, 30)
+    assert life.pipeline.desk.guard.mode is Mode.HALT and created() == before
+    await Life(world, journal, person("resume")).run(until_ns=world.clock.now + 5 * SECOND)
+    assert created() > before
+    for symbol in SYMBOLS:
+        held = world.venue.position(symbol).quantity
+        assert held == 0 or [o.quantity for o in world.venue.open_orders(symbol)] == [abs(held)]
 
 
 async def test_an_entry_that_was_never_sent_is_not_sent_later() -> None:
