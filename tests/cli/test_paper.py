@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 
 from ares.events import FillBooked, OrderUpdate, Submit
 from ares.pipeline.journal import SqliteJournal
+from tests.at_record import DEAD
 
 Run = Callable[..., Any]
 MARKET = ("--bars", "3000", "--seed", "3")
@@ -36,37 +36,31 @@ def whole(ares: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
     return dict(read)
 
 
-def started(book: Path, events: int) -> subprocess.Popen[str]:
-    """A paper run in a process of its own, once its journal holds so many events."""
-    command = [sys.executable, "-m", "ares", "paper", *MARKET, *SLOW, "--json", "--journal", str(book)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for(process, lambda: recorded(book) >= events)
-    return process
+# A paper run that, once its journal holds so many events, is killed, or gets a signal as if from somebody else.
+ENDING = """
+import os, sys
+from ares.cli.program import program
+from tests.at_record import at_record, die_soon
+events, by = int(sys.argv[1]), int(sys.argv[2])
+at_record(lambda journal, event: len(journal) == events, lambda: os.kill(os.getpid(), by) if by else die_soon())
+program(sys.argv[3:], prog_name="ares")
+"""
 
 
-def wait_for(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
-    """Return once it is `reached`; a process that ends before, or does not get on, fails with what it said."""
-    deadline = time.monotonic() + 300
-    while not reached():
-        assert process.poll() is None, process.communicate()[1]
-        if time.monotonic() > deadline:
-            process.kill()
-            raise AssertionError("the run does not get on: " + process.communicate()[1][-2000:])
-        time.sleep(0.02)
+def ended(book: Path, events: int, by: int = 0) -> subprocess.CompletedProcess[str]:
+    """A paper run in a process of its own, which gets the signal `by` at so many events; none: it is killed."""
+    command = [sys.executable, "-c", ENDING, str(events), str(by), "paper", *MARKET, *SLOW]
+    return subprocess.run(
+        [*command, "--json", "--journal", str(book)], capture_output=True, text=True, cwd=Path(__file__).parents[2],
+        timeout=600,
+    )  # fmt: skip
 
 
 def recorded(book: Path) -> int:
-    """Durable events of a journal that another process may be writing."""
-    try:
-        db = sqlite3.connect(f"{book.as_uri()}?mode=ro", uri=True, timeout=60)
-    except sqlite3.OperationalError:
-        return 0
-    try:
-        return int(db.execute("SELECT count(*) FROM events").fetchone()[0])
-    except sqlite3.OperationalError:
-        return 0
-    finally:
-        db.close()
+    """Durable events of a journal."""
+    journal = SqliteJournal(book, read_only=True)
+    journal.close()
+    return len(journal)
 
 
 def figures(read: dict[str, Any]) -> dict[str, Any]:
@@ -109,10 +103,8 @@ def test_a_session_that_repeats_a_backtest_is_no_further_trial(ares: Run, tmp_pa
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_kill_9_loses_nothing(ares: Run, book: Path, whole: dict[str, Any]) -> None:
     for events in (1500, 4000):
-        process = started(book, events)
-        process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+        killed = ended(book, events)
+        assert killed.returncode == DEAD, killed.stderr
     done = ares("paper", *MARKET, "--json", "--journal", book)
     assert "continued" in done.stderr
     assert figures(done.answer) == figures(whole)
@@ -125,14 +117,12 @@ def test_kill_9_loses_nothing(ares: Run, book: Path, whole: dict[str, Any]) -> N
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_a_signal_ends_it_in_order(ares: Run, book: Path, by: signal.Signals, code: int) -> None:
-    process = started(book, 3000)
-    process.send_signal(by)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == code, err
-    read = json.loads(out)  # the summary is printed all the same
+    done = ended(book, 3000, by)
+    assert done.returncode == code, done.stderr
+    read = json.loads(done.stdout)  # the summary is printed all the same
     assert read["finished"] is False
     assert read["bars"] < 3000
-    assert "stopping" in err
+    assert "stopping" in done.stderr
     assert ares("replay", "--journal", book, "--json").answer["identical"] is True
     gone_on = ares("paper", *MARKET, "--json", "--journal", book)
     assert "continued" in gone_on.stderr

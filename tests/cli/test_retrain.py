@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import pytest
 from ares.errors import TooShort
 from ares.models.registry import Registry
 from ares.training import schedule as scheduling
-from tests.cli.test_paper import recorded, wait_for
+from tests.at_record import DEAD
 
 Run = Callable[..., Any]
 MARKET = ("--bars", "2200", "--seed", "3", "--edge", "0.4")
@@ -23,6 +22,15 @@ SETTINGS = """
 feature_engineering_orchestrator: {groups: [returns, volatility, trend]}
 analyst: {horizon: 12}
 retraining: {first: 800, every: 300, delay: 12}
+"""
+# A session that is killed soon after its first model has begun.
+DYING = """
+import sys
+from ares.cli.program import program
+from ares.events import ModelActivated
+from tests.at_record import at_record, die_soon
+at_record(lambda journal, event: isinstance(event, ModelActivated), die_soon)
+program(sys.argv[1:], prog_name="ares")
 """
 LATER = {"journal", "mode", "finished", "trials_by_kind", "events", "commands", "identical", "difference", "tape"}
 
@@ -91,11 +99,10 @@ def test_a_killed_session_goes_on_with_its_models(
     book, own = tmp_path / "bot.sqlite", tmp_path / "own"
     given = ("paper", *MARKET, "--config", str(settings), "--models", str(own), "--journal", str(book), "--json")
     pace = ("--realtime", "--speed", "1000000")
-    command = [sys.executable, "-m", "ares", *given, *pace]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for(process, lambda: recorded(book) > 1200 and own.is_dir() and any(own.glob("[0-9a-f]*")))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    command = [sys.executable, "-c", DYING, *given, *pace]
+    killed = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=600)
+    assert killed.returncode == DEAD, killed.stderr
+    assert len(list(own.glob("[0-9a-f]*"))) >= 1
     done = ares(*given)
     assert "continued" in done.stderr
     answer = done.answer

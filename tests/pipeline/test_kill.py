@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import signal
-import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,12 +16,15 @@ from ares.events import Cancel, Submit, decode_command, decode_event, encode
 from ares.pipeline.journal import MemoryJournal, SqliteJournal
 from ares.simulation.simulated_exchange import SimulatedExchange
 from ares.simulation.tape import Tape
+from tests.at_record import DEAD
 
 BARS, SEED = 4000, 3
 SESSION = """
 import asyncio, sys
-from tests.pipeline.test_kill import play
 from ares.pipeline.journal import SqliteJournal
+from tests.at_record import at_record, die_soon
+from tests.pipeline.test_kill import play
+at_record(lambda journal, event: len(journal) == int(sys.argv[2]), die_soon)
 asyncio.run(play(SqliteJournal(sys.argv[1])))
 """
 
@@ -38,17 +37,10 @@ async def play(journal: SqliteJournal | MemoryJournal, until: int | None = None)
         await pipeline.run(until)
 
 
-def written(path: Path) -> int:
-    """Durable events so far, as another process sees them."""
-    if not path.exists():
-        return 0
-    db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=60)
-    try:
-        return int(db.execute("SELECT coalesce(max(seq), -1) + 1 FROM events").fetchone()[0])
-    except sqlite3.OperationalError:
-        return 0  # its tables are being made
-    finally:
-        db.close()
+def session(path: Path, dies_at: int) -> int:
+    """Play in a process of its own, which is killed soon after so many records; its exit code."""
+    command = [sys.executable, "-c", SESSION, str(path), str(dies_at)]
+    return subprocess.run(command, check=False, cwd=Path(__file__).parents[2]).returncode
 
 
 def records(journal: SqliteJournal | MemoryJournal) -> list[tuple[bytes, list[bytes]]]:
@@ -68,21 +60,13 @@ def test_p1_a_killed_session_continues_and_sends_nothing_twice(
     tmp_path: Path, undisturbed: list[tuple[bytes, list[bytes]]]
 ) -> None:
     path = tmp_path / "paper.sqlite"
-    length = len(undisturbed)
-    kills = 0
-    for share in (0.3, 0.5, 0.8):
-        process = subprocess.Popen([sys.executable, "-c", SESSION, str(path)], cwd=Path(__file__).parents[2])
-        while written(path) < share * length and process.poll() is None:
-            time.sleep(0.005)
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            kills += 1
-        process.wait()
-    assert kills > 0
-    subprocess.run([sys.executable, "-c", SESSION, str(path)], check=True, cwd=Path(__file__).parents[2])
+    shares = (0.3, 0.5, 0.8)
+    for share in shares:
+        assert session(path, round(share * len(undisturbed))) == DEAD
+    assert session(path, 0) == 0
     journal = SqliteJournal(path, read_only=True)
     assert records(journal) == undisturbed
-    assert len(journal.incarnations()) == kills + 1
+    assert len(journal.incarnations()) == len(shares) + 1
     sent = [c.intent.intent_id for _, commands in journal.records() for c in commands if isinstance(c, Submit)]
     assert len(sent) > 10 and len(sent) == len(set(sent))
     journal.close()
