@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import shutil
 import warnings
@@ -60,20 +61,14 @@ class FeatureCache:
     ) -> Cached | None:
         """Fill the leading rows of `out` (features, n) from the entry, if there is a sound one for these bars.
 
-        inputs: (columns, n). None when there is nothing to use; a damaged entry is warned about and removed.
+        inputs: (columns, n). None when there is nothing to use; a damaged entry is warned about and removed, one that
+        another process is changing is passed over.
         """
-        folder = self._entry(fingerprint, inputs, open_ns)
+        asked = self._entry(fingerprint, inputs, open_ns), plan, inputs, open_ns, out
         try:
-            found = self._read(folder, plan, inputs, open_ns, out)
-        except FileNotFoundError:
-            found = None  # another process has replaced or removed it meanwhile, unless it is named as before
-            lost = _lost(folder)
-            if lost is not None:
-                self._discard(folder, f"{lost} is missing")
-        except (OSError, ValueError, KeyError) as error:
-            found = None
-            if folder.exists():
-                self._discard(folder, str(error))
+            found = self._read(*asked)
+        except (OSError, ValueError, KeyError):
+            found = self._read_again(*asked)
         if found is None:
             self.misses += 1
         else:
@@ -81,12 +76,27 @@ class FeatureCache:
             self.extended += found.rows < open_ns.size
         return found
 
-    def _discard(self, folder: Path, why: str) -> None:
-        """Remove a damaged entry, and say so."""
-        self.damaged += 1
+    def _read_again(
+        self, folder: Path, plan: Plan, inputs: Array, open_ns: NDArray[np.int64], out: Array
+    ) -> Cached | None:
+        """Read an entry while nobody may change it: what fails now is damaged, and is warned about and removed."""
+        try:
+            with self._lock(folder):
+                try:
+                    return self._read(folder, plan, inputs, open_ns, out)
+                except (OSError, ValueError, KeyError) as error:
+                    _remove(folder)
+                    self.damaged += 1
+                    lost = error.filename if isinstance(error, FileNotFoundError) else None
+                    why = f"{Path(lost).name} is missing" if lost else str(error)
+        except Retryable:
+            return None  # another process is replacing or removing it
+        except (OSError, InvalidInput) as error:
+            self._give_up(error)
+            return None
         text = f"feature cache entry {folder.name[:12]} is damaged and is computed again: {why}"
-        warnings.warn(text, stacklevel=3)
-        shutil.rmtree(folder, ignore_errors=True)
+        warnings.warn(text, stacklevel=4)
+        return None
 
     def write(
         self,
@@ -111,19 +121,22 @@ class FeatureCache:
             return
         except FileNotFoundError as error:
             if not self.folder.exists():
-                self._give_up(f"the feature cache folder {self.folder} is gone, features are not kept: {error}")
+                self._tell(f"the feature cache folder {self.folder} is gone, features are not kept: {error}")
             return  # another process has made room by removing what was being written
         except (OSError, InvalidInput) as error:
-            self._give_up(f"the feature cache in {self.folder} cannot be used, features are not kept: {error}")
+            self._give_up(error)
 
     def _lock(self, folder: Path) -> FileLock:
         """What a process holds while it changes an entry."""
         return FileLock(self.folder / f"{folder.name}.lock")
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, error: Exception) -> None:
+        self._tell(f"the feature cache in {self.folder} cannot be used, features are not kept: {error}")
+
+    def _tell(self, why: str) -> None:
         if self.trouble is None:
             self.trouble = why
-            warnings.warn(why, stacklevel=3)
+            warnings.warn(why, stacklevel=4)
 
     def _entry(self, fingerprint: str, inputs: Array, open_ns: NDArray[np.int64]) -> Path:
         head = min(64, open_ns.size)
@@ -158,7 +171,8 @@ class FeatureCache:
             raise ValueError(f"segments hold {at} rows, not {rows}")
         with np.load(folder / manifest["engine"], allow_pickle=False) as stored:
             engine = Engine(stored["memory"], plan.table, stored["state"], stored["inputs"])
-        (folder / _MANIFEST).touch()  # recently used
+        with contextlib.suppress(OSError):  # removed meanwhile, or somebody else's: its rows are read all the same
+            os.utime(folder / _MANIFEST)  # recently used
         return Cached(rows, engine)
 
     def _write(
@@ -226,11 +240,11 @@ class FeatureCache:
                 return
             if not last:
                 with contextlib.suppress(Retryable), self._lock(folder):
-                    shutil.rmtree(folder, ignore_errors=True)
+                    _remove(folder)
                     total -= size
             elif size > self.max_bytes:
-                shutil.rmtree(folder, ignore_errors=True)
-                self._give_up(
+                _remove(folder)
+                self._tell(
                     f"features of {size / (1 << 20):.0f} MB are not kept: the cache's max_megabytes is "
                     f"{self.max_bytes >> 20}"
                 )
@@ -239,7 +253,7 @@ class FeatureCache:
         """Remove a folder without a manifest, unless another process is writing it now."""
         with contextlib.suppress(Retryable), self._lock(folder):
             if not (folder / _MANIFEST).exists():
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
 
 
 def _bytes_in(folder: Path) -> int:
@@ -268,14 +282,11 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     return found
 
 
-def _lost(folder: Path) -> str | None:
-    """The first file that the manifest names and the folder lacks; None when all are there, or there is no entry."""
-    try:
-        manifest = _manifest(folder)
-    except (OSError, ValueError, KeyError):
-        return None  # being removed, or replaced by something that the next read judges
-    names = manifest["files"] if manifest is not None else ()
-    return next((name for name in names if not (folder / name).exists()), None)
+def _remove(folder: Path) -> None:
+    """Remove an entry, its manifest first: what is left when this process dies half-way is no entry any more."""
+    with contextlib.suppress(OSError):
+        (folder / _MANIFEST).unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _seal(manifest: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from ares.errors import DataError, InvalidInput
+from ares.features import cache as cache_module
 from ares.features.cache import FeatureCache
 from ares.features.config import FeatureConfig, WaveletCacheConfig
 from ares.features.orchestrator import FeatureOrchestrator
@@ -251,6 +252,58 @@ def test_an_entry_that_vanishes_while_it_is_measured_is_no_trouble(
     monkeypatch.setattr(Path, "stat", gone)
     features.compute(bars.iloc[100:2_000])
     assert counts(features)["trouble"] is None
+
+
+def test_an_entry_that_grows_while_it_is_read_is_no_damage(
+    tmp_path: Path, bars: pd.DataFrame, plain: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process appends, and removes the engine before it, each time after the manifest was read."""
+    other = cached(tmp_path)
+    other.compute(bars.iloc[:1_000])
+    ends, real = [2_000, 1_500], cache_module._manifest
+
+    def overtaken(folder: Path) -> dict[str, Any] | None:
+        found = real(folder)
+        if ends:
+            n = ends.pop()
+            with monkeypatch.context() as alone:
+                alone.setattr(cache_module, "_manifest", real)
+                other.compute(bars.iloc[:n])
+        return found
+
+    monkeypatch.setattr(cache_module, "_manifest", overtaken)
+    reader = cached(tmp_path)
+    assert differences(reader.compute(bars.iloc[:3_000]), plain.iloc[:3_000]) == []
+    assert counts(reader) == {"hits": 1, "misses": 0, "extended": 1, "damaged": 0, "trouble": None}
+    assert not ends
+
+
+def test_an_entry_that_another_process_is_removing_is_passed_over(
+    tmp_path: Path, bars: pd.DataFrame, plain: pd.DataFrame
+) -> None:
+    cached(tmp_path).compute(bars.iloc[:1_000])
+    engine = next(tmp_path.glob("*/engine_*.npz"))
+    engine.unlink()
+    reader = cached(tmp_path)
+    with FileLock(tmp_path / f"{engine.parent.name}.lock"):
+        assert differences(reader.compute(bars.iloc[:1_000]), plain.iloc[:1_000]) == []
+    assert counts(reader) == {"hits": 0, "misses": 1, "extended": 0, "damaged": 0, "trouble": None}
+
+
+def test_an_entry_removed_as_it_was_read_does_not_come_back(
+    tmp_path: Path, bars: pd.DataFrame, plain: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached(tmp_path).compute(bars.iloc[:1_000])
+    manifest, load_arrays = next(tmp_path.glob("*/manifest.json")), np.load
+
+    def last(*given: Any, **more: Any) -> Any:
+        manifest.unlink()
+        return load_arrays(*given, **more)
+
+    monkeypatch.setattr(np, "load", last)
+    reader = cached(tmp_path)
+    assert differences(reader.compute(bars.iloc[:1_000]), plain.iloc[:1_000]) == []
+    assert counts(reader)["hits"] == 1 and not manifest.exists()
 
 
 def test_what_killed_runs_left_goes_and_what_is_being_written_stays(tmp_path: Path, bars: pd.DataFrame) -> None:
