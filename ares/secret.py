@@ -56,8 +56,8 @@ class Secret:
 
 
 def hide_secrets(text: str) -> str:
-    """`text` with every secret this process has met blotted out."""
-    for known in _seen:
+    """`text` with every secret this process has met blotted out, and no end of a longer one left standing."""
+    for known in sorted(_seen, key=len, reverse=True):  # of a copy: another thread may meet one meanwhile
         if known in text:
             text = text.replace(known, HIDDEN)
     return text

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import os
-from collections.abc import Iterator
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,9 +27,12 @@ settings.register_profile("ci", parent=settings.get_profile("ares"), derandomize
 settings.load_profile("ci" if os.environ.get("CI") else "ares")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Iterator[None]:
-    """Test files are parsed while no garbage is collected.
+_parse = ast.parse
+
+
+@wraps(_parse)
+def _parse_undisturbed(*given: Any, **more: Any) -> Any:
+    """Parse while no garbage is collected: test files, sources that a test reads, code that hypothesis looks at.
 
     CPython 3.11 counts the depth of a syntax tree in one place for everybody: a finalizer that the collector runs in
     the middle, and that parses something itself (a traceback does, for its carets), makes the outer parse fail with
@@ -36,10 +41,13 @@ def pytest_collection() -> Iterator[None]:
     was = gc.isenabled()
     gc.disable()
     try:
-        return (yield)
+        return _parse(*given, **more)
     finally:
         if was:
             gc.enable()
+
+
+ast.parse = _parse_undisturbed
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,8 @@ CANARY = "canary-3Lk8sW1z"
 
 
 @pytest.fixture(autouse=True)
-def _silent_again() -> Iterator[None]:
+def _silent() -> Iterator[None]:
+    silence()
     yield
     silence()
 

@@ -56,6 +56,12 @@ def test_text_that_contains_it_is_cleansed() -> None:
     assert hide_secrets(f"GET /x?key={CANARY}&n=1") == "GET /x?key=**********&n=1"
 
 
+def test_a_secret_that_begins_like_another_is_hidden_whole() -> None:
+    for end in range(9):
+        Secret(CANARY + "x" * end)
+    assert hide_secrets(f"{CANARY}xxxxxxxx {CANARY}xx") == "********** **********"
+
+
 def test_an_empty_secret_is_refused() -> None:
     with pytest.raises(InvalidInput):
         Secret("  ")
