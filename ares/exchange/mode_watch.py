@@ -14,12 +14,12 @@ __all__ = ["ModeWatch"]
 
 _EVERY_NS = 3_600_000_000_000
 _SOON_NS = 2_000_000_000  # after the venue told of a change: by then our own change has been confirmed to us
-_AGAIN_NS = 60_000_000_000  # after a look that failed
+_AGAIN_NS = 60_000_000_000  # after a look that failed, and while something differs
 _log = get_logger("ares.exchange")
 
 
 class ModeWatch:
-    """Hourly, and soon after the venue tells of a change. A difference is told as a lost link: no new risk.
+    """Hourly, and soon after the venue tells of a change; each minute while something is not as it should be. A difference is told as a lost link: no new risk.
 
     One under which our orders may mean something else is an order to halt too, which only a person takes back. When all
     is well again the link is told as back.
@@ -52,7 +52,7 @@ class ModeWatch:
             _log.warning("account.modes_unread", text=error.message)
             return
         now = self._clock.now_ns()
-        self._due_ns = now + _EVERY_NS
+        self._due_ns = now + (_AGAIN_NS if found else _EVERY_NS)
         if found:
             _log.error("account.modes_changed", differences=[difference.text for difference in found])
         if bool(found) is self._well:

@@ -373,7 +373,7 @@ class Desk:
         if event.action == "pause":
             self.guard.hold("operator", Mode.REDUCE)
         elif event.action == "resume":
-            self.guard.latches.clear()
+            self.guard.resume()
         elif event.action == "stop":
             self.guard.hold("stopped", Mode.REDUCE)
         elif event.action == "end":

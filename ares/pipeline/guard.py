@@ -48,6 +48,13 @@ class Guard:
         """Let a latch go; unknown causes are fine."""
         self.latches.pop(cause, None)
 
+    def resume(self) -> None:
+        """A person lets go of what was held, but for what is so still: a link that is down, a session that is stopping.
+
+        These let go by themselves, when the link is back and when the session goes on.
+        """
+        self.latches = {c: mode for c, mode in self.latches.items() if c == "stopped" or c.startswith("link:")}
+
     def watch(self, equity: float, now_ns: int) -> Reason | None:
         """Take the account's equity (quote); the reason when a loss limit has just closed, else None.
 

@@ -64,7 +64,7 @@ async def test_o15_a_difference_is_told_once_and_its_end_too() -> None:
     await after(HOUR)
     assert said(events) == [("modes", False), "halt"]
     account.found = ()
-    await after(HOUR)
+    await after(60 * SECOND)
     assert said(events) == [("modes", False), "halt", ("modes", True)], "a person lets go of the halt"
 
 

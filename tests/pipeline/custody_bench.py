@@ -416,6 +416,7 @@ class World:
             sent = self.submits
             self.kind()
             assert self.submits == sent and not self.cancels
+        self.person("start")
         self.person("resume")
         self.kind()
         self.snapshot()

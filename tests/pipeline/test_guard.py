@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ares.account import Account
-from ares.events import OperatorOrder
+from ares.events import LinkChanged, OperatorOrder
 from ares.pipeline.guard import Guard, GuardConfig, Mode
 from tests.pipeline.desk_bench import Bench, submits
 
@@ -89,4 +89,23 @@ def test_what_an_operator_asks_for_during_a_halt_does_not_loosen_it(later: str) 
         answer = bench.tell(OperatorOrder(ts_event=bench.now, ts_seen=bench.now, action=action))
     assert bench.desk.guard.mode is Mode.HALT and not submits(answer)
     bench.tell(OperatorOrder(ts_event=bench.now, ts_seen=bench.now, action="resume"))
-    assert bench.desk.guard.mode is Mode.RUN
+    assert bench.desk.guard.latches == ({"stopped": Mode.REDUCE} if later == "stop" else {})
+
+
+@pytest.mark.parametrize("lost", ["account", "market", "clock", "modes"])
+def test_nobody_resumes_what_is_still_so(lost: str) -> None:
+    """A link that is down, or a session that does not know yet what became of its orders, takes no new risk."""
+    bench = Bench()
+
+    def tell(*actions: str, up: bool | None = None) -> Mode:
+        for action in actions:
+            bench.tell(OperatorOrder(ts_event=bench.now, ts_seen=bench.now, action=action))
+        if up is not None:
+            bench.tell(LinkChanged(ts_event=bench.now, ts_seen=bench.now, link=lost, up=up))
+        return bench.desk.guard.mode
+
+    assert tell(up=False) is Mode.REDUCE and tell("halt") is Mode.HALT
+    assert tell("resume") is Mode.REDUCE and not submits(bench.candle())
+    assert tell(up=True) is Mode.RUN
+    assert tell("stop", "pause", "resume") is Mode.REDUCE and not submits(bench.candle())
+    assert tell("start") is Mode.RUN and submits(bench.candle())
