@@ -381,6 +381,8 @@ class Desk:
             self.guard.hold("stopped", Mode.REDUCE)
         elif event.action == "start":
             self.guard.release("stopped")
+            for seat in self._seats.values():
+                seat.leverage = None  # somebody may have changed it while we were away
         elif event.action == "halt":
             self.custody.recall_all(out)  # nothing could protect what fills of them in a halt
             self.guard.hold("operator", Mode.HALT)

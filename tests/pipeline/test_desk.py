@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from ares.errors import InvalidInput
-from ares.events import Alert, LinkChanged, ModelActivated, OperatorOrder, Purpose, SetLeverage, Wake
+from ares.events import Alert, Command, LinkChanged, ModelActivated, OperatorOrder, Purpose, SetLeverage, Wake
 from ares.instruments import Side
 from ares.orders import OrderStatus, OrderType
 from ares.pipeline.config import DeskConfig, GuardConfig
@@ -265,6 +265,20 @@ def test_i13_in_reduce_no_risk_order_is_sent_but_stops_and_exits_are(action: str
     assert submits(other.candle()) == []
     other.tell(OperatorOrder(ts_event=other.now, ts_seen=other.now, action="resume" if action == "pause" else "start"))
     assert submits(other.candle(), Purpose.ENTRY)
+
+
+def test_o15_after_a_restart_the_leverage_is_set_again_for_somebody_may_have_changed_it() -> None:
+    bench = Bench()
+
+    def trade() -> list[int]:
+        asked: list[Command] = bench.candle()
+        bench.order(submits(asked, Purpose.ENTRY)[0], OrderStatus.EXPIRED)
+        return [c.leverage for c in asked if isinstance(c, SetLeverage)]
+
+    assert [trade(), trade()] == [[3], []]
+    for action in ("stop", "start"):
+        bench.tell(OperatorOrder(ts_event=bench.now, ts_seen=bench.now, action=action))
+    assert [trade(), trade()] == [[3], []]
 
 
 def test_i13_in_halt_nothing_is_sent() -> None:
