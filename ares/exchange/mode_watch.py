@@ -19,10 +19,10 @@ _log = get_logger("ares.exchange")
 
 
 class ModeWatch:
-    """Hourly, and soon after the venue tells of a change; each minute while something is not as it should be. A difference is told as a lost link: no new risk.
+    """Hourly, soon after the venue tells of a change, and each minute while something is not as it should be.
 
-    One under which our orders may mean something else is an order to halt too, which only a person takes back. When all
-    is well again the link is told as back.
+    A difference is told as a lost link: no new risk. One under which our orders may mean something else is an order to
+    halt too, which only a person takes back. When all is well again the link is told as back.
     """
 
     def __init__(
