@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,11 @@ from attrs import frozen
 
 from ares.analyst.config import AnalystConfig
 from ares.errors import ModelError
-from ares.kernels.outcomes import driftless_chances, learn, recount, weigh
+from ares.kernels.outcomes import driftless_chances, driftless_time, learn, recount, weigh
 
 __all__ = ["Learner", "Odds", "Prior"]
 
-_VERSION = 2
+_VERSION = 3
 
 
 @frozen(kw_only=True)
@@ -26,22 +27,27 @@ class Prior:
     stop: float
     timeout: float
     timeout_return: float  # mean return of these timeouts before costs, in widths of the target
+    timeout_square: float  # mean of its square
 
     @classmethod
     def of(cls, config: AnalystConfig) -> Prior:
         """The prior of these settings; the multiples are distances in deviations over the horizon.
 
         A driftless walk gains nothing on average: what its targets bring and its stops do not take, its timeouts lose.
+        Its mean square is the time it has walked.
         """
         rules, wide = config.rules, config.stop_multiple / config.target_multiple
         target, stop, timeout = driftless_chances(config.target_multiple, config.stop_multiple)
         worth = (stop * wide - target) / timeout if timeout > 0.0 else 0.0
         worth = min(1.0, max(-wide, worth))  # it ended between the barriers; rounding may say otherwise
+        walked = driftless_time(config.target_multiple, config.stop_multiple) / config.target_multiple**2
+        square = (walked - target - stop * wide**2) / timeout if timeout > 0.0 else 0.0
+        square = min(max(1.0, wide) ** 2, max(worth**2, square))
         if rules.prior_win is not None:
             target, stop = (target + stop) * rules.prior_win, (target + stop) * (1.0 - rules.prior_win)
         least = 1e-6  # a chance of nothing at all would be certainty, which no count could overcome
         target, stop, timeout = (rules.prior_strength * max(p, least) for p in (target, stop, timeout))
-        return cls(target=target, stop=stop, timeout=timeout, timeout_return=worth)
+        return cls(target=target, stop=stop, timeout=timeout, timeout_return=worth, timeout_square=square)
 
 
 @frozen(kw_only=True)
@@ -52,7 +58,7 @@ class Odds:
     p_target: float
     p_stop: float
     p_timeout: float
-    low: float  # lower bound of `p_target`
+    low: float  # lower bound of `p_target`, with unequal widths that of the bet's mean return as well
     needed: float  # break-even `p_target` after costs
     outcomes: int  # ever counted for this state and side
     timeout_loss: float  # mean of a timeout before costs, a fraction of the notional, >= 0
@@ -68,10 +74,11 @@ class Learner:
         self._config = config
         self._prior = Prior.of(config)
         self._forget = 1.0 if config.rules.memory is None else math.exp(-1.0 / config.rules.memory)
+        self._deviations = NormalDist().inv_cdf(config.rules.confidence_level)
         slots = 2 * cells
         self._when = np.zeros((slots, 2), dtype=np.int64)
         self._level = np.full((slots, 5), np.nan)
-        self._tally = np.zeros((slots, 5))
+        self._tally = np.zeros((slots, 6))
         self._low = np.empty(slots)
         for slot in range(slots):
             recount(self._tally, self._low, slot, self._prior.target, self._prior.stop, config.rules.confidence_level)
@@ -128,8 +135,10 @@ class Learner:
             self._prior.stop,
             self._prior.timeout,
             self._prior.timeout_return,
+            self._prior.timeout_square,
             *widths,
             self._config.round_trip_cost,
+            self._deviations,
         )
         return Odds(
             side=side,

@@ -7,8 +7,8 @@ or at the time barrier, and is counted then and not before.
 
 Memory, one row a slot: `when` (state, ns: entry at the latest, or time barrier), `level` (log widths of target and
 stop, then their prices, then that of the entry), `tally` (targets, stops, timeouts, as they are weighted now; outcomes
-ever counted; sum of the timeouts' returns before costs, in widths of the target, as weighted now) and `low` (lower
-bound of the chance of the target, given that a barrier is touched).
+ever counted; sums of the timeouts' returns before costs, in widths of the target, and of their squares, as weighted
+now) and `low` (lower bound of the chance of the target, given that a barrier is touched).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ares.kernels.beta import beta_quantile
 from ares.kernels.jit import jit
 from ares.kernels.sizing import break_even, gross_payoff
 
-__all__ = ["driftless_chances", "learn", "recount", "weigh"]
+__all__ = ["driftless_chances", "driftless_time", "learn", "recount", "weigh"]
 
 FREE, WAITING, OPEN = 0, 1, 2
 BOTH, LONG, SHORT = 3, 1, 2  # sides, as a bit mask
@@ -53,6 +53,23 @@ def driftless_chances(target: float, stop: float) -> tuple[float, float, float]:
     up = min(1.0, max(0.0, up))
     out = min(1.0, max(up, out))
     return up, out - up, 1.0 - out
+
+
+@jit
+def driftless_time(target: float, stop: float) -> float:
+    """Mean time until a driftless walk touches one of two barriers or the horizon is over, in horizons.
+
+    target, stop: distances in deviations of the walk over the horizon. It is also the mean square of where the walk is
+    then, in these deviations (Wald's second identity). Source: as `driftless_chances`.
+    """
+    width, mean = target + stop, 0.0
+    for k in range(1, 4000, 2):
+        rate = 0.5 * (k * math.pi / width) ** 2
+        wave = 4.0 / (k * math.pi) * (1.0 - math.exp(-rate)) / rate
+        mean += wave * math.sin(k * math.pi * stop / width)
+        if wave < 1e-12:
+            break
+    return min(1.0, max(0.0, mean))
 
 
 @jit
@@ -118,8 +135,11 @@ def learn(
                 tally[slot, 0 if outcome == TARGET else 1 if outcome == STOP else 2] += 1.0
                 tally[slot, 3] += 1.0
                 tally[slot, 4] *= forget
+                tally[slot, 5] *= forget
                 if outcome == TIMEOUT:
-                    tally[slot, 4] += side * (left / level[slot, 4] - 1.0) / level[slot, 0]
+                    moved = side * (left / level[slot, 4] - 1.0) / level[slot, 0]
+                    tally[slot, 4] += moved
+                    tally[slot, 5] += moved * moved
                 recount(tally, low, slot, prior_target, prior_stop, confidence)
                 counted += 1
     if cell >= 0:
@@ -134,16 +154,20 @@ def learn(
 
 
 @jit
-def timeout_return(tally: F, cell: int, prior_timeout: float, prior_return: float) -> float:
-    """Mean return before costs of a cell's timeouts, in widths of the target, with `prior_timeout` of `prior_return`.
+def timeout_return(
+    tally: F, cell: int, prior_timeout: float, prior_return: float, prior_square: float
+) -> tuple[float, float]:
+    """Mean return before costs of a cell's timeouts, and mean of its square, in widths of the target, with
+    `prior_timeout` of `prior_return` and `prior_square`.
 
     Longs and shorts together, so that a drift of the market is not taken for it.
     """
-    count, total = prior_timeout, prior_timeout * prior_return
+    count, total, squares = prior_timeout, prior_timeout * prior_return, prior_timeout * prior_square
     for slot in range(2 * cell, 2 * cell + 2):
         count += tally[slot, 2]
         total += tally[slot, 4]
-    return total / count
+        squares += tally[slot, 5]
+    return total / count, squares / count
 
 
 @jit
@@ -156,9 +180,11 @@ def weigh(
     prior_stop: float,
     prior_timeout: float,
     prior_return: float,
+    prior_square: float,
     target_width: float,
     stop_width: float,
     cost: float,
+    deviations: float,
 ) -> tuple[int, float, float, float, float, float, float, float]:
     """The better side of a cell: (side, chance of target, of stop, of timeout, lower bound, break-even, outcomes, what
     a timeout loses before costs, a fraction of the notional).
@@ -166,12 +192,18 @@ def weigh(
     The chances are the means of a Dirichlet posterior. The better side is the one whose lower bound exceeds its
     break-even chance by more, in expected return; the long side wins a tie. A timeout loses what `timeout_return` says,
     and nothing when target and stop are equally wide: then one side's gain is the other's loss.
+
+    With unequal widths a bound of the share of targets is not enough: how many bets time out, and what they lose, is as
+    little known. The chance of the target is then held to what it is at the lower bound of the bet's mean return, so
+    many `deviations` of that mean below it.
     """
     best = (0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     most = -math.inf
-    timeout_loss = 0.0
-    if target_width != stop_width:
-        timeout_loss = max(0.0, -timeout_return(tally, cell, prior_timeout, prior_return)) * target_width
+    late = square = 0.0
+    unequal = target_width != stop_width
+    if unequal:
+        late, square = timeout_return(tally, cell, prior_timeout, prior_return, prior_square)
+    timeout_loss = max(0.0, -late) * target_width
     for odd in range(2):
         if not sides & (1 << odd):
             continue
@@ -182,6 +214,11 @@ def weigh(
         p_timeout = timeouts / total
         lower = (1.0 - p_timeout) * low[slot]
         gain, loss = gross_payoff(side, target_width, stop_width)
+        if unequal:
+            mean = (targets * gain - stops * loss + timeouts * late * target_width) / total
+            squares = (targets * gain**2 + stops * loss**2 + timeouts * square * target_width**2) / total
+            error = math.sqrt(max(0.0, squares - mean * mean) / total)
+            lower = max(0.0, min(lower, targets / total - deviations * error / (gain + loss)))
         needed = break_even(gain, loss, cost, p_timeout, timeout_loss)
         worth = (lower - needed) * (gain + loss)
         if worth > most:

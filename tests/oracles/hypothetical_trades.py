@@ -60,14 +60,14 @@ def tallies(
     horizon: int,
     step_ns: int,
     valid_bars: int,
-) -> tuple[dict[tuple[int, int], dict[str, int]], dict[tuple[int, int], float]]:
+) -> tuple[dict[tuple[int, int], dict[str, int]], dict[tuple[int, int], list[float]]]:
     """Counts by (cell, side) of non-overlapping trades: a new one may be decided at the bar where the last one ended.
-    And the sums of their timeouts' returns, in widths of the target.
+    And the returns of their timeouts, in widths of the target.
 
     states: for each bar its cell (-1: none), the sides considered, and the widths known there.
     """
     counts: dict[tuple[int, int], dict[str, int]] = {}
-    returns: dict[tuple[int, int], float] = {}
+    returns: dict[tuple[int, int], list[float]] = {}
     free_from: dict[tuple[int, int], int] = {}
     for i, (cell, sides, widths) in enumerate(states):
         for side in sides if cell >= 0 else ():
@@ -79,5 +79,6 @@ def tallies(
             if result in ("target", "stop", "timeout"):
                 found = counts.setdefault(slot, {"target": 0, "stop": 0, "timeout": 0})
                 found[result] += 1
-                returns[slot] = returns.get(slot, 0.0) + gross / widths[0]
+                if result == "timeout":
+                    returns.setdefault(slot, []).append(gross / widths[0])
     return counts, returns

@@ -39,13 +39,14 @@ def brownian(bars: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame({**columns, "volume": volume}, index=index)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_rule_under_a_wide_stop_finds_next_to_nothing_in_brownian_motion(seed: int) -> None:
-    """Its timeouts lose; break-even without that loss would be low, and bets on nothing many."""
+@pytest.mark.parametrize(("seed", "stop"), [(1, 2.0), (4, 3.0)])
+def test_a_rule_under_a_wide_stop_finds_next_to_nothing_in_brownian_motion(seed: int, stop: float) -> None:
+    """Its timeouts lose, and how many and how much is not known for sure; else break-even would be low, and bets on
+    nothing many."""
     bars = brownian(12_000, seed)
-    result = Backtester(analyst=RuleAnalyst(config=AnalystConfig(stop_multiple=2.0))).run(bars, symbol="ETHUSDT")
+    result = Backtester(analyst=RuleAnalyst(config=AnalystConfig(stop_multiple=stop))).run(bars, symbol="ETHUSDT")
     assert (result.decisions["refused_by"] == "edge.below_break_even").mean() > 0.5, "it is the odds that refuse"
-    assert len(result.trades) < 0.02 * len(bars)
+    assert len(result.trades) < 0.005 * len(bars)
 
 
 def dealt(klines: pd.DataFrame, block: int, seed: int) -> pd.DataFrame:
