@@ -89,6 +89,12 @@ class AccountReads:
             known = self._marks[symbol] = (now, Decimal(index.mark_price))
         return known[1]
 
+    async def in_quote(self, asset: str, amount: Decimal) -> Decimal:
+        """An amount of an asset in the quote asset, at a mark price not older than a minute. Raises Retryable."""
+        if amount == 0 or asset in ("", self._asset):
+            return amount
+        return (amount * await self.mark(f"{asset}{self._asset}")).quantize(Decimal("1e-8"))
+
     async def rows(self, symbol: str | None) -> list[PositionV3]:
         """Positions as the venue tells them, flat ones with open orders too."""
         request = read("/fapi/v3/positionRisk", signed=True, protective=True, symbol=symbol)

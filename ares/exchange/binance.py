@@ -25,6 +25,7 @@ from ares.exchange.http import HttpxWire, LeanWire, Wire
 from ares.exchange.link import Connect, open_socket
 from ares.exchange.modes import ModeDifference, Modes
 from ares.exchange.past import Past
+from ares.exchange.patience import within
 from ares.exchange.reads import MarketReads
 from ares.exchange.rest import RestClient
 from ares.exchange.rights import Rights
@@ -243,9 +244,10 @@ class BinanceExchange:
             time_in_force=time_in_force,
             client_order_id=client_id,
         )
-        check(request, instrument, None if reduce_only else await self._account.mark(symbol))
-        if not reduce_only:
-            await self.modes.prepare(symbol)
+        async with within(self.config.order_patience, f"{symbol}: not sent, mark price and margin mode not read"):
+            check(request, instrument, None if reduce_only else await self._account.mark(symbol))
+            if not reduce_only:
+                await self.modes.prepare(symbol)
         self._symbols.add(symbol)
         self._ours.add(client_id)
         self._sent.add(symbol, client_id)
@@ -270,7 +272,8 @@ class BinanceExchange:
                     raise
         number = algo_id_of(order_id) if order_id is not None else None
         await self._rest.call(requests.cancel_algo(number, client_id), AlgoAck)
-        return await self._get_algo(number, client_id)
+        async with within(self.config.order_patience, f"{symbol}: cancelled, its last state not read"):
+            return await self._get_algo(number, client_id)
 
     async def get_order(
         self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None
@@ -447,10 +450,7 @@ class BinanceExchange:
 
     async def fee_in_quote(self, asset: str, amount: Decimal) -> Decimal:
         """A commission valued in the quote asset, at a mark price not older than a minute. Raises Retryable."""
-        if amount == 0 or asset in ("", self.config.quote_asset):
-            return amount
-        price = await self._account.mark(f"{asset}{self.config.quote_asset}")
-        return (amount * price).quantize(Decimal("1e-8"))
+        return await self._account.in_quote(asset, amount)
 
     # ------------------------------------------------------------ inside
 

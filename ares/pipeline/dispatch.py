@@ -117,7 +117,7 @@ class Dispatch:
         if self.desk.intents.get(command.intent_id) is None:
             return
         self.called_back[command.intent_id] = command
-        rest = await self._cancel_once(command)
+        rest = await self._cancel_once(command, at_once=True)
         if rest is not None:
             self.repeat(command, rest)
 
@@ -139,11 +139,12 @@ class Dispatch:
         finally:
             self._repeating.discard(command.intent_id)
 
-    async def _cancel_once(self, command: Cancel) -> float | None:
+    async def _cancel_once(self, command: Cancel, *, at_once: bool = False) -> float | None:
         """Try to cancel: None when there is nothing more to do, else the seconds that the venue wants to rest.
 
         An order that cannot be cancelled is read and told to the desk: it may have ended. One that the venue does not
-        know is either asked about already, or not there at all.
+        know is either asked about already, or not there at all. at_once: everything waits for this, so that a venue
+        which does not answer is asked no more now.
         """
         client_id = self.client_id(command.intent_id)
         try:
@@ -151,8 +152,11 @@ class Dispatch:
             return None
         except Retryable as error:
             return error.after or 0.0
-        except AresError:
+        except Rejected:
             pass
+        except AresError:
+            if at_once:
+                return 0.0
         try:
             order = await answered(self.exchange.get_order(command.symbol, client_order_id=client_id))
         except Rejected:

@@ -135,6 +135,22 @@ async def test_a_cancel_that_fails_is_repeated_until_its_order_is_gone(error: Ex
     assert len(cancelled) > 3 and len(set(cancelled)) == len(cancelled)
 
 
+async def test_a_venue_that_neither_cancels_nor_tells_makes_nobody_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer to a cancel is lost, and reads of orders hang: what happens meanwhile is heard."""
+    world, journal = World(Market(3)), Book()
+    world.fault = lambda verb: OutcomeUnknown("no answer") if verb == "cancel_order" else None
+    hung: list[int] = []
+
+    async def hangs(self: Link, symbol: str, order_id: str | None = None, **_: str | None) -> None:
+        hung.append(len(journal))
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Link, "get_order", hangs)
+    life = Life(world, journal)
+    await life.run()
+    assert hung and not world.market.script and len(journal) > hung[0] + 20
+
+
 def check_tidy(world: World, journal: Book, life: Life) -> None:
     """The session went on to the market's end, and every order that stands belongs to a trade."""
     bot = life.pipeline.desk

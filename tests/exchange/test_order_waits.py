@@ -1,0 +1,54 @@
+"""Reads that hang keep no order and no cancel waiting: whoever sends them looks after other positions too."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+pytest.importorskip("starlette")
+
+from ares.errors import Retryable
+from ares.simulation.server.local_venue import LocalVenue
+from tests.exchange.conftest import KEY, Make, in_process
+
+S = "ETHUSDT"
+PATIENT = {"timeout": 30.0, "order_timeout": 2.5}
+
+
+def mute(make_venue: Make, *paths: str) -> LocalVenue:
+    return make_venue(*(f"timeout_after_acceptance at GET {path} count 999 for 9999" for path in paths))
+
+
+@pytest.mark.parametrize("path", ["/fapi/v1/premiumIndex", "/fapi/v1/symbolConfig"])
+async def test_an_entry_that_cannot_be_prepared_is_given_up_as_soon_as_one_without_an_answer(
+    make_venue: Make, path: str
+) -> None:
+    venue = mute(make_venue, path)
+    loop = asyncio.get_running_loop()
+    async with in_process(venue, **PATIENT) as exchange:
+        began = loop.time()
+        with pytest.raises(Retryable, match="not sent"):
+            await exchange.create_order(S, "BUY", "MARKET", "0.5")
+        assert loop.time() - began <= 2.6
+    assert venue.orders_taken == 0
+
+
+async def test_a_stop_is_sent_and_cancelled_while_reads_hang(make_venue: Make) -> None:
+    venue = make_venue("timeout_after_acceptance at GET /fapi/v1/[!acelt]* count 999 for 9999",
+                       "timeout_after_acceptance at GET /fapi/v1/algoOrder count 999 for 9999")  # fmt: skip
+    loop = asyncio.get_running_loop()
+    async with in_process(venue, **PATIENT) as exchange:
+        held = venue.traders[KEY].venue
+        await exchange.get_instrument(S)
+        began = loop.time()
+        stop = await exchange.create_order(
+            S, "SELL", "STOP_MARKET", "0.5", stop_price=Decimal("1.00"), reduce_only=True, client_order_id="ares1-a-1-0"
+        )
+        assert loop.time() - began <= 2.6
+        assert [o.client_order_id for o in held.open_orders(S)] == [stop.client_order_id]
+        began = loop.time()
+        with pytest.raises(Retryable, match="cancelled"):
+            await exchange.cancel_order(S, client_order_id="ares1-a-1-0")
+        assert loop.time() - began <= 5.1 and not held.open_orders(S)
