@@ -21,6 +21,7 @@ __all__ = ["Clock", "SystemClock", "VirtualClock", "moment_ns"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+_SET_BACK_NS = 1_000_000_000  # a wall clock that lags more behind the monotonic one than this was set back
 _MAX_TURNS = 10_000  # event-loop turns granted to one woken task before its wait counts as a livelock
 
 
@@ -73,8 +74,14 @@ class SystemClock:
         await asyncio.sleep(max(0.0, seconds))
 
     async def wait_until(self, ts_ns: int) -> None:
-        """Suspend the calling task until the wall clock shows `ts_ns`."""
+        """Suspend the calling task until the wall clock shows `ts_ns`, or would had nobody set it back meanwhile."""
+        began, due = time.monotonic_ns(), ts_ns - time.time_ns()
         while (left := ts_ns - time.time_ns()) > 0:
+            by_monotonic = due - (time.monotonic_ns() - began)
+            if left > by_monotonic + _SET_BACK_NS:
+                left = by_monotonic
+            if left <= 0:
+                return
             await asyncio.sleep(min(left / 1e9, 60.0))
 
 

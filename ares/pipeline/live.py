@@ -425,12 +425,17 @@ class LiveTradingPipeline:
                 self._alert(command)
 
     def _wake_at(self, command: WakeAt) -> None:
-        """An exchange that owns time gives the wake itself, in its proper place between other events."""
+        """An exchange that owns time gives the wake itself, in its proper place between other events.
+
+        The desk's time never goes back. When the machine's clock was set back it is behind the desk's, for as long as
+        it takes; what the desk wants to hear in three seconds comes in three seconds all the same.
+        """
         owner = getattr(self.exchange, "wake_at", None)
         if owner is not None:
             owner(command.ts_ns, command.key)
         else:
-            self._merger.set_alarm(command.ts_ns, command.key)
+            ahead = max(0, self.desk.now_ns - self.clock.now_ns())
+            self._merger.set_alarm(command.ts_ns, command.key, ahead_ns=ahead)
 
     async def _run_stage(self, command: RunStage) -> None:
         """Run an outside stage: beside everything else; on the spot for history, or where time stands still.

@@ -28,7 +28,7 @@ class Merger:
     clock: Clock
     _streams: dict[int, AsyncIterator[Event]] = field(factory=dict)
     _tasks: dict[int, asyncio.Task[Event | None]] = field(factory=dict)
-    _alarms: dict[str, int] = field(factory=dict)
+    _alarms: dict[str, tuple[int, int]] = field(factory=dict)  # when, by our clock and by the one it is meant by; ns
     _outside: set[asyncio.Task[Event | None]] = field(factory=set)
     _ready: deque[Event] = field(factory=deque)
     _nudge: asyncio.Event = field(factory=asyncio.Event)
@@ -59,9 +59,12 @@ class Merger:
         """True while events given by `put` wait to be told."""
         return bool(self._ready)
 
-    def set_alarm(self, ts_ns: int, key: str) -> None:
-        """Give `Wake(key)` at this moment; a later alarm with the same key replaces it."""
-        self._alarms[key] = ts_ns
+    def set_alarm(self, ts_ns: int, key: str, *, ahead_ns: int = 0) -> None:
+        """Give `Wake(key)` at this moment; a later alarm with the same key replaces it.
+
+        ahead_ns: how far the clock by which `ts_ns` is meant is ahead of ours.
+        """
+        self._alarms[key] = ts_ns - ahead_ns, ts_ns
         task = self._tasks.get(_ALARM)
         if task is not None and not task.done():  # one that has gone off waits to be told
             del self._tasks[_ALARM]
@@ -149,8 +152,7 @@ class Merger:
         return await anext(self._streams[source], None)
 
     async def _alarm(self) -> Event | None:
-        key, ts_ns = min(self._alarms.items(), key=lambda item: (item[1], item[0]))
-        await self.clock.wait_until(ts_ns)
+        key, (ours_ns, ts_ns) = min(self._alarms.items(), key=lambda item: (item[1], item[0]))
+        await self.clock.wait_until(ours_ns)
         del self._alarms[key]
-        now = self.clock.now_ns()
-        return Wake(ts_event=ts_ns, ts_seen=now, key=key)
+        return Wake(ts_event=ts_ns, ts_seen=max(ts_ns, self.clock.now_ns()), key=key)
