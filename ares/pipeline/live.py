@@ -39,7 +39,7 @@ from ares.pipeline.ending import Ending
 from ares.pipeline.journal import Journal, MemoryJournal
 from ares.pipeline.merge import Merger
 from ares.pipeline.outcome import answered
-from ares.pipeline.outside import stage_answer
+from ares.pipeline.outside import answer_within, stage_answer
 from ares.pipeline.recovery import Unfinished, recover
 from ares.pipeline.resumption import Resumption, truth_first
 from ares.pipeline.retraining import LiveModelSource, ModelSource, activation, check_model
@@ -54,6 +54,7 @@ __all__ = ["LiveTradingPipeline", "PipelineConfig"]
 T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two tries to read the bars that were missed
+_LONGEST_ANSWER_NS = 120_000_000_000  # an outside stage is not waited for longer, late as its answer would be anyway
 _STATISTICS_TRIES = 3  # features say themselves when what they are made of is missing
 
 
@@ -275,7 +276,7 @@ class LiveTradingPipeline:
             dispatch=self.dispatch,
             unfinished=unfinished,
             wake_at=self._wake_at,
-            ask_stage=self._answer,
+            ask_stage=self._answer_in_time,
         )
         self._resumption.begin()
         if "agg_trades" in self.desk.kinds:
@@ -447,7 +448,12 @@ class LiveTradingPipeline:
         elif command.history or getattr(self.exchange, "wake_at", None) is not None:
             self._merger.put(await self._answer(command))
         else:
-            self._merger.run_outside(self._answer(command))
+            self._merger.run_outside(self._answer_in_time(command))
+
+    async def _answer_in_time(self, command: RunStage) -> StageDone:
+        """The same where time goes by: a stage that never answers is not waited for without end, and that is said."""
+        limit_ns = max(_LONGEST_ANSWER_NS, self.desk.config.stage_timeout_ns)
+        return await answer_within(limit_ns, self._answer(command), command, self.clock)
 
     async def _answer(self, command: RunStage) -> StageDone:
         return await stage_answer(command, self._stages["analyst"], self._stages["tactician"], self.clock)

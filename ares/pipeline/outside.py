@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 
 from ares.clock import Clock
 from ares.events import RunStage, StageDone
 from ares.pipeline.calls import expected
 from ares.protocols import AnalysisResult, AnalysisStage, TacticsResult, TacticsStage
 
-__all__ = ["stage_answer"]
+__all__ = ["answer_within", "stage_answer"]
 
 
 async def stage_answer(
@@ -37,3 +38,21 @@ async def stage_answer(
         tactics=tactics,
         error=error,
     )
+
+
+async def answer_within(
+    timeout_ns: int, answering: Coroutine[None, None, StageDone], command: RunStage, clock: Clock
+) -> StageDone:
+    """A stage's answer, or, once so much time has passed, that there is none: then it is not waited for any more."""
+    answer = asyncio.ensure_future(answering)
+    deadline = asyncio.ensure_future(clock.wait_until(clock.now_ns() + timeout_ns))
+    try:
+        await asyncio.wait((answer, deadline), return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+    finally:
+        answer.cancel()
+        deadline.cancel()
+    now = clock.now_ns()
+    error = f"timed out: no answer within {timeout_ns / 1e6:g} ms"
+    return StageDone(ts_event=now, ts_seen=now, symbol=command.symbol, request=command.request, error=error)

@@ -13,6 +13,7 @@ from ares.events import Event, OperatorOrder, RunStage, StageDone, VenueSnapshot
 from ares.pipeline.desk import Desk
 from ares.pipeline.dispatch import Dispatch
 from ares.pipeline.merge import Merger
+from ares.pipeline.outside import answer_within
 from ares.pipeline.recovery import Unfinished
 
 __all__ = ["Resumption", "truth_first"]
@@ -103,18 +104,7 @@ class Resumption:
     async def in_time(self, command: RunStage) -> StageDone:
         """A stage's answer, or that it timed out: while it is waited for, nobody hears the market."""
         timeout_ns = self.desk.config.stage_timeout_ns
-        answer = asyncio.ensure_future(self.ask_stage(command))
-        deadline = asyncio.ensure_future(self.clock.wait_until(self.clock.now_ns() + timeout_ns))
-        try:
-            await asyncio.wait((answer, deadline), return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
-                return answer.result()
-        finally:
-            answer.cancel()
-            deadline.cancel()
-        now = self.clock.now_ns()
-        error = f"timed out: no answer within {timeout_ns / 1e6:g} ms"
-        return StageDone(ts_event=now, ts_seen=now, symbol=command.symbol, request=command.request, error=error)
+        return await answer_within(timeout_ns, self.ask_stage(command), command, self.clock)
 
     def warm(self) -> None:
         """All bars that closed unheard were told."""

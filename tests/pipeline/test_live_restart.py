@@ -382,3 +382,16 @@ async def test_a_stage_that_hangs_when_it_is_asked_again_makes_nobody_deaf(
     assert "stopped" not in life.pipeline.desk.guard.latches
     answers = {e.request: e for e in told if isinstance(e, StageDone)}
     assert (lost[0] in answers) == history and all("timed out" in e.error for e in answers.values())
+
+
+async def test_a_stage_that_never_answers_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody gathers questions for weeks, and somebody is told that no opinion comes."""
+    remote = Remote(needs_history=False)
+    remote.hangs = True
+    monkeypatch.setattr("tests.pipeline.crash_bench.Busy", lambda: remote)
+    world, journal, waiting = World(Market(12)), Book(), list[int]()
+    life = Life(world, journal, lambda pipeline: waiting.append(len(pipeline._merger._outside)))
+    await life.run()
+    asked = sum(isinstance(c, RunStage) for _, said in journal.records() for c in said)
+    assert asked > 20 and max(waiting) <= 2 * 3  # two symbols, a bar a minute, two minutes of patience
+    assert life.pipeline.desk.guard.latches.keys() == {"stage:analyst"}
