@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -84,7 +85,8 @@ def _no_collection() -> Iterator[None]:
 
 
 def _compile_trading_rules() -> None:
-    with _no_collection():
+    with _no_collection(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # kernels that cannot be kept: the process that waits says so
         warm_sources()
         _trade_briefly(_Moves())
 

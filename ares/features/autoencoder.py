@@ -59,7 +59,13 @@ def fit_autoencoder(features: pd.DataFrame, config: AutoencoderConfig) -> Autoen
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of passes is a setting
-        model.fit(z[:cut], z[:cut])
+        warnings.filterwarnings("error", "Training interrupted", UserWarning)
+        try:
+            model.fit(z[:cut], z[:cut])
+        except UserWarning as told:  # scikit-learn takes Ctrl-C for "that was enough" and only warns
+            if isinstance(told.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
     fitted = Autoencoder(
         inputs=tuple(names),
         center=center,

@@ -5,6 +5,10 @@ another file would go on running the old rule after that file was edited. Here t
 `ares/kernels` and of the function's own file, so any edit recompiles. The stamp is also inside each entry, so
 that one which a process with other sources has just put there is not taken; nor is one for arguments of other types,
 which two processes leave that add an entry at once. An entry that cannot be read is made again.
+
+A folder that cannot be written, or is full, costs the next start its time and nothing else: the kernel is compiled for
+this process, and one warning says so. What lies beside the sources and may only be read, such as what `ares warm` left
+there when a container was made, is read.
 """
 
 from __future__ import annotations
@@ -14,7 +18,9 @@ import inspect
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -22,16 +28,18 @@ from typing import Any, TypeVar, overload
 import llvmlite
 import numba
 from numba.core import config as numba_config
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 from numba.core.registry import CPUDispatcher
 from numba.core.sigutils import normalize_signature
 
-__all__ = ["inner", "is_compiled", "jit", "loaded_from_cache", "source_digest", "woven"]
+__all__ = ["inner", "is_compiled", "jit", "loaded_from_cache", "source_digest", "unkept", "woven"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 config: Any = numba_config
 njit: Any = numba.njit
+index_file: Any = IndexDataCacheFile
 KERNELS = Path(__file__).resolve().parent
+_unkept: list[str] = []
 
 
 @cache
@@ -100,19 +108,47 @@ class _CacheImpl(result_cache):  # type: ignore[misc]
 class _KernelCache(function_cache):  # type: ignore[misc]
     _impl_class = _CacheImpl
 
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        near = _beside(inspect.getfile(function))
+        self._prepared: Any = None  # what lies beside the sources, when it can be read and not written
+        if not config.CACHE_DIR and self._cache_path != str(near) and near.is_dir():
+            self._prepared = index_file(
+                cache_path=str(near),
+                filename_base=self._impl.filename_base,
+                source_stamp=self._impl.locator.get_source_stamp(),
+            )
+
     def _load_overload(self, signature: Any, context: Any) -> Any:
-        try:
-            found = super()._load_overload(signature, context)
-        except Exception:  # a half-written entry raises whatever its bytes happen to mean
-            self.flush()
-            return None
         wanted, _ = parts_of(signature)
-        return found if found is not None and tuple(found.signature.args) == tuple(wanted) else None
+        for file in (self._cache_file, self._prepared):
+            try:
+                data = file.load(self._index_key(signature, context.codegen())) if file is not None else None
+                found = self._impl.rebuild(context, data) if data is not None else None
+            except Exception:  # a half-written entry raises whatever its bytes happen to mean
+                with suppress(OSError):
+                    file.flush()
+                continue
+            if found is not None and tuple(found.signature.args) == tuple(wanted):
+                return found
+        return None
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        """Keep the machine code; where the machine refuses that, this process has it and one warning says so."""
+        try:
+            super().save_overload(signature, data)
+        except OSError as error:
+            if not _unkept:
+                _unkept.append(
+                    f"compiled kernels cannot be kept in {self._cache_path} ({error.strerror or error}), so each start "
+                    "compiles anew: give the right to write or make room, or name another folder by NUMBA_CACHE_DIR"
+                )
+                warnings.warn(_unkept[0], UserWarning, stacklevel=2)
 
     def holds_something(self) -> bool:
         """True when there is an entry of these sources."""
         try:
-            return bool(self._cache_file._load_index())
+            return any(file is not None and bool(file._load_index()) for file in (self._cache_file, self._prepared))
         except Exception:  # as above
             return False
 
@@ -120,20 +156,29 @@ class _KernelCache(function_cache):  # type: ignore[misc]
 kernel_cache: Any = _KernelCache
 
 
+def _beside(py_file: str) -> Path:
+    return Path(py_file).resolve().parent / "__pycache__"
+
+
 def _writable_folder(py_file: str) -> str:
-    """NUMBA_CACHE_DIR when set, else `__pycache__` beside the source, else the user's cache folder."""
-    beside = Path(py_file).resolve().parent
+    """NUMBA_CACHE_DIR when set, else `__pycache__` beside the source, else the user's cache folder.
+
+    For a user without a home it is the one beside the source, though it cannot be written.
+    """
+    near = _beside(py_file)
+    beside = near.parent
     own = f"{beside.name}_{hashlib.sha256(str(beside).encode()).hexdigest()[:16]}"
     if config.CACHE_DIR:
         return str(Path(config.CACHE_DIR) / own)
-    near = beside / "__pycache__"
     try:
         near.mkdir(exist_ok=True)
         with tempfile.TemporaryFile(dir=near):
             return str(near)
     except OSError:
-        home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        return str(Path(home) / "ares" / own)
+        home = os.environ.get("XDG_CACHE_HOME")
+        with suppress(RuntimeError):  # a user without a home
+            return str((Path(home) if home else Path.home() / ".cache") / "ares" / own)
+        return str(near)
 
 
 @overload
@@ -186,6 +231,11 @@ def woven(function: F) -> F:
     """
     dispatcher: Any = njit(nogil=True, error_model="numpy", fastmath=False, inline="always", _nrt=False)(function)
     return dispatcher  # type: ignore[no-any-return]
+
+
+def unkept() -> str | None:
+    """Why machine code that this process has compiled was not kept on disk; None when all of it was."""
+    return _unkept[0] if _unkept else None
 
 
 def is_compiled(function: Callable[..., Any]) -> bool:

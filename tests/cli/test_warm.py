@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from ares.backtesting import rehearsal
 from ares.cli.program import program
+from ares.kernels import jit
 
 ASK = """
 import importlib, json, pkgutil
@@ -65,3 +66,10 @@ def test_a_process_that_dies_is_told(cold: pytest.MonkeyPatch) -> None:
     done = CliRunner().invoke(program, ["warm"])
     assert done.exit_code == 75
     assert "run `ares warm` again" in done.stderr
+
+
+def test_what_could_not_be_kept_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "rehearse", lambda beside: None)
+    monkeypatch.setattr(jit, "_unkept", ["compiled kernels cannot be kept"])
+    done = CliRunner().invoke(program, ["warm", "--json"])
+    assert (done.exit_code, done.stdout) == (74, "")

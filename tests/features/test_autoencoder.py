@@ -87,6 +87,23 @@ def test_it_beats_as_narrow_a_pca_on_bars_it_never_saw(bars: pd.DataFrame) -> No
     assert got["autoencoder.error"].iloc[4_500:].mean() < by_pca
 
 
+def test_ctrl_c_ends_the_fit_and_leaves_no_half_fitted_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = pd.DataFrame(np.random.default_rng(1).normal(size=(300, 4)), columns=list("abcd"))
+    steps = MLPRegressor._backprop
+    seen = []
+
+    def interrupted(self: MLPRegressor, *given: object) -> object:
+        seen.append(1)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return steps(self, *given)
+
+    monkeypatch.setattr(MLPRegressor, "_backprop", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit_autoencoder(rows, AutoencoderConfig())
+    assert len(seen) == 3
+
+
 def test_what_was_never_seen_is_novel(fitted: FeatureOrchestrator, bars: pd.DataFrame) -> None:
     normal = fitted.compute(bars.iloc[4_000:])["autoencoder.novelty"].iloc[500:].mean()
     strange = bars.iloc[4_000:].copy()

@@ -123,6 +123,38 @@ def test_a_folder_that_cannot_be_written_falls_back_to_the_users_cache(copied: C
     assert copied.ask() == {"value": 41.0, "ready": False, "loaded": False}
 
 
+READ_ONLY = """
+import tempfile
+granted = tempfile.TemporaryFile
+def guarded(**given):
+    if str(given["dir"]).endswith("__pycache__"):
+        raise PermissionError(13, "Permission denied", str(given["dir"]))
+    return granted(**given)
+tempfile.TemporaryFile = guarded
+"""
+
+
+def test_what_was_compiled_beside_the_sources_serves_a_user_who_may_not_write_there(copied: Copy) -> None:
+    copied.ask()  # whoever may, as when a container is made
+    assert answer(copied.start(READ_ONLY + ASK)) == {"value": 21.0, "ready": True, "loaded": True}
+    assert not list(copied.folder.glob("home/**/*.nbc"))
+    copied.edit(factor=3.0, shift=1.0)
+    assert answer(copied.start(READ_ONLY + ASK)) == {"value": 31.0, "ready": False, "loaded": False}
+    assert list(copied.folder.glob("home/**/*.nbc"))
+    assert answer(copied.start(READ_ONLY + ASK)) == {"value": 31.0, "ready": True, "loaded": True}
+
+
+def test_kernels_that_cannot_be_kept_anywhere_run_and_one_warning_says_so(copied: Copy) -> None:
+    (copied.kernels / "__pycache__").write_text("a file where the folder would be")
+    (copied.folder / "home").write_text("and another one")
+    told = "from ares.kernels.jit import unkept\nprint(unkept(), file=sys.stderr)\n"
+    out, err = copied.start(ASK + told).communicate(timeout=600)
+    assert json.loads(out) == {"value": 21.0, "ready": False, "loaded": False}
+    assert err.count("UserWarning: compiled kernels cannot be kept in") == 1, "of two kernels"
+    reason = err.splitlines()[-1]
+    assert "NUMBA_CACHE_DIR" in reason and str(copied.folder / "home") in reason
+
+
 def test_processes_that_compile_at_once_agree(copied: Copy) -> None:
     started = [copied.start() for _ in range(3)]
     assert [answer(process)["value"] for process in started] == [21.0] * 3
