@@ -20,6 +20,7 @@ _OVERLAP = 10.0  # seconds that an old connection waits for its successor's firs
 _SLOWEST = 30.0
 _SPEAK = 10.0  # seconds after the start in which everything must have spoken
 _STEP = 0.02  # seconds between two looks at who has
+_STOOD_STILL = 0.5  # seconds by which a timer is late when it was this program that heard nothing
 _STORM = (10, 300_000_000_000)  # so many connects in so many ns, then only one every 30 s
 
 
@@ -160,11 +161,15 @@ class Link:
 
     async def _read(self, socket: Socket) -> None:
         """Hand on frames until the connection breaks or stalls."""
+        excused = False
         while True:
             try:
-                async with asyncio.timeout(self._stall):
+                async with asyncio.timeout(self._stall) as limit:
                     data = await socket.recv()
             except TimeoutError:
+                excused = not excused and _stood_still(limit.when())
+                if excused:
+                    continue  # what came meanwhile lies there to be read
                 if not self.up:
                     _log.warning("link.stalled", link=self.name)
                     return
@@ -172,6 +177,7 @@ class Link:
                 continue
             except (OSError, EOFError, _closed_error()):
                 return
+            excused = False
             self.last_frame_ns = self._clock.now_ns()
             self._say(True)
             self._take(data.encode() if isinstance(data, str) else data)
@@ -186,6 +192,11 @@ class Link:
         if isinstance(error, Retryable) and error.after is not None:
             most = max(most, min(error.after, 600.0))
         await asyncio.sleep(most * float(self._jitter.uniform(0.5, 1.0)))
+
+
+def _stood_still(due: float | None) -> bool:
+    """Whether a timer that was `due` (of the loop's clock) and has gone off now is late: the program was held up."""
+    return due is not None and asyncio.get_running_loop().time() - due > _STOOD_STILL
 
 
 async def all_speak(

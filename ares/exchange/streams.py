@@ -300,8 +300,11 @@ class MarketStream(AsyncIterator[Event]):
         """Fetch bars that are overdue, and make a link anew on which one symbol is mute while others speak."""
         began = self._clock.now_ns()
         while True:
+            before = self._clock.now_ns()
             await asyncio.sleep(_LOOK)
             now = self._clock.now_ns()
+            if now - before > 2e9 * _LOOK:
+                continue  # this program was held up: what came meanwhile has not been read yet
             for symbol, opened in self._last_open.items():
                 if now > opened + 2 * self._interval.ns + _LATE_NS:
                     self._refill(symbol)

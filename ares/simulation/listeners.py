@@ -20,6 +20,7 @@ __all__ = ["Listener", "Play", "Theatre", "is_private"]
 
 
 _TURNS = 2  # of the event loop before anything happens: a task that was just started may begin to listen
+_LOOKS = 60  # into which the patience with a reader is divided: a program that stood still has waited for one of them
 
 
 class Play(Protocol):
@@ -259,14 +260,19 @@ class Theatre:
 
     async def _silence(self, mover: Listener | None) -> None:
         """Wait until all who listen wait too."""
+        looks = 0
         while (loud := self._loudest(mover)) is not None:
             if mover is not None and mover.has_more:
                 return
             self._stirred.clear()
             try:
-                async with asyncio.timeout(self._stuck_after):
+                async with asyncio.timeout(self._stuck_after / _LOOKS):
                     await self._stirred.wait()
+                looks = 0
             except TimeoutError:
+                looks += 1
+                if looks < _LOOKS:
+                    continue
                 kind = "an account" if loud.private else "a market"
                 raise InvalidInput(
                     f"the simulation is stuck: time waits for {kind} stream whose reader has not come back for "

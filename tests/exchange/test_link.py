@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
@@ -10,7 +11,7 @@ pytest.importorskip("starlette")
 
 from ares.clock import SystemClock
 from ares.exchange.link import Link, Socket
-from tests.virtual_time import at_once
+from tests.virtual_time import at_once, stand_still
 
 
 class Sock:
@@ -82,3 +83,47 @@ async def test_a_fresh_connection_that_cannot_be_made_leaves_the_old_one(monkeyp
         assert link.up
         await link.close()
     assert changes == [True]
+
+
+class Wire:
+    """One end of a pair of real sockets; a frame is a byte."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def recv(self) -> bytes:
+        return await self._reader.readexactly(1)
+
+    async def send(self, data: str) -> None:
+        raise AssertionError("nothing is sent")
+
+    async def close(self) -> None:
+        self._writer.close()
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_program_that_was_held_up_takes_no_link_for_dead(silent: bool) -> None:
+    """It stood still for longer than a link may be silent; what came meanwhile waits in the socket. silent: nothing."""
+    ours, theirs = socket.socketpair()
+    heard: list[bytes] = []
+    changes: list[bool] = []
+
+    async def connect(url: str) -> Socket:
+        return Wire(*await asyncio.open_connection(sock=ours))
+
+    async def url() -> str:
+        return "ws://somewhere"
+
+    link = Link("x", url, heard.append, connect=connect, clock=SystemClock(), changed=changes.append, stall=5.0)
+    with theirs, at_once():
+        link.start()
+        theirs.send(b"a")
+        await asyncio.sleep(4.0)
+        if not silent:
+            theirs.send(b"b")
+        stand_still(7.0)
+        await asyncio.sleep(4.0)
+        assert (heard, changes) == ([b"a"] if silent else [b"a", b"b"], [True])
+        await asyncio.sleep(3.0)  # a real silence is noticed all the same
+        assert changes == [True, False]
+        await link.close()

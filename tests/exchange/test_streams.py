@@ -17,6 +17,7 @@ from ares.exchange.book_stream import BookStream
 from ares.exchange.streams import MarketStream
 from ares.exchange.wire.market import Depth
 from ares.instruments import Interval
+from tests.virtual_time import LoopClock, at_once, stand_still
 
 MINUTE = 60_000_000_000
 
@@ -36,6 +37,27 @@ def market(klines: Any = no_bars) -> MarketStream:
     )  # fmt: skip
     made._last_open["X"] = -MINUTE
     return made
+
+
+async def test_a_program_that_was_held_up_takes_no_symbol_for_mute() -> None:
+    """It stood still between two marks, and the second one lies unread when it looks who has spoken."""
+    with at_once():
+        made = MarketStream(
+            ("X",), Interval.parse("1m"), frozenset({"mark_price"}), base="ws://x", connect=refused, clock=LoopClock(),
+            klines=no_bars, newest=lambda symbol: None,
+        )  # fmt: skip
+        looking = asyncio.ensure_future(made._look())
+        made._marked["X"] = made._clock.now_ns()
+        await asyncio.sleep(4.0)
+        stand_still(20.0)
+        await asyncio.sleep(0.1)  # the look was due long ago
+        made._marked["X"] = made._clock.now_ns()
+        await asyncio.sleep(9.0)
+        assert made.bad["mute"] == 0
+        await asyncio.sleep(9.0)
+        assert made.bad["mute"] == 1, "one that says nothing is noticed all the same"
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
 
 
 def kline(interval: str = "1m", told: int = 60_001) -> bytes:
