@@ -54,7 +54,7 @@ VERDICTS: tuple[dict[str, Any], ...] = (
     {"action": Action.SCALE_DOWN, "quantity": Decimal("0.3"), "risk": 0.5},
     {"action": Action.SCALE_DOWN, "quantity": Decimal("5"), "risk": 0.5},
 )
-ORDERS_OF_PEOPLE = ("resume", "pause", "flatten", "halt", "stop", "start")
+ORDERS_OF_PEOPLE = ("resume", "pause", "flatten", "halt", "stop", "start", "end")
 PLANS: tuple[tuple[Side, tuple[str, ...], str | None], ...] = (
     (Side.BUY, ("1",), None),
     (Side.SELL, ("1",), None),
@@ -138,8 +138,9 @@ class World:
         sent = [c for c in commands if isinstance(c, Submit | Cancel)]
         assert not sent or Mode.HALT not in (before, self.desk.guard.mode) or isinstance(event, OperatorOrder)
         halting = isinstance(event, OperatorOrder) and event.action == "halt" and before is not Mode.HALT
+        ending = isinstance(event, OperatorOrder) and event.action == "end" and before is not Mode.HALT
         assert not sent or halting or self.desk.guard.mode is not Mode.HALT, "in a halt nothing is sent"
-        assert not halting or not self.entries_left(), "a halt leaves an entry that nothing could protect"
+        assert not (halting or ending) or not self.entries_left(), "an entry is left that nothing could protect"
         assert len(sent) <= 8 + 2 * sum(o.place != "ended" for o in self.orders.values()), "a flood of orders"
         self.check()
         return commands
