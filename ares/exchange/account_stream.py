@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from decimal import Decimal
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from ares.events import Event, FillBooked, LinkChanged, OrderUpdate, VenueSnapsh
 from ares.exchange.conditionals import Conditionals
 from ares.exchange.fees import Fees
 from ares.exchange.link import Connect, Link
+from ares.exchange.looking import look_unless
 from ares.exchange.mode_watch import ModeWatch
 from ares.exchange.modes import ModeDifference
 from ares.exchange.past import Past
@@ -217,7 +218,7 @@ class AccountStream(AsyncIterator[Event]):
         try:
             await self._connected()
             self._audit_at = loop.time() + self._audit_every()
-            await self._truth(first=True)
+            await self._look(self._truth(first=True))
         except Exception as error:
             if not self._begun:
                 unforeseen = DataError(f"the private stream cannot begin: {type(error).__name__}: {error}")
@@ -241,13 +242,21 @@ class AccountStream(AsyncIterator[Event]):
         except TimeoutError:
             await self._unpark(loop.time())
             if loop.time() >= self._audit_at:
-                await self._audit(loop)
-                await self._modes.look()
+                await self._look(self._audit(loop))
+                await self._look(self._modes.look())
             return
         if frame is not None:
             await self._frame(frame)
         elif self._broken:
-            await self._truth()
+            await self._look(self._truth())
+
+    async def _look(self, look: Coroutine[None, None, None]) -> None:
+        """Look at the venue; reports that come meanwhile do not wait long, and then it is looked again soon."""
+        if not await look_unless(lambda: self._begun and not self._frames.empty(), look):
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        self._audit_at = min(self._audit_at, asyncio.get_running_loop().time() + _SOON)
 
     def _not_handled(self, error: Exception) -> None:
         """What was not understood is read instead, soon, and later each time that it happens again.
@@ -377,12 +386,12 @@ class AccountStream(AsyncIterator[Event]):
         except DataError:
             self.bad["frame"] += 1
             _log.warning("private.unreadable", size=len(data))
-            await self._truth()
+            await self._look(self._truth())
             return
         frame = found.frame
         if found.fill_only is not None:
             await self._fill(fill_of(found.fill_only, Decimal(0)), *commission_of(found.fill_only))
-            await self._truth()
+            await self._look(self._truth())
         elif isinstance(frame, OrderTradeUpdate):
             await self._order_frame(frame)
         elif isinstance(frame, AlgoUpdate):
@@ -392,7 +401,7 @@ class AccountStream(AsyncIterator[Event]):
                 self._tell_order(order)
             await self._unpark(float("inf"))
         elif isinstance(frame, AccountUpdate) and frame.a.m == "FUNDING_FEE":
-            await self._payments.announced(self._put)
+            await self._look(self._payments.announced(self._put))
         elif isinstance(frame, ConfigUpdate):
             self._modes.look_soon()
         elif isinstance(frame, ListenKeyExpired):

@@ -10,8 +10,9 @@ import pytest
 pytest.importorskip("starlette")
 
 from ares.errors import Retryable
+from ares.events import FillBooked, VenueSnapshot
 from ares.simulation.server.local_venue import LocalVenue
-from tests.exchange.conftest import KEY, Make, in_process
+from tests.exchange.conftest import KEY, Heard, Make, in_process
 
 S = "ETHUSDT"
 PATIENT = {"timeout": 30.0, "order_timeout": 2.5}
@@ -52,3 +53,24 @@ async def test_a_stop_is_sent_and_cancelled_while_reads_hang(make_venue: Make) -
         with pytest.raises(Retryable, match="cancelled"):
             await exchange.cancel_order(S, client_order_id="ares1-a-1-0")
         assert loop.time() - began <= 5.1 and not held.open_orders(S)
+
+
+@pytest.mark.parametrize(
+    ("path", "nth"), [("/fapi/v3/account", 2), ("/fapi/v1/income", 1), ("/fapi/v1/accountConfig", 2)]
+)
+async def test_a_fill_is_told_at_once_though_a_look_at_the_venue_hangs(make_venue: Make, path: str, nth: int) -> None:
+    """The private stream is well; it is only the reads beside it of which no answer comes."""
+    venue = make_venue(f"timeout_after_acceptance at GET {path} nth {nth} count 999 for 9999")
+    loop = asyncio.get_running_loop()
+    async with in_process(venue, **PATIENT) as exchange:
+        await exchange.set_leverage(S, 5)
+        stream = exchange.stream_account()
+        heard = Heard(stream)
+        await heard.until(lambda: heard.of(VenueSnapshot))
+        stream._payments._awaited = True  # as funding leaves it that was announced and is not told yet
+        stream._modes.look_soon()
+        await asyncio.sleep(75.0)  # the next look has begun, and hangs
+        began = loop.time()
+        await exchange.create_order(S, "BUY", "MARKET", "0.5")
+        await heard.until(lambda: heard.of(FillBooked))
+        assert loop.time() - began <= 2.0
