@@ -60,10 +60,12 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     venue = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert venue.stdout is not None
     path = tmp_path_factory.mktemp("kill") / "bot.yaml"
-    path.write_text(EAGER.format(**json.loads(venue.stdout.readline())))
-    yield path
-    venue.terminate()
-    venue.communicate(timeout=20)
+    try:
+        path.write_text(EAGER.format(**json.loads(venue.stdout.readline())))
+        yield path
+    finally:
+        venue.terminate()
+        venue.communicate(timeout=PATIENCE)
 
 
 # A bot that is killed right after it has written down something, between the disk and what comes next.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -62,8 +63,10 @@ def test_verify_says_what_is_wrong(local: dict[str, str]) -> None:
 
 
 def test_verify_does_not_call_well_what_it_could_not_see() -> None:
-    nobody = {"rest": "http://127.0.0.1:9", "streams": "ws://127.0.0.1:9"}
-    code, answer, _ = verify(nobody, KEY, SECRET)
+    with socket.socket() as taken:  # nobody listens there
+        taken.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        code, answer, _ = verify({"rest": f"http://{where}", "streams": f"ws://{where}"}, KEY, SECRET)
     well = {c["name"] for c in answer["checks"] if c["state"] == "ok"}  # type: ignore[attr-defined]
     assert code == 5 and answer["ok"] is False and well == {"config sanity"}
 
@@ -86,7 +89,8 @@ def ask(local: dict[str, str], method: str, path: str, key: str, secret: str, **
     import urllib.parse
     import urllib.request
 
-    text = urllib.parse.urlencode({**params, "timestamp": time.time_ns() // 1_000_000})
+    stamp = {"recvWindow": 60_000, "timestamp": time.time_ns() // 1_000_000}
+    text = urllib.parse.urlencode({**params, **stamp})
     signature = hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
     url = f"{local['rest']}{path}?{text}&signature={signature}"
     request = urllib.request.Request(url, method=method, headers={"X-MBX-APIKEY": key})

@@ -161,11 +161,11 @@ async def test_w6_nothing_private_is_dropped_and_a_reader_who_sleeps_is_told(
 
 
 async def test_n8_what_never_left_is_retryable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    wire = LeanWire(f"http://127.0.0.1:{port}")
-    with pytest.raises(Retryable) as caught:
-        await wire.send("POST", "/fapi/v1/order", {}, b"", 60.0)
+    with socket.socket() as taken:  # nobody listens there, nor can anybody as long as it is held
+        taken.bind(("127.0.0.1", 0))
+        wire = LeanWire(f"http://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(Retryable) as caught:
+            await wire.send("POST", "/fapi/v1/order", {}, b"", 60.0)
     assert caught.value.facts["sent"] is False
 
 

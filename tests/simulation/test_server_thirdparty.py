@@ -54,8 +54,9 @@ async def our_view(local: dict[str, str]) -> tuple[Account, tuple[Order, ...]]:
 
 def ccxt_client(local: dict[str, str], module: Any) -> Any:
     client = module.binanceusdm(
-        {"apiKey": KEY, "secret": SECRET, "enableRateLimit": False, "options": {"fetchCurrencies": False}}
-    )
+        {"apiKey": KEY, "secret": SECRET, "enableRateLimit": False, "timeout": 120_000,
+         "options": {"fetchCurrencies": False, "recvWindow": 60_000}}
+    )  # fmt: skip
     for name, url in client.urls["api"].items():
         if name.startswith("fapi"):
             version = url.rsplit("/", 1)[-1]
@@ -166,7 +167,7 @@ async def test_ccxt_streams(local: dict[str, str]) -> None:
 
 def binance_client(local: dict[str, str]) -> Any:
     binance = pytest.importorskip("binance")
-    client = binance.Client(KEY, SECRET, ping=False)
+    client = binance.Client(KEY, SECRET, {"timeout": 120}, ping=False)
     client.FUTURES_URL = f"{local['rest']}/fapi"
     return client
 
@@ -240,7 +241,7 @@ async def test_python_binance_hears_the_market(local: dict[str, str]) -> None:
 
 async def test_python_binance_hears_its_account(local: dict[str, str]) -> None:
     binance = pytest.importorskip("binance")
-    client = binance.AsyncClient(KEY, SECRET)
+    client = binance.AsyncClient(KEY, SECRET, {"timeout": 120})
     client.FUTURES_URL = f"{local['rest']}/fapi"
     manager = binance.BinanceSocketManager(client)
     manager.FSTREAM_URL = f"{local['streams']}/"
