@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ares.account import Position
 from ares.clock import Clock, SystemClock, VirtualClock
-from ares.errors import AresError, InvalidInput, Rejected
-from ares.events import CandleClosed, Command, Event, FuturesStatistics, VenueSnapshot
+from ares.errors import AresError, InvalidInput, NotAuthorized, Rejected
+from ares.events import CandleClosed, Command, Event, FuturesStatistics, LinkChanged, VenueSnapshot
 from ares.instruments import Instrument, Interval
 from ares.log import get_logger
 from ares.market import AggTrade, Candle, FuturesData, OrderBook, Ticker, candles_of
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PaperExchange"]
 
+_log = get_logger("ares.simulation")
 _SETTLE_NS = 1_000_000_000  # a polled candle is asked for this long after its close
 _QUOTE_SECONDS = 1.0  # so long an order waits for the source's quote
+_FEWEST, _MOST = 5, 1500  # bars asked for at once
+_LONGEST_PAUSE = 30.0  # seconds between two reads of bars that cannot be had
 _SILENT_POLLS = 5  # a polled source on virtual time that has no news so often has ended
 
 
@@ -236,23 +239,47 @@ class PaperExchange(VenueDesk):
         await self._all_ready()
 
     async def _poll(self, symbols: Sequence[str], interval: str) -> AsyncIterator[Event]:
-        """Closed candles from a source that cannot stream, each asked for just after its close."""
+        """Closed candles from a source that cannot stream, each asked for just after its close.
+
+        While a symbol's cannot be had for a whole bar, the market counts as lost.
+        """
         step = Interval.parse(interval).ns
         clock = self._source_clock
         last = dict.fromkeys(symbols, clock.now_ns() // step * step - step)
-        silent = 0
+        silent, up = 0, True
         while silent < _SILENT_POLLS or self._virtual is None:
             now = clock.now_ns()
             await clock.sleep((now // step * step + step + _SETTLE_NS - now) / 1e9)
-            fresh: list[Candle] = []
-            for symbol in symbols:
-                frame = await self.source.get_klines(symbol, interval, 5)
-                made = [c for c in candles_of(frame, symbol, Interval.parse(interval)) if c.open_ns > last[symbol]]
-                fresh += made
-                last[symbol] = max((c.open_ns for c in made), default=last[symbol])
-            silent = 0 if fresh else silent + 1
+            found = {symbol: await self._bars_after(symbol, interval, last[symbol]) for symbol in symbols}
+            if (None not in found.values()) is not up:
+                up, now = not up, clock.now_ns()
+                yield LinkChanged(ts_event=now, ts_seen=now, link="market", up=up)
+            fresh = [candle for candles in found.values() for candle in candles or ()]
+            last.update({candle.symbol: candle.open_ns for candle in fresh})
+            silent = 0 if fresh or not up else silent + 1
             for candle in sorted(fresh, key=lambda c: c.close_ns):
                 yield CandleClosed(ts_event=candle.close_ns, ts_seen=clock.now_ns(), candle=candle)
+
+    async def _bars_after(self, symbol: str, interval: str, after_ns: int) -> list[Candle] | None:
+        """The bars that opened after this one and have closed, oldest first; None when they cannot be had in a bar.
+
+        A read that fails is made again, ever later. Raises: what asking again does not mend.
+        """
+        step, clock, pause = Interval.parse(interval).ns, self._source_clock, 1.0
+        until_ns = (clock.now_ns() // step + 1) * step
+        while True:
+            missing = (clock.now_ns() - after_ns) // step
+            try:
+                frame = await self.source.get_klines(symbol, interval, max(_FEWEST, min(_MOST, missing)))
+                return [c for c in candles_of(frame, symbol, Interval.parse(interval)) if c.open_ns > after_ns]
+            except (InvalidInput, NotAuthorized):
+                raise
+            except Exception as error:  # a source is anybody's code
+                _log.warning("candles.not_read", symbol=symbol, error=f"{type(error).__name__}: {error}"[:120])
+            if clock.now_ns() + round(pause * 1e9) >= until_ns:
+                return None
+            await clock.sleep(pause)
+            pause = min(_LONGEST_PAUSE, 2 * pause)
 
     # ------------------------------------------------------------ the exchange
 
@@ -332,7 +359,7 @@ class PaperExchange(VenueDesk):
                 async with asyncio.timeout(_QUOTE_SECONDS):
                     quote = await self.source.get_ticker(order.symbol)
             except (AresError, TimeoutError) as error:  # the order rests already: it meets the next bar instead
-                get_logger("ares.simulation").warning("quote.missing", symbol=order.symbol, text=str(error) or "late")
+                _log.warning("quote.missing", symbol=order.symbol, text=str(error) or "late")
                 return self._venue.get_order(order.symbol, order.order_id)
             self._venue.now_ns = self.clock.now_ns()
             self._play.meet(quote)

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from ares.events import (
     Command,
     Event,
     FillBooked,
+    LinkChanged,
     MarkPrice,
     SetLeverage,
     VenueSnapshot,
@@ -326,6 +328,42 @@ async def test_market_data_alone_is_enough() -> None:
     assert candles == [T0 + i * HOUR for i in range(10, 30)]
     (position,) = await paper.get_positions()
     assert position.quantity == D("0.1")
+
+
+@pytest.mark.parametrize("error", [Retryable("busy"), DataError("html"), ConnectionError("reset"), TimeoutError()])
+@pytest.mark.parametrize("hours", [0.01, 8.0])
+async def test_a_polled_source_that_fails_for_a_while_ends_nothing_and_hides_no_bar(
+    error: Exception, hours: float
+) -> None:
+    """Bars are an hour long. While none can be had the market counts as lost."""
+    source = Polled()
+    ask, began = source.inner.get_klines, T0 + 13 * HOUR
+
+    async def moody(*given: Any, **named: Any) -> pd.DataFrame:
+        if began <= source.clock.now_ns() < began + hours * HOUR:
+            raise error
+        return await ask(*given, **named)
+
+    source.inner.get_klines = moody  # type: ignore[method-assign]
+    paper = PaperExchange(source, config=CONFIG)  # type: ignore[arg-type]
+    told = [event async for event in paper.stream_market(["ETHUSDT"], "1h")]
+    candles = [e.candle.open_ns for e in told if isinstance(e, CandleClosed)]
+    assert candles == [T0 + i * HOUR for i in range(10, 30)]
+    links = [e.up for e in told if isinstance(e, LinkChanged)]
+    assert links == ([False, True] if hours > 1 else [])
+
+
+@pytest.mark.parametrize("error", [InvalidInput("no such symbol"), NotAuthorized("key")])
+async def test_what_asking_again_does_not_mend_ends_a_polled_market(error: AresError) -> None:
+    source = Polled()
+
+    async def refused(*given: Any, **named: Any) -> pd.DataFrame:
+        raise error
+
+    source.inner.get_klines = refused  # type: ignore[method-assign]
+    paper = PaperExchange(source, config=CONFIG)  # type: ignore[arg-type]
+    with pytest.raises(type(error)):
+        [event async for event in paper.stream_market(["ETHUSDT"], "1h")]
 
 
 async def test_one_market_for_all_streams() -> None:
