@@ -6,7 +6,6 @@ import hashlib
 import os
 import sqlite3
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -35,11 +34,18 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; on leaving without an error it is flushed to disk and renamed onto `path`."""
+    """A temporary path beside `path`; on leaving without an error it is flushed to disk and renamed onto `path`.
+
+    The file has the rights that any new file of this process has (its umask).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.parent / f".{path.name}.{os.urandom(8).hex()}.tmp"
+    name = str(temporary)
+    try:
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    except OSError as error:
+        error.filename = str(path)
+        raise
     try:
         yield temporary
         with temporary.open("rb+") as stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,16 @@ def test_trouble_with_another_file_keeps_its_name(tmp_path: Path) -> None:
         write_from(tmp_path / "other", tmp_path / "new")
     assert missing.value.filename == str(tmp_path / "other")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights")
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_others_may_read_it_as_far_as_the_umask_lets_them(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        atomic_write(tmp_path / "card.md", b"a report for everybody")
+        (tmp_path / "any").write_text("a new file")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "card.md").stat().st_mode == (tmp_path / "any").stat().st_mode
+    assert (tmp_path / "card.md").stat().st_mode & 0o777 == 0o666 & ~mask

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import sqlite3
 import sys
 import warnings
 from collections.abc import Callable
@@ -51,8 +52,24 @@ _OF_THE_MACHINE = frozenset(
 )
 
 
+_OF_THE_MACHINE_BY_SQLITE = frozenset(
+    (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
+)
+
+
+def _refused_by_the_machine(cause: BaseException | None) -> bool:
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _OF_THE_MACHINE_BY_SQLITE  # the low byte is the kind
+    return isinstance(cause, OSError) and cause.errno in _OF_THE_MACHINE
+
+
 def exit_code(error: AresError) -> int:
-    """The exit code of the family that an error belongs to; 1 for one without a family."""
+    """The exit code of the family that an error belongs to, or of files that the machine refuses when that caused it.
+
+    1 for an error without a family.
+    """
+    if _refused_by_the_machine(error.__cause__):
+        return UNWRITABLE
     return next((code for family, code in EXIT_CODES.items() if isinstance(error, family)), 1)
 
 
@@ -85,7 +102,7 @@ def ends_with_exit_code(command: Callable[P, R]) -> Callable[P, R]:
             print(f"ares: {hide_secrets(str(error))}", file=sys.stderr)  # noqa: T201  the program speaks here
             raise typer.Exit(exit_code(error)) from None
         except OSError as error:
-            if error.errno not in _OF_THE_MACHINE:
+            if not _refused_by_the_machine(error):
                 raise
             place = f"{error.filename}: " if error.filename is not None else ""
             print(  # noqa: T201

@@ -131,6 +131,8 @@ def validate_klines(
         raise DataError("the klines are empty", rows=0)
     opens, units = stamps_to_ns(named["open_time"])
     readable = opens != NOT_A_TIME
+    if not readable.any():
+        raise DataError(f"row 0: {_unread(named['open_time'], 0)}", row=0)
     step = _interval(opens[readable], named, readable, None if interval is None else Interval.parse(interval))
     closes = _recorded_closes(named)
     keep = ~_unfinished(opens, closes, step.ns, now_ns) & readable
@@ -142,7 +144,7 @@ def validate_klines(
     copies = _equal_rows(values, order[twins], order[twins + 1])
     conflicts = np.zeros(opens.size, dtype=bool)
     conflicts[np.maximum(order[twins], order[twins + 1])[~copies]] = True
-    _refuse_faults(opens, readable, keep, values, unreadable, conflicts, step, required)
+    _refuse_faults(opens, named["open_time"], keep, values, unreadable, conflicts, step, required)
 
     distinct = np.ones(order.size, dtype=bool)
     distinct[twins + 1] = False
@@ -261,7 +263,7 @@ def _faults(values: Values, required: Sequence[str]) -> Iterator[Fault]:
 
 def _refuse_faults(
     opens: NDArray[np.int64],
-    readable: NDArray[np.bool_],
+    stamps: pd.Series[Any],
     keep: NDArray[np.bool_],
     values: Values,
     unreadable: dict[str, NDArray[np.bool_]],
@@ -270,9 +272,10 @@ def _refuse_faults(
     required: Sequence[str],
 ) -> None:
     """Raise DataError for the earliest row, in the caller's order, that has any fault."""
+    readable = opens != NOT_A_TIME
     phase = _phase(opens, readable, step)
     faults: list[Fault] = [
-        (~readable, lambda i: "the time stamp cannot be read as s, ms, us, ns or ISO 8601"),
+        (~readable, lambda i: _unread(stamps, i)),
         (keep & ((opens - phase) % step.ns != 0), lambda i: f"the bar does not open on the {step} grid"),
     ]
     for name, mask in unreadable.items():
@@ -287,6 +290,13 @@ def _refuse_faults(
     if first is not None:
         row, reason = first
         raise DataError(f"row {row} ({format_ns(int(opens[row]))}): {reason}", row=row, open_ns=int(opens[row]))
+
+
+def _unread(stamps: pd.Series[Any], row: int) -> str:
+    return (
+        f"the time stamp {str(stamps.iloc[row])!r} cannot be read: write ISO 8601, such as '2024-01-31 13:00', or whole "
+        "s, ms, us or ns since 1970"
+    )
 
 
 def _phase(opens: NDArray[np.int64], readable: NDArray[np.bool_], step: Interval) -> int:

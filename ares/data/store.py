@@ -154,13 +154,33 @@ def read_frame(path: Path) -> pd.DataFrame:
         return _read_csv(path)
     except (pa.ArrowException, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: cannot be read ({reason}); fetch or export it again", path=str(path)) from error
+        raise DataError(f"{path}: cannot be read ({reason}); {_advice(path)}", path=str(path)) from error
+
+
+def _advice(path: Path) -> str:
+    """What to do about a file that cannot be read: it may be another format than its name says."""
+    again = "fetch or export it again"
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(512)
+    except OSError:
+        return "give the right to read it"
+    if not head:
+        return f"it is empty: {again}"
+    if head.startswith(b"PAR1") and not path.name.lower().endswith((".parquet", ".pq")):
+        return "it is a Parquet file: name it .parquet"
+    if path.name.lower().endswith((".parquet", ".pq")) and head.isascii() and b"," in head and b"\0" not in head:
+        return "it looks like CSV: name it .csv"
+    return again
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
     """CSV; a first line that starts with a number is data, not a header."""
     head = pd.read_csv(path, header=None, nrows=1, dtype=str)
     first = str(head.iloc[0, 0]).strip()
+    parted = next((mark for mark in (";", "\t", "|") if mark in first), None)
+    if len(head.columns) == 1 and parted is not None:
+        raise DataError(f"{path}: its columns are separated by {parted!r}: export it with commas", path=str(path))
     headerless = first.replace(".", "", 1).isdigit() or (len(head.columns) in (6, 12) and first[:4].isdigit())
     frame = pd.read_csv(path, header=None if headerless else "infer")
     if headerless and len(frame.columns) not in (6, len(ARCHIVE_COLUMNS)):

@@ -40,8 +40,13 @@ class Bars:
 
 def index_ns(index: pd.Index, what: str) -> NDArray[np.int64]:
     """A UTC time index as int64 ns. Raises DataError when it has no time zone or does not rise."""
-    if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
-        raise DataError(f"{what} must have a DatetimeIndex in UTC; got {type(index).__name__} without a time zone")
+    if not isinstance(index, pd.DatetimeIndex):
+        raise DataError(
+            f"{what} must have a DatetimeIndex in UTC, not a {type(index).__name__}: for klines of any other form "
+            "`Tape.from_frame(frame, symbol=...).frame()` makes it"
+        )
+    if index.tz is None:
+        raise DataError(f"{what} must say that their times are UTC: `frame.tz_localize('UTC')`")
     ns = np.ascontiguousarray(index.as_unit("ns").asi8)
     wrong = np.flatnonzero(ns[1:] <= ns[:-1])
     if wrong.size:
@@ -66,7 +71,8 @@ def read_bars(klines: pd.DataFrame, interval: Interval | str | None = None) -> B
         raise InvalidInput(f"klines must be a frame, not {type(klines).__name__}")
     missing = [name for name in REQUIRED_COLUMNS if name not in klines.columns]
     if missing:
-        raise InvalidInput(f"klines lack the columns {', '.join(missing)}", missing=missing)
+        there = ", ".join(map(str, klines.columns)) or "none"
+        raise InvalidInput(f"klines lack the columns {', '.join(missing)}; they have {there}", missing=missing)
     open_ns = index_ns(klines.index, "klines")
     if interval is None:
         if open_ns.size < 2:

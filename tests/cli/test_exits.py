@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import typer
@@ -14,7 +15,10 @@ import typer
 from ares import errors
 from ares.cli.exits import EXIT_CODES, INTERRUPTED, UNWRITABLE, ends_with_exit_code, exit_code
 from ares.errors import AresError, DataError, InvalidInput, TooShort
+from ares.pipeline.journal import SqliteJournal
 from ares.secret import Secret
+from ares.storage import FileLock
+from ares.training.trials import TrialLedger
 
 FAMILIES = [cls for cls in vars(errors).values() if isinstance(cls, type) and AresError in cls.__bases__]
 
@@ -89,6 +93,27 @@ def test_a_file_that_the_machine_refuses_is_one_line(number: int, capsys: pytest
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1
     assert err.startswith(f"ares: data/models/x: {os.strerror(number)}: ")
+
+
+def test_a_ledger_a_journal_and_a_lock_that_the_machine_refuses_end_alike(tmp_path: Path) -> None:
+    (tmp_path / "trials.sqlite").mkdir()
+    (tmp_path / "bot.sqlite").mkdir()
+    (tmp_path / "bot.lock").mkdir()
+    for opened in (
+        lambda: TrialLedger(tmp_path / "trials.sqlite"),
+        lambda: SqliteJournal(tmp_path / "bot.sqlite"),
+        lambda: FileLock(tmp_path / "bot.lock").__enter__(),
+    ):
+        with pytest.raises(AresError) as refused:
+            opened()
+        assert exit_code(refused.value) == UNWRITABLE, refused.value
+
+
+def test_damaged_data_are_no_fault_of_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "trials.sqlite").write_bytes(b"no ledger" * 100)
+    with pytest.raises(DataError) as damaged:
+        TrialLedger(tmp_path / "trials.sqlite")
+    assert exit_code(damaged.value) == EXIT_CODES[DataError]
 
 
 def test_any_other_trouble_with_the_system_is_a_defect() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -316,3 +317,13 @@ def test_a_row_more_costs_no_python_call_more() -> None:
     few, many = calls(1_000), calls(1_000_000)
     assert few > 100, "the counter counts"
     assert many < few + 2_000, "the collector's own calls aside"
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d.%m.%Y %H:%M"])
+def test_dates_of_a_country_are_not_guessed_and_the_first_is_shown(form: str) -> None:
+    """Of 3/4/2024 nobody knows whether it is in March or in April."""
+    given = good()
+    written = given["open_time"].dt.strftime(form)
+    with pytest.raises(DataError, match=f"row 0: the time stamp '{re.escape(written[0])}' cannot be read") as error:
+        validate_klines(given.assign(open_time=written))
+    assert error.value.row == 0

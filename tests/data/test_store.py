@@ -100,6 +100,21 @@ def test_what_cannot_be_read_says_what_to_do(tmp_path: Path, klines: pd.DataFram
         load_klines(tmp_path / "odd.csv")
 
 
+def test_a_file_of_another_format_than_its_name_says_which(tmp_path: Path, klines: pd.DataFrame) -> None:
+    klines.to_csv(tmp_path / "text.parquet")
+    klines.to_parquet(tmp_path / "binary.csv")
+    klines.to_csv(tmp_path / "parted.csv", sep=";")
+    (tmp_path / "nothing.csv").touch()
+    for name, told in {
+        "text.parquet": "looks like CSV: name it .csv",
+        "binary.csv": "a Parquet file: name it .parquet",
+        "parted.csv": "separated by ';': export it with commas",
+        "nothing.csv": "it is empty",
+    }.items():
+        with pytest.raises(DataError, match=told):
+            load_klines(tmp_path / name)
+
+
 def test_an_offending_row_of_a_file_is_named_with_the_file(tmp_path: Path, klines: pd.DataFrame) -> None:
     broken = klines.drop(columns="close_time").reset_index()
     broken.loc[17, "low"] = 0.0

@@ -284,3 +284,13 @@ def test_a_stream_refuses_late_bars_and_stays_as_it_was() -> None:
     whole = features.compute(frame)
     assert differences(pd.DataFrame(rest, frame.index[40:], whole.columns), whole.iloc[40:]) == []
     assert datetime.fromtimestamp(candles[-1].open_ns / 1e9, UTC) == frame.index[-1]
+
+
+def test_klines_in_another_form_are_refused_with_what_makes_them_right() -> None:
+    frame = frame_of(np.linspace(100.0, 110.0, 50), np.ones(50))
+    with pytest.raises(DataError, match=r"tz_localize\('UTC'\)"):
+        FeatureOrchestrator().compute(frame.tz_localize(None))
+    with pytest.raises(DataError, match=r"not a RangeIndex: .*Tape\.from_frame"):
+        FeatureOrchestrator().compute(frame.reset_index())
+    with pytest.raises(InvalidInput, match=r"lack the columns open, .*; they have Open, High"):
+        FeatureOrchestrator().compute(frame.rename(columns=str.title))
