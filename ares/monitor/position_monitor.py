@@ -193,6 +193,9 @@ class PositionMonitor:
             except AresError as error:  # whatever it was, the next look begins afresh and the stop rests at the venue
                 watch.error = f"{type(error).__name__}: {error.message}"
                 log.warning("look.failed", position_id=watch.position_id, error=watch.error)
+            except Exception as error:  # an exchange, and an analyst, is anybody's code: no look may be the last one
+                watch.error = f"{type(error).__name__}: {error}"
+                log.error("look.failed", position_id=watch.position_id, error=watch.error)
 
     async def _look(self, watch: Watch) -> None:
         exchange = self._exchange

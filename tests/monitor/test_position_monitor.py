@@ -38,11 +38,11 @@ class Venue:
         self.orders: dict[str, Order] = {}
         self.sent: list[Order] = []
         self.calls: list[str] = []
-        self.faults: dict[str, list[tuple[str, AresError]]] = {}  # method -> ("before" or "after" acting, error)
+        self.faults: dict[str, list[tuple[str, Exception]]] = {}  # method -> ("before" or "after" acting, error)
         self.bars = 100
         self.fills = True  # False: market orders stay open
 
-    def fail(self, method: str, error: AresError, when: str = "before") -> None:
+    def fail(self, method: str, error: Exception, when: str = "before") -> None:
         self.faults.setdefault(method, []).append((when, error))
 
     def position(self) -> Position:
@@ -374,6 +374,34 @@ async def test_lost_rights_are_shown_and_the_watch_goes_on() -> None:
     assert "NotAuthorized" in str(monitor.get_position_status("p")["error"])
     await venue.clock.sleep(10.0)
     assert monitor.get_position_status("p")["error"] == ""
+    await monitor.stop_monitoring()
+
+
+@pytest.mark.parametrize("method", ["get_positions", "get_open_orders", "get_ticker"])
+async def test_an_exchange_that_raises_anything_else_ends_no_watch(method: str) -> None:
+    """Somebody's connector lets its own errors through: the next look is made all the same."""
+    venue = Venue()
+    monitor = await started(venue)
+    venue.fail(method, ConnectionError("reset by peer"))
+    await venue.clock.sleep(10.0)
+    assert monitor.get_position_status("p")["error"] == "ConnectionError: reset by peer"
+    venue.mark = 3095.0
+    await venue.clock.sleep(10.0)
+    assert monitor.get_position_status("p")["error"] == "" and venue.held == Decimal("0.5")
+    await monitor.stop_monitoring()
+
+
+async def test_an_analyst_that_raises_ends_no_watch() -> None:
+    class Analyst:
+        def get_analysis_results(self) -> dict[str, tuple[AnalysisResult, ...]]:
+            raise ZeroDivisionError("no bars yet")
+
+    venue = Venue()
+    monitor = PositionMonitor(exchange=venue, analyst=Analyst(), clock=venue.clock)  # type: ignore[arg-type]
+    monitor.add_position("p", venue.position(), plan=plan())
+    await monitor.start_monitoring()
+    assert len(venue.resting()) == 1
+    assert monitor.get_position_status("p")["error"] == "ZeroDivisionError: no bars yet"
     await monitor.stop_monitoring()
 
 
