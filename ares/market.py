@@ -20,6 +20,7 @@ __all__ = [
     "FUTURES_STATISTICS",
     "KLINE_COLUMNS",
     "LARGEST",
+    "MADE_UP",
     "QUOTE_SLOT_NS",
     "REQUIRED_COLUMNS",
     "SMALLEST",
@@ -44,6 +45,7 @@ KLINE_COLUMNS = (
     "close_time",
 )
 """Columns of a klines frame. Index: `open_time`, datetime64[ns, UTC]. Only `REQUIRED_COLUMNS` must be there."""
+MADE_UP = "made_up"  # in a klines frame's `attrs`, True: the market was invented, and not recorded
 
 FUTURES_STATISTICS = (
     "funding_rate",  # fraction of notional per funding interval; positive: longs pay

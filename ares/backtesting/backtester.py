@@ -130,16 +130,19 @@ class Backtester:
         )
         driver.run()
         result = result_of("backtest", recorder, slippage=self.config.venue.slippage, draws=self.config.random_draws)
-        return self.judged(result, tape.sha256)
+        return self.judged(result, tape.sha256, made_up=tape.made_up)
 
-    def judged(self, result: BacktestResult, market: str | None, kind: str = "backtest") -> BacktestResult:
+    def judged(
+        self, result: BacktestResult, market: str | None, kind: str = "backtest", *, made_up: bool = False
+    ) -> BacktestResult:
         """The result written down, and judged among everything that was tried on its symbols and interval.
 
         Trainings count as well. market: what tells the market it was played on from others, such as a tape's digest.
         kind: "backtest", or "paper" for a session with these stages; one that repeats a backtest is not counted again.
+        made_up: that market was not recorded but invented; only what was tried on invented ones is counted.
         """
         ledger = self._trials if self._trials is not None else session_ledger()
-        family = family_of(result.symbols, result.interval.name)
+        family = family_of(result.symbols, result.interval.name, made_up=made_up)
         start = result.statistics.start_equity
         stages = {name: type(stage).__name__ for name, stage in self._stages.items()}
         settings = repr([self.config, *(getattr(stage, "config", None) for stage in self._stages.values())])

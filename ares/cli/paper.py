@@ -109,6 +109,7 @@ class _Place:
     origin: dict[str, Any]  # what identifies the market: tape and its digest, seed
     begins_ns: int | None  # open time of the market's first bar; None: it goes back as far as one asks
     market: str  # what tells this market from others in the ledger of trials
+    made_up: bool  # it was not recorded but invented
     carried: frozenset[str]  # kline columns that its bars have
     closed_by: Callable[[int], int] | None = None  # bars of the tape closed at a time (ns UTC); None: no tape
 
@@ -151,6 +152,7 @@ def _simulated(
         },
         begins_ns=market.start_ns,
         market=market.sha256,
+        made_up=market.made_up,
         carried=frozenset(market.frame(symbol).columns),
         closed_by=market.tracks[0].closed_by,
     )
@@ -184,6 +186,7 @@ def _binance(
         origin={"tape": config.exchange.rest, "tape_sha256": None, "seed": None},
         begins_ns=None,
         market=config.exchange.rest,
+        made_up=False,
         carried=frozenset(KLINE_COLUMNS),
     )
 
@@ -252,7 +255,8 @@ class _Session:
         if not self.finished:
             return result
         with TrialLedger(trials) as ledger:
-            return build_backtester(self.config, trials=ledger).judged(result, self.place.market, "paper")
+            backtester = build_backtester(self.config, trials=ledger)
+            return backtester.judged(result, self.place.market, "paper", made_up=self.place.made_up)
 
 
 class _Bars:

@@ -76,7 +76,7 @@ def train(
     )
     given: dict[str, Any] = {"side_timeframe": side_timeframe, "time_to_live": time_to_live}
     plan = evolve(training_plan(chosen), folds=folds, **{name: x for name, x in given.items() if x is not None})
-    family = family_of([symbol], market.interval.name)
+    family = family_of([symbol], market.interval.name, made_up=market.made_up)
     with TrialLedger(trials) as ledger, progress_bar(f"{family} training", 100, progress) as advance:
         number = ledger.summary(family).count + 1
         model = _train(market, symbol, chosen, plan, number, ledger, _Stages(advance))

@@ -19,7 +19,7 @@ from ares.data.columns import Values, name_columns, numbers
 from ares.data.stamps import NOT_A_TIME, format_ns, stamps_to_ns
 from ares.errors import DataError, InvalidInput
 from ares.instruments import Interval
-from ares.market import KLINE_COLUMNS, REQUIRED_COLUMNS, exceeds
+from ares.market import KLINE_COLUMNS, MADE_UP, REQUIRED_COLUMNS, exceeds
 
 __all__ = ["QualityReport", "validate_klines"]
 
@@ -121,6 +121,7 @@ def validate_klines(
     min_rows: fewer bars are refused. required: columns that must be there and finite (mark prices have no volume).
     Returns: index `open_time` datetime64[ns, UTC], strictly rising; float64 columns, int64 `trades` (-1: unknown),
         `close_time` = open + interval, exclusive. Columns without any value are left out. The input is not changed.
+        That the market is made up (`attrs`) goes with it.
     Raises: DataError with `row`, the position in `frame` of the first offending row: missing columns, too few rows,
         unreadable or off-grid stamps, NaN, infinite or non-positive prices, impossible OHLC, a negative volume or
         count, taker volume above volume, conflicting duplicates. InvalidInput when `interval` is unknown or not that of
@@ -153,6 +154,8 @@ def validate_klines(
         found = _count(kept.size, "bar")
         raise DataError(f"{found} of {step}: too few, at least {min_rows} are needed", rows=int(kept.size))
     clean = _frame(opens[kept], {name: value[kept] for name, value in values.items()}, step, required)
+    if frame.attrs.get(MADE_UP, False):
+        clean.attrs[MADE_UP] = True
     report = _report(opens, kept, keep, order[twins + 1], values, closes, step, units, ignored)
     return clean, report
 

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from ares.errors import InvalidInput, unknown_name
 from ares.instrument_tables import default_instrument
 from ares.instruments import Interval
+from ares.market import MADE_UP
 
 __all__ = ["SyntheticConfig", "SyntheticMarket", "synthetic_market"]
 
@@ -138,6 +139,7 @@ def synthetic_market(
     index = pd.DatetimeIndex(opens, tz="UTC", name="open_time")
     klines = pd.DataFrame({name: whole[name] for name in _KLINE_ORDER}, index=index)
     klines["close_time"] = pd.DatetimeIndex(opens + step.ns, tz="UTC")
+    klines.attrs[MADE_UP] = True
     return SyntheticMarket(
         klines=klines,
         funding=_funding(opens, step, whole["premium"], whole["mark_close"], settings),

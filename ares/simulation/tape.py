@@ -138,6 +138,11 @@ class Tape:
         return tuple(t.symbol for t in self.tracks)
 
     @property
+    def made_up(self) -> bool:
+        """Whether any of its markets was invented and not recorded."""
+        return any(t.made_up for t in self.tracks)
+
+    @property
     def interval(self) -> Interval:
         """Of the bars, the same for every symbol."""
         return self.tracks[0].interval

@@ -16,7 +16,7 @@ from ares.data.stamps import format_ns
 from ares.data.store import load_funding
 from ares.errors import InvalidInput, TooShort
 from ares.instruments import Interval
-from ares.market import Candle
+from ares.market import MADE_UP, Candle
 from ares.simulation.recording import Recording, statistics_of
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Track:
     has_mark: bool
     report: QualityReport = field(repr=False)  # of the whole source, also after `slice`
     recordings: Mapping[str, Recording] = field(factory=dict, repr=False)  # by kind: agg_trades, book_top, futures
+    made_up: bool = False  # the market was invented, such as the built-in one, and not recorded
 
     def __len__(self) -> int:
         return int(self.open_ns.size)
@@ -136,6 +137,7 @@ class Track:
             has_mark=self.has_mark,
             report=self.report,
             recordings={k: r.within(opens, closes, self.interval.ns) for k, r in self.recordings.items()},
+            made_up=self.made_up,
             **cut,
         )
 
@@ -150,7 +152,10 @@ class Track:
             if known.any():
                 columns[name] = value
         columns["close_time"] = pd.DatetimeIndex(self.close_ns, tz="UTC")
-        return pd.DataFrame(columns, index=pd.DatetimeIndex(self.open_ns, tz="UTC", name="open_time"))
+        made = pd.DataFrame(columns, index=pd.DatetimeIndex(self.open_ns, tz="UTC", name="open_time"))
+        if self.made_up:
+            made.attrs[MADE_UP] = True
+        return made
 
     def candles(self, start: int = 0, stop: int | None = None) -> Iterator[Candle]:
         """Candles of the rows `[start, stop)`, oldest first."""
@@ -247,6 +252,7 @@ def track_of(
         has_mark=mark is not None,
         report=report,
         recordings={r.kind: r.within(int(opens[0]), int(opens[-1]) + step.ns, step.ns) for r in recordings},
+        made_up=bool(clean.attrs.get(MADE_UP, False)),
         **bars,
         **marks,
     )

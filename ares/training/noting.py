@@ -9,23 +9,27 @@ import numpy as np
 import pandas as pd
 
 from ares.clock import SystemClock
+from ares.market import MADE_UP
 from ares.training.dataset import Dataset
 from ares.training.folds import OutOfSample
 from ares.training.scores import Scores
 from ares.training.trials import TrialLedger, family_of, session_ledger
 
-__all__ = ["DAY_NS", "daily_returns", "note_training", "symbols_of"]
+__all__ = ["DAY_NS", "daily_returns", "family_for", "note_training"]
 
 DAY_NS = 86_400 * 10**9
 _SYMBOL = "ETHUSDT"  # what a frame holds unless it is told, as for a backtest
 
 
-def symbols_of(klines: Any, symbol: str | None) -> Sequence[str]:
-    """The symbols that a training or a backtest of the same klines is counted under."""
-    if symbol is not None:
-        return [symbol]
+def family_for(klines: Any, symbol: str | None, interval: str) -> str:
+    """The family of trials that a training or a backtest of the same klines is counted in.
+
+    klines: a tape, or a frame whose `attrs` say that it is made up, as those of the built-in market do.
+    """
     named: Sequence[str] | None = getattr(klines, "symbols", None)  # a tape tells its own
-    return named if named is not None else [_SYMBOL]
+    symbols = [symbol] if symbol is not None else named if named is not None else [_SYMBOL]
+    made_up = klines.attrs.get(MADE_UP, False) if isinstance(klines, pd.DataFrame) else getattr(klines, MADE_UP, False)
+    return family_of(symbols, interval, made_up=bool(made_up))
 
 
 def daily_returns(data: Dataset, found: OutOfSample, scores: Scores) -> pd.Series[float]:
@@ -46,7 +50,7 @@ def daily_returns(data: Dataset, found: OutOfSample, scores: Scores) -> pd.Serie
 def note_training(
     ledger: TrialLedger | None,
     *,
-    symbols: Sequence[str],
+    family: str,
     name: str,
     parameters: Mapping[str, Any],
     data: Dataset,
@@ -58,7 +62,7 @@ def note_training(
     book.record(
         kind="train",
         name=name,
-        family=family_of(symbols, data.interval.name),
+        family=family,
         recorded_ns=SystemClock().now_ns(),
         parameters=parameters,
         metrics=scores.figures(),

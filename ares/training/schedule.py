@@ -39,7 +39,7 @@ from ares.training.dataset import Dataset, TrainConfig, klines_of, limited, make
 from ares.training.drift import reference_of
 from ares.training.folds import Estimators, OutOfSample, Progress, bases, calibrators, horizon_cost, late_bets
 from ares.training.given import rates
-from ares.training.noting import note_training, symbols_of
+from ares.training.noting import family_for, note_training
 from ares.training.origin import Origin, find
 from ares.training.out_of_fold import OutOfFold, fit_fresh
 from ares.training.scores import Scores, score
@@ -159,7 +159,7 @@ def schedule_models(
     made_by = models[-1].loaded.manifest.record.parameters
     note_training(
         ledger,
-        symbols=symbols_of(klines, symbol),
+        family=family_for(klines, symbol, pass_.data.interval.name),
         name="schedule",
         parameters={"model_ids": [model.model_id for model in models], "schedule": asdict(pass_.plan), **made_by},
         data=pass_.data,

@@ -34,7 +34,7 @@ from ares.training.folds import (
     late_bets,
     walk_forward,
 )
-from ares.training.noting import note_training, symbols_of
+from ares.training.noting import family_for, note_training
 from ares.training.out_of_fold import fit_fresh
 from ares.training.regime import RegimeConfig, fit_regimes
 from ares.training.scores import Scores, score
@@ -124,7 +124,7 @@ def train(
     model = train_on(data, chosen, **asdict(parts, recurse=False), trials=trials, progress=progress)
     note_training(
         ledger,
-        symbols=symbols_of(klines, symbol),
+        family=family_for(klines, symbol, data.interval.name),
         name="dual model",
         parameters={"model_id": model.model_id, **model.loaded.manifest.record.parameters},
         data=data,

@@ -47,9 +47,13 @@ _COLUMNS = ("recorded_ns", "family", "kind", "name", "parameters", "metrics", "t
 _LEAST_SHARED = 30  # periods that trials must have in common before their returns can be called alike
 
 
-def family_of(symbols: Sequence[str], interval: str) -> str:
-    """The family of everything tried on one market: trainings, backtests and paper sessions count together."""
-    return f"{','.join(symbols)} {interval}"
+def family_of(symbols: Sequence[str], interval: str, *, made_up: bool = False) -> str:
+    """The family of everything tried on one market: trainings, backtests and paper sessions count together.
+
+    made_up: the market was not recorded but invented, such as the built-in one. What is tried there chooses nothing
+    among what was tried on a real market of that name, and is a family of its own.
+    """
+    return f"{','.join(symbols)} {interval}{' made up' if made_up else ''}"
 
 
 @frozen(kw_only=True, eq=False)

@@ -23,7 +23,7 @@ from ares.report.significance import moments, probabilistic_sharpe_ratio
 from ares.report.statistics import returns_of, sharpe
 from ares.simulation.tape import Tape
 from ares.simulation.venue import VenueConfig
-from ares.training.trials import TrialLedger
+from ares.training.trials import TrialLedger, family_of
 
 
 def swing(row: FeatureRow) -> float | None:
@@ -295,8 +295,10 @@ def test_trainings_on_the_same_market_count_against_a_backtest(backtester: Backt
         with TrialLedger() as ledger:
             for number in range(trainings):
                 daily = pd.Series(rng.normal(0.0, 0.01, 300), index=days)
-                ledger.record(kind="train", name=str(number), family="ETHUSDT 1h", recorded_ns=number, returns=daily)
-            ledger.record(kind="train", name="x", family="BTCUSDT 1h", recorded_ns=9)  # another market
+                family = family_of(["ETHUSDT"], "1h", made_up=True)
+                ledger.record(kind="train", name=str(number), family=family, recorded_ns=number, returns=daily)
+            for other in ("BTCUSDT 1h made up", "ETHUSDT 1h"):  # other markets, one of them the real one of that name
+                ledger.record(kind="train", name="x", family=other, recorded_ns=9)
             result = Backtester(analyst=backtester._copies()["analyst"], trials=ledger).run(tape)
             assert result.discount is not None and len(result.trades) > 0
             found.append(result.discount)

@@ -69,4 +69,4 @@ def test_two_trainings_and_a_backtest_are_three_trials(answer: dict[str, Any], w
 def test_every_training_is_written_down(answer: dict[str, Any], work: Path) -> None:
     with TrialLedger(work / "trials.sqlite") as ledger:
         ledger.verify()
-        assert ledger.summary("ETHUSDT 1h").kinds == {"train": 1}
+        assert ledger.summary("ETHUSDT 1h made up").kinds == {"train": 1}

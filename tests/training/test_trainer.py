@@ -15,12 +15,13 @@ from sklearn.svm import SVC
 
 from ares.analyst.analyst import Analyst
 from ares.analyst.dual_model import DualModel, needed_confidence, pool
+from ares.data.store import load_klines, save_klines
 from ares.errors import InvalidInput, ModelError, TooShort
 from ares.models.regime_columns import regime_names
 from ares.simulation.tape import Tape
 from ares.training.dataset import make_dataset
 from ares.training.folds import CALIBRATED_FROM, Estimators, known, walk_forward
-from ares.training.noting import symbols_of
+from ares.training.noting import family_for
 from ares.training.trainer import train
 from ares.training.trials import TrialLedger, family_of, session_ledger
 from tests.training.markets import QUICK, market, orchestrator, quick, small_trees, trained
@@ -58,16 +59,36 @@ def test_a_model_is_trained_again_to_the_same_bits() -> None:
 def test_a_training_is_one_trial_of_its_market() -> None:
     klines = market().klines.iloc[:3000]
     config = evolve(QUICK, timing=False, meta=False)
-    before = session_ledger().summary("ETHUSDT 1h").count
+    before = session_ledger().summary("ETHUSDT 1h made up").count
     with TrialLedger() as named:
         model = quick(klines, config, ledger=named, symbol="BTCUSDT")
-        row = named.trials("BTCUSDT 1h").iloc[0]
+        row = named.trials("BTCUSDT 1h made up").iloc[0]
         assert len(named) == 1 and row.kind == "train" and row.parameters["model_id"] == model.model_id
         assert named.returns()[1].sum() == pytest.approx(model.scores.trading.net.sum())
-        assert session_ledger().summary("ETHUSDT 1h").count == before, "a named ledger is the only one"
+        assert session_ledger().summary("ETHUSDT 1h made up").count == before, "a named ledger is the only one"
     assert quick(klines, config).model_id == model.model_id
-    assert session_ledger().summary("ETHUSDT 1h").count == before + 1
-    assert family_of(symbols_of(Tape.from_frame(klines, symbol="SOLUSDT"), None), "1h") == "SOLUSDT 1h"
+    assert session_ledger().summary("ETHUSDT 1h made up").count == before + 1
+
+
+def test_what_was_tried_on_a_made_up_market_is_no_trial_of_the_real_one(tmp_path: Path) -> None:
+    klines = market().klines
+    tape = Tape.from_frame(klines.iloc[:900], symbol="SOLUSDT")
+    save_klines(klines, tmp_path / "made.parquet")
+    for invented in (
+        tape,
+        tape.slice(None, int(tape.tracks[0].open_ns[500])),
+        Tape.merge(Tape.synthetic("SOLUSDT", bars=50)),
+        tape.frame("SOLUSDT"),
+        Tape.from_file(tmp_path / "made.parquet", symbol="SOLUSDT"),
+        load_klines(tmp_path / "made.parquet")[0],
+    ):
+        assert family_for(invented, "SOLUSDT", "1h") == "SOLUSDT 1h made up"
+    recorded = klines.copy()
+    recorded.attrs.clear()
+    for real in (recorded, Tape.from_frame(recorded, symbol="SOLUSDT")):
+        assert family_for(real, "SOLUSDT", "1h") == "SOLUSDT 1h" == family_of(["SOLUSDT"], "1h")
+    assert family_for(recorded, None, "1h") == "ETHUSDT 1h"
+    assert family_for(Tape.from_frame(recorded, symbol="SOLUSDT"), None, "1h") == "SOLUSDT 1h"
 
 
 def test_the_bets_of_a_dataset_are_the_labels_of_both_sides() -> None:
