@@ -208,8 +208,10 @@ def _show(values: dict[str, Any]) -> None:
         ("expected calibration error", "calibration_error"),
     ):
         if name in values:
-            interval = f"{values[f'{name}_low']:.4f} to {values[f'{name}_high']:.4f}"
-            lines.add_row(label, f"{values[name]:.4f}  ({interval})")
+            span = ""
+            if f"{name}_low" in values:
+                span = f"  ({values[f'{name}_low']:.4f} to {values[f'{name}_high']:.4f})"
+            lines.add_row(label, f"{values[name]:.4f}{span}")
     lines.add_row("bets that would have been taken", f"{values['bets']:,.0f}")
     if "net_per_bet" in values:
         span = ""

@@ -182,7 +182,9 @@ def _folds(model: TrainedModel) -> Section:
 def _scores(model: TrainedModel) -> Section:
     s = model.scores
     c = s.confidence
-    by_chance = f"0; calibrated ones show up to {c.calibration_error_by_chance:.4f} by chance"
+    by_chance = "0"
+    if math.isfinite(c.calibration_error_by_chance):
+        by_chance = f"0; calibrated ones show up to {c.calibration_error_by_chance:.4f} by chance"
     lines: list[tuple[str, Interval | None, str]] = [
         ("AUC, up against down", s.direction, "0.5"),
         ("AUC, target of the bet", c.auc, "0.5"),
@@ -195,7 +197,7 @@ def _scores(model: TrainedModel) -> Section:
     ]
     rows = [("score", "value", "95 % interval", "knowing only the base rate")]
     rows += [
-        (name, "absent" if x is None else f"{x.value:.4f}", "" if x is None else f"{x.low:.4f} to {x.high:.4f}", base)
+        (name, "absent" if x is None else f"{x.value:.4f}", "" if x is None else _span(x, ".4f"), base)
         for name, x, base in lines
     ]
     known = f"{s.rows:,} decisions, base rate of the target {c.base_rate:.4f}. {s.verdict}"
@@ -244,6 +246,7 @@ def _defined(x: float | None) -> str:
 
 
 def _span(x: Interval, form: str) -> str:
+    """Both ends; nothing when there is no interval, as of bets too few or of a single block of rows."""
     return "" if math.isnan(x.low) else f"{x.low:{form}} to {x.high:{form}}"
 
 
@@ -278,12 +281,12 @@ def _importance(groups: Importance | None) -> Section:
     rows = [("group", "AUC lost when shuffled", "95 % interval", "deviation of the shuffles")]
     for name, (mean, spread) in groups.loss.items():
         x = groups.interval[name]
-        rows.append((name, f"{mean:+.4f}", f"{x.low:+.4f} to {x.high:+.4f}", f"{spread:.4f}"))
+        rows.append((name, f"{mean:+.4f}", _span(x, "+.4f"), f"{spread:.4f}"))
     told = groups.auc_interval
     text = (
         f"The side model on the last third of the rows, up against down, fitted on what was known before; AUC "
-        f"{told.value:.4f} ({told.low:.4f} to {told.high:.4f}) before the shuffles. A group whose interval holds 0 has "
-        f"shown nothing, and of {len(groups.loss)} groups one in twenty would by chance."
+        f"{told.value:.4f} ({_span(told, '.4f') or 'no interval'}) before the shuffles. A group whose interval holds 0 "
+        f"has shown nothing, and of {len(groups.loss)} groups one in twenty would by chance."
     )
     return Section(title="Importance of feature groups", text=(text,), table=tuple(rows))
 
@@ -298,7 +301,7 @@ def _drift(model: TrainedModel) -> Section:
 
 
 def _pair(x: Interval) -> tuple[str, str]:
-    return f"{x.value:.4f}", f"{x.low:.4f} to {x.high:.4f}"
+    return f"{x.value:.4f}", _span(x, ".4f")
 
 
 def _entropy(p: float) -> float:

@@ -123,6 +123,13 @@ def auc(p: ArrayLike, y: ArrayLike, weight: ArrayLike | None = None) -> float:
     return float((plus @ (below + minus / 2.0)) / pairs) if pairs > 0 else float("nan")
 
 
+_RANGE: dict[Callable[..., float], tuple[float, float]] = {  # beyond which no interval reaches
+    brier: (0.0, 1.0),
+    log_loss: (0.0, np.inf),
+    auc: (0.0, 1.0),
+}
+
+
 def _bins(p: Floats, w: Floats, bins: int) -> NDArray[np.int64]:
     """Bin of each forecast; bins hold equal weight, and equal forecasts share a bin."""
     if bins < 1:
@@ -184,6 +191,18 @@ def _resampled(n: int, block: int, resamples: int, seed: int) -> Iterator[NDArra
         yield ((starts[:, None] + np.arange(block)) % n).ravel()[:n]
 
 
+def _widening(n: int, block: int, level: float) -> float:
+    """By how much a spread seen over resampled blocks is too small for an interval when there are few of them.
+
+    So much wider than the normal quantile is Student's, with a degree of freedom less than there are blocks, and the
+    blocks of one sample spread less than those of all samples. NaN for a single block, which tells of no spread.
+    """
+    from scipy.stats import norm, t
+
+    blocks, at = n / block, 0.5 + level / 2.0
+    return float(t.ppf(at, blocks - 1.0) / norm.ppf(at) * np.sqrt(blocks / (blocks - 1.0))) if blocks > 1.0 else np.nan
+
+
 def reliability_curve(
     p: ArrayLike,
     y: ArrayLike,
@@ -215,7 +234,7 @@ def reliability_curve(
     n = mass**2 / np.bincount(place, w * w, bins)[used]
     if block > 1:
         draws, _ = _bin_draws(given, hit, w, place, bins, _resampled(given.size, block, resamples, seed))
-        n = _independent(n, share, np.nanvar(draws[:, used], axis=0), block)
+        n = _independent(n, share, np.nanvar(draws[:, used], axis=0) * _widening(given.size, block, level) ** 2, block)
     middle, spread = share + z * z / (2 * n), z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     low, high = (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
     count = np.bincount(place, minlength=bins)[used]
@@ -256,20 +275,21 @@ def block_interval(
 ) -> Interval:
     """A score and its percentile interval from resampled blocks of `block` neighbouring rows, wrapped at the end.
 
-    Overlapping labels make neighbours alike: take a block of at least the labels' horizon. Source: Politis and
-    Romano 1992.
+    Overlapping labels make neighbours alike: take a block of at least the labels' horizon. The fewer blocks there are,
+    the more is added to what resampling them shows; a single one shows nothing, and the interval is NaN. Source:
+    Politis and Romano 1992.
     centred: move the resampled scores so that their mean is the score. For one that noise drives upward, such as a
     calibration error: each resample adds noise of its own, so that the plain interval may lie above the score itself.
     """
     given, hit, w = _checked(p, y, weight)
     value = score(given, hit, w)
     draws = np.array([score(given[at], hit[at], w[at]) for at in _resampled(given.size, block, resamples, seed)])
-    if not np.isfinite(draws).any():
+    wider = _widening(given.size, block, level)
+    if not np.isfinite(wider) or not np.isfinite(draws).any():
         return Interval(value, np.nan, np.nan)
-    if centred:
-        draws += value - np.nanmean(draws)
-    tail = (1.0 - level) / 2.0
-    low, high = np.nanquantile(draws, [tail, 1.0 - tail])
+    middle, tail = np.nanmean(draws), (1.0 - level) / 2.0
+    ends = np.nanquantile(draws - middle, [tail, 1.0 - tail]) * wider + (value if centred else middle)
+    low, high = np.clip(ends, *_RANGE.get(score, (-np.inf, np.inf)))
     return Interval(value, float(low), float(high))
 
 
@@ -285,14 +305,16 @@ def calibration_error_by_chance(
     seed: int = 0,
 ) -> float:
     """The expected calibration error that calibrated forecasts exceed only with probability `1 - level` in a sample
-    like this: the noise alone of the bins' gaps, from resampled blocks less what they are resampled from.
+    like this: the noise alone of the bins' gaps, from resampled blocks less what they are resampled from. NaN for a
+    single block.
     """
     given, hit, w = _checked(p, y, weight)
     place = _bins(given, w, bins)
     every = [np.arange(given.size)]
     _, gap = _bin_draws(given, hit, w, place, bins, every)
     _, draws = _bin_draws(given, hit, w, place, bins, _resampled(given.size, block, resamples, seed))
-    return float(np.quantile(np.abs(draws - gap).sum(axis=1), level))
+    noise = np.abs(draws - gap).sum(axis=1) * _widening(given.size, block, 2.0 * level - 1.0)
+    return float(np.quantile(noise, level))
 
 
 def reliability(

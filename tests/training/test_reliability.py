@@ -197,3 +197,45 @@ def test_resamples_are_not_held_in_memory_all_at_once() -> None:
         held[resamples] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert held[200] < 1.5 * held[20]
+
+
+def unforeseen(rng: np.random.Generator, blocks: int, length: int = 24) -> tuple[np.ndarray, np.ndarray]:
+    """Forecasts that linger and know nothing, of whether a walk is higher `length` steps on: outcomes that overlap."""
+    n = blocks * 2 * length
+    walk = np.concatenate([[0.0], rng.standard_normal(n + length).cumsum()])
+    steps = rng.standard_normal(n)
+    p = np.empty(n)
+    for i in range(n):
+        p[i] = steps[i] if i == 0 else 0.95 * p[i - 1] + 0.3 * steps[i]
+    return norm.cdf(p), (walk[length : length + n] > walk[:n]).astype(float)
+
+
+@pytest.mark.parametrize("blocks", [2, 4, 10])
+def test_intervals_of_few_blocks_find_nothing_where_nothing_is(blocks: int) -> None:
+    """95 % of them hold a half; what resampling so few blocks shows by itself held it in 70 % to 85 %."""
+    rng = np.random.default_rng(blocks)
+    held = 0
+    for seed in range(100):
+        p, y = unforeseen(rng, blocks)
+        found = block_interval(auc, p, y, block=48, resamples=100, seed=seed)
+        held += 0.5 in found or not np.isfinite(found.low)
+        assert not found.low < 0.0 and not found.high > 1.0
+    assert held >= 95 - 3 * 2.2
+
+
+def test_a_single_block_tells_no_interval() -> None:
+    p, y = unforeseen(np.random.default_rng(1), 1)
+    y[:2] = 0.0, 1.0
+    told = reliability(p, y, block=p.size, resamples=50)
+    for found in (told.brier, told.brier_skill, told.log_loss, told.calibration_error, told.auc):
+        assert np.isfinite(found.value) and np.isnan([found.low, found.high]).all()
+    assert np.isnan(told.calibration_error_by_chance)
+    assert told.verdict == "Nothing shows that its probabilities are better than the base rate."
+    assert (told.curve["high"] - told.curve["low"]).min() > 0.2, "as of one outcome for every half block"
+
+
+def test_many_blocks_are_taken_as_they_are() -> None:
+    """With 4,000 of them the interval is that of the independent mean, by the central limit."""
+    y = (np.random.default_rng(3).random(4000) < 0.3).astype(float)
+    found = block_interval(brier, np.zeros(4000), y, resamples=2000)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * y.std() / np.sqrt(y.size), rel=0.06)
