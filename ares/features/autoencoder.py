@@ -10,6 +10,7 @@ from attrs import evolve
 
 from ares.errors import TooShort
 from ares.features.config import AutoencoderConfig
+from ares.features.fitting import ctrl_c_ends_it
 from ares.models.autoencoder import Autoencoder
 
 if TYPE_CHECKING:
@@ -57,15 +58,9 @@ def fit_autoencoder(features: pd.DataFrame, config: AutoencoderConfig) -> Autoen
         random_state=config.seed,
         learning_rate_init=3e-3,
     )
-    with warnings.catch_warnings():
+    with ctrl_c_ends_it():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of passes is a setting
-        warnings.filterwarnings("error", "Training interrupted", UserWarning)
-        try:
-            model.fit(z[:cut], z[:cut])
-        except UserWarning as told:  # scikit-learn takes Ctrl-C for "that was enough" and only warns
-            if isinstance(told.__context__, KeyboardInterrupt):
-                raise KeyboardInterrupt from None
-            raise
+        model.fit(z[:cut], z[:cut])
     fitted = Autoencoder(
         inputs=tuple(names),
         center=center,

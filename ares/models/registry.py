@@ -112,8 +112,10 @@ def save(model: Storable | Model, directory: Path | str, record: TrainingRecord 
             return model_id
         raise InvalidInput(f"{target} already holds something; a model is never overwritten", directory=str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    waiting = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    temporary = waiting / "model"
     try:
+        temporary.mkdir()  # with the rights of any folder; only the owner may read what `mkdtemp` makes
         for name, data in files.items():
             (temporary / name).parent.mkdir(parents=True, exist_ok=True)
             atomic_write(temporary / name, data)
@@ -121,7 +123,7 @@ def save(model: Storable | Model, directory: Path | str, record: TrainingRecord 
         temporary.replace(target)
         sync_folder(target.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(waiting, ignore_errors=True)
     return model_id
 
 

@@ -12,6 +12,7 @@ from attrs import frozen
 from numpy.typing import ArrayLike, NDArray
 
 from ares.errors import InvalidInput
+from ares.features.fitting import ctrl_c_ends_it
 from ares.models.model import ModelSpec, is_own
 from ares.models.own import OwnModel
 from ares.training.labels import BarrierConfig, Labels, triple_barrier
@@ -51,10 +52,11 @@ def fit_weighted(estimator: Any, X: Any, y: Any, sample_weight: Floats | None) -
     from sklearn.utils.validation import has_fit_parameter
 
     steps = None if is_own(estimator) else getattr(estimator, "steps", None)
-    if sample_weight is None or not has_fit_parameter(estimator if steps is None else steps[-1][1], "sample_weight"):
-        return estimator.fit(X, y)
-    name = "sample_weight" if steps is None else f"{steps[-1][0]}__sample_weight"
-    return estimator.fit(X, y, **{name: sample_weight})
+    weights = {}
+    if sample_weight is not None and has_fit_parameter(estimator if steps is None else steps[-1][1], "sample_weight"):
+        weights["sample_weight" if steps is None else f"{steps[-1][0]}__sample_weight"] = sample_weight
+    with ctrl_c_ends_it():
+        return estimator.fit(X, y, **weights)
 
 
 def fit_fresh(

@@ -279,6 +279,18 @@ def test_what_a_killed_run_left_is_removed_and_a_running_one_is_left_alone(tmp_p
     assert {path.name for path in tmp_path.iterdir()} == {".new-running", model_id}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="rights as POSIX has them")
+def test_a_model_may_be_read_by_whom_the_umask_lets_read(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        model_id = Registry(tmp_path / "models").add(small()[0], RECORD)
+    finally:
+        os.umask(before)
+    folder = tmp_path / "models" / model_id
+    assert folder.stat().st_mode & 0o777 == 0o750
+    assert {path.stat().st_mode & 0o777 for path in folder.rglob("*")} == {0o640}
+
+
 def test_records_must_be_plain_json() -> None:
     with pytest.raises(InvalidInput, match="metrics"):
         TrainingRecord(metrics={"brier": float("nan")})

@@ -11,13 +11,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from ares.errors import InvalidInput
 from ares.training.labels import BarrierConfig, Costs, triple_barrier
-from ares.training.out_of_fold import OutOfFold, meta_labels, out_of_fold
+from ares.training.out_of_fold import OutOfFold, fit_fresh, meta_labels, out_of_fold
 from ares.training.reliability import auc, block_interval
 from ares.training.splits import CombinatorialPurgedCV, PurgedKFold, WalkForward
 
@@ -187,3 +188,17 @@ def test_costs_beat_a_bettor_without_an_edge() -> None:
     paid = labels.gross - labels.net
     assert paid.mean() == pytest.approx(costs.round_trip, rel=0.25)
     assert labels.net.mean() - 3 * labels.net.std() / np.sqrt(len(labels)) < 0
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_ctrl_c_ends_the_fit_of_an_estimator_that_would_take_it_for_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = np.random.default_rng(1).normal(size=(300, 4))
+    y = X[:, 0] > 0
+    assert fit_fresh(MLPClassifier((4,), max_iter=3), X, y, None).n_iter_ == 3
+
+    def interrupted(*given: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MLPClassifier, "_backprop", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit_fresh(make_pipeline(StandardScaler(), MLPClassifier((4,), max_iter=3)), X, y, None)
