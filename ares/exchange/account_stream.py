@@ -143,7 +143,8 @@ class AccountStream(AsyncIterator[Event]):
 
     async def __anext__(self) -> Event:
         if not self._tasks and not self._closed:
-            self._since_ms = self._rest.time.venue_ms(self._past.until_ns or self._clock.now_ns())
+            now_ms = self._rest.time.venue_ms(self._clock.now_ns())
+            self._since_ms = self._past.until_ns // 1_000_000 or now_ms
             self.link.start()
             self._tasks = [asyncio.ensure_future(self._work()), asyncio.ensure_future(self._keep_key())]
         while not self._events:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from ares.events import Event, FillBooked, Funding, OrderUpdate
+from ares.events import AggTrades, BookTop, CandleClosed, Event, FillBooked, Funding, MarkPrice, OrderUpdate
 from ares.exchange.conditionals import Conditionals
 
 __all__ = ["Past"]
 
 _LOOK_BACK_NS = 7 * 86_400_000_000_000  # of an earlier session's trades, read again for what it may have missed
+_DATED_BY_THE_VENUE = (CandleClosed, MarkPrice, BookTop, AggTrades, FillBooked, Funding)
 
 
 @define
@@ -20,11 +21,16 @@ class Past:
     times: dict[tuple[str, str], int] = field(factory=dict)  # of those fills, ns
     symbols: set[str] = field(factory=set)  # that were traded
     funded: set[tuple[str, int]] = field(factory=set)  # funding payments by (symbol, time in ns)
-    until_ns: int = 0  # time of its last record; 0: there was none
+    until_ns: int = 0  # until when it surely heard, by the venue's clock; 0: there was none
+    _dated: bool = False  # `until_ns` is of an event of the venue's, not of our clock, which may have been wrong
 
     def read(self, event: Event, conditionals: Conditionals) -> None:
         """Take one recorded event."""
-        self.until_ns = max(self.until_ns, event.ts_event)
+        if isinstance(event, _DATED_BY_THE_VENUE):
+            self.until_ns = max(self.until_ns, event.ts_event) if self._dated else event.ts_event
+            self._dated = True
+        elif not self._dated:
+            self.until_ns = max(self.until_ns, event.ts_event)
         if isinstance(event, FillBooked):
             identity = event.fill.symbol, event.fill.trade_id
             self.told.add(identity)

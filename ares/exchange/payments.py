@@ -32,12 +32,12 @@ class Payments:
     """Reads the account's funding income; the account's events do not say which position was paid how much."""
 
     def __init__(self, rest: RestClient, clock: Clock, told: Iterable[tuple[str, int]], until_ns: int) -> None:
-        """told: (symbol, time in ns) of what an earlier session has told. until_ns: its last record; 0: none."""
+        """told: (symbol, time in ns) of what an earlier session has told. until_ns: until when it heard, venue time; 0: none."""
         self._rest, self._clock = rest, clock
         self._before = frozenset(told)
         self._told: set[tuple[str, int, int]] = set()  # by (symbol, ms, the venue's transaction id)
-        first_ms = rest.time.venue_ms(until_ns or clock.now_ns())
-        self._first_ms = first_ms - _OVERLAP if until_ns else first_ms  # a first session owns nothing before it
+        now_ms = rest.time.venue_ms(clock.now_ns())
+        self._first_ms = until_ns // 1_000_000 - _OVERLAP if until_ns else now_ms  # a first session owns nothing before
         self._read_ms = 0  # venue time of the last complete read
         self._awaited = until_ns > 0  # one has been announced, or may have been missed
 
