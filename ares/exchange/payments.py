@@ -32,7 +32,10 @@ class Payments:
     """Reads the account's funding income; the account's events do not say which position was paid how much."""
 
     def __init__(self, rest: RestClient, clock: Clock, told: Iterable[tuple[str, int]], until_ns: int) -> None:
-        """told: (symbol, time in ns) of what an earlier session has told. until_ns: until when it heard, venue time; 0: none."""
+        """told: (symbol, time in ns) of what an earlier session has told.
+
+        until_ns: until when that one heard, by the venue's clock; 0: there was none.
+        """
         self._rest, self._clock = rest, clock
         self._before = frozenset(told)
         self._told: set[tuple[str, int, int]] = set()  # by (symbol, ms, the venue's transaction id)
