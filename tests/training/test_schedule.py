@@ -42,7 +42,7 @@ def schedule() -> ModelSchedule:
 
 
 def test_a_schedule_is_one_trial(schedule: ModelSchedule) -> None:
-    table = LEDGER.trials("ETHUSDT 1h")
+    table = LEDGER.trials("ETHUSDT 1h made up")
     assert len(table) == len(LEDGER) == 1 and table["kind"].tolist() == ["train"]
     assert table["parameters"].iloc[0]["model_ids"] == [model.model_id for model in schedule.models]
     assert LEDGER.returns()[1].sum() == pytest.approx(schedule.scores.trading.net.sum())
