@@ -21,7 +21,7 @@ MARKET = ("--bars", "2200", "--seed", "3", "--edge", "0.4")
 SETTINGS = """
 feature_engineering_orchestrator: {groups: [returns, volatility, trend]}
 analyst: {horizon: 12}
-retraining: {first: 800, every: 300, delay: 12}
+retraining: {first: 800, every: 300, delay: 12, nice: 0}
 """
 # A session that is killed soon after its first model has begun.
 DYING = """
