@@ -27,6 +27,8 @@ from ares.training.reliability import (
     spiegelhalter_z,
 )
 
+FOUR_ERRORS = 6e-5  # the chance of a normal number beyond four standard errors
+
 
 @st.composite
 def scored(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -89,19 +91,19 @@ def test_spiegelhalter_is_standard_normal_for_honest_forecasts_only() -> None:
         y = (rng.random(300) < p).astype(float)
         honest.append(spiegelhalter_z(p, y))
         boastful.append(spiegelhalter_z(np.clip(0.5 + (p - 0.5) * 1.6, 0.01, 0.99), y))
-    assert kstest(honest, "norm").pvalue > 0.001
+    assert kstest(honest, "norm").pvalue > FOUR_ERRORS
     assert np.mean(np.abs(boastful) > 1.96) > 0.5
 
 
 def test_a_block_interval_covers_and_widens_with_dependence() -> None:
     rng = np.random.default_rng(2)
     covered = 0
-    for seed in range(100):
+    for seed in range(200):
         p = rng.uniform(0.3, 0.7, 400)
         y = (rng.random(400) < p).astype(float)
         truth = float((p * (1 - p)).mean())
         covered += truth in block_interval(brier, p, y, level=0.95, resamples=200, seed=seed)
-    assert covered >= 86
+    assert covered >= 172, "93 in 100 of so few, less four standard errors"
     p = np.repeat(rng.uniform(0.2, 0.8, 40), 25)
     y = np.repeat(rng.random(40) < p[::25], 25).astype(float)
     alone = block_interval(brier, p, y, block=1)
@@ -118,7 +120,7 @@ def test_the_report_holds_everything_and_refuses_nonsense() -> None:
     assert told.brier_skill.low > 0
     assert told.auc.low > 0.6
     assert told.calibration_error.value < 0.05
-    assert told.spiegelhalter_p > 0.001
+    assert told.spiegelhalter_p > FOUR_ERRORS
     assert told.base_rate == y.mean()
     assert len(told.curve) == 10
     nothing = reliability(np.full(2000, y.mean()), y, resamples=100)
@@ -143,7 +145,7 @@ def overlapping(seed: int, blocks: int = 150, length: int = 20) -> tuple[np.ndar
 
 def test_an_interval_of_a_calibration_error_holds_it_and_chance_alone_reaches_it_as_often_as_said() -> None:
     beyond = {1: 0, 40: 0}
-    for seed in range(60):
+    for seed in range(180):
         p, y = overlapping(seed)
         error = calibration_error(p, y, bins=5)
         for block in beyond:
@@ -152,8 +154,8 @@ def test_an_interval_of_a_calibration_error_holds_it_and_chance_alone_reaches_it
         if seed < 5:
             told = reliability(p, y, block=40, bins=5, resamples=60, seed=seed).calibration_error
             assert 0.0 <= told.low <= told.value <= told.high
-    assert beyond[40] <= 12, "calibrated forecasts go beyond it about once in 20"
-    assert beyond[1] > 40, "outcomes taken as independent would condemn them"
+    assert beyond[40] <= 45, "calibrated forecasts of so few outcomes go beyond it once in 7"
+    assert beyond[1] > 135, "outcomes taken as independent would condemn them"
     p, y = overlapping(0)
     boastful = reliability(np.clip(p + 0.3, 0, 1), y, block=40, bins=5, resamples=100)
     assert boastful.calibration_error.value > 1.5 * boastful.calibration_error_by_chance
@@ -162,13 +164,13 @@ def test_an_interval_of_a_calibration_error_holds_it_and_chance_alone_reaches_it
 def test_the_curve_counts_overlapping_outcomes_as_the_fewer_that_they_are() -> None:
     held = {1: 0, 40: 0}
     rows = 0
-    for seed in range(40):
+    for seed in range(120):
         p, y = overlapping(seed)
         for block in held:
             curve = reliability_curve(p, y, bins=5, block=block, resamples=100, seed=seed)
             held[block] += int(((curve["low"] <= curve["forecast"]) & (curve["forecast"] <= curve["high"])).sum())
         rows += len(curve)
-    assert held[40] > 0.85 * rows, "intervals of 95 % hold the truth"
+    assert held[40] > 0.85 * rows, "intervals of 95 % hold the truth of so few nine times in ten"
     assert held[1] < 0.6 * rows, "those that take each row for itself do not"
 
 
