@@ -71,11 +71,11 @@ def test_target_stop_and_timeout_come_as_often_as_said_whatever_their_widths(tar
     came = bets.hit[at], 1 - bets.hit[at] - bets.late[at], bets.late[at]
     effective = at.size * data.uniqueness  # labels overlap
     for p, z in zip(said, came, strict=True):
-        assert p.mean() == pytest.approx(z.mean(), abs=3.3 * np.sqrt(z.mean() * (1.0 - z.mean()) / effective))
+        assert p.mean() == pytest.approx(z.mean(), abs=4 * np.sqrt(z.mean() * (1.0 - z.mean()) / effective))
     width, wide = data.target_width[at], data.stop_width[at]
     cost, net = horizon_cost(model.config, data.interval.ns), bets.net[at]
     worth = said[0] * width - said[1] * wide - said[2] * late.loss * width - cost
-    assert worth.mean() == pytest.approx(net.mean(), abs=3.3 * net.std() / np.sqrt(effective))
+    assert worth.mean() == pytest.approx(net.mean(), abs=4 * net.std() / np.sqrt(effective))
     assert (late.loss > 0.05) == (stop > target)
     assert found.taken.sum() < 0.02 * at.size, "there is nothing to bet on"
 

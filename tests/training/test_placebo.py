@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from attrs import evolve
+from scipy.stats import norm
 
 from ares.training.card import model_card
 from ares.training.dataset import Dataset, make_dataset
 from ares.training.drift import population_stability, reference_of
 from ares.training.placebo import importance, placebos
 from tests.training.markets import QUICK, market, orchestrator, small_trees, trained
+
+SHORT = evolve(QUICK, barriers=evolve(QUICK.barriers, horizon=6))  # of which the next bar is much
 
 
 @pytest.fixture(scope="module")
@@ -25,23 +28,26 @@ def data() -> Dataset:
 def spoilt() -> Dataset:
     """A market without an edge, and one more feature: the return of the next bar. All skill is the leak's."""
     still = market(8000, 0.0)
-    rows = make_dataset(still.klines, QUICK, orchestrator())
+    rows = make_dataset(still.klines, SHORT, orchestrator())
     close = still.klines["close"].to_numpy()
     ahead = np.log(close[rows.event + 1] / close[rows.event])
     return evolve(rows, X=np.column_stack([rows.X, ahead]), columns=(*rows.columns, "leak.next"))
 
 
-def test_an_honest_edge_survives_a_bar_of_delay_and_dies_with_the_labels(data: Dataset) -> None:
-    found = placebos(data, small_trees(), QUICK)
+def test_an_honest_edge_survives_a_bar_of_delay_and_dies_with_the_labels() -> None:
+    found = placebos(make_dataset(market(24_000).klines, QUICK, orchestrator()), small_trees(), QUICK)
     assert found.real.low > 0.5, "the planted edge is there"
-    assert found.no_skill_from_nothing
+    error = (found.shuffled.high - found.shuffled.low) / (2 * norm.ppf(0.995))
+    assert abs(found.shuffled.value - 0.5) < 4 * error
+    assert found.no_skill_from_nothing == (0.5 in found.shuffled)
     assert not found.suspected_leak
     assert found.stale.value > 0.5
 
 
 def test_a_leaking_feature_is_caught_by_the_delay(spoilt: Dataset) -> None:
-    found = placebos(spoilt, small_trees(), QUICK)
+    found = placebos(spoilt, small_trees(), SHORT)
     assert found.real.value > 0.53
+    assert found.hangs_on_one_bar
     assert found.suspected_leak
 
 
