@@ -159,6 +159,10 @@ class Custody:
 
         return [trade for trade in self.trades.values() if not safe(trade)]
 
+    def covered(self, trade: Trade) -> bool:
+        """Whether stops of the desk's that rest at the venue cover what is held."""
+        return self.stops.cover(trade, self._unsold(trade))
+
     def lacks_fills(self, symbol: str) -> bool:
         """Whether fills of this symbol were written off and have not come after all."""
         return any(state.untold for state in self._missing.get(symbol, ()))

@@ -251,7 +251,7 @@ class Dispatch:
             if command is not None and (client_id in standing or after_restart):
                 self.repeat(command)
         for client_id in standing.keys() - believed.keys():
-            self._forgotten(standing[client_id])
+            self._forgotten(standing[client_id], after_restart=after_restart)
         ended = [i for i in self.called_back if (s := self.desk.intents.get(i)) is None or not s.open]
         for intent_id in ended:
             del self.called_back[intent_id]
@@ -260,12 +260,18 @@ class Dispatch:
         if order.status is not state.status:
             self.merger.put(self._update(order))
 
-    def _forgotten(self, order: Order) -> None:
-        """One of our own orders stands that no trade of the desk knows: it came after we had given it up."""
-        intent_id = intent_of(order.client_order_id) or ""
-        ours = intent_id in self.ours and self.client_id(intent_id) == order.client_order_id
-        harmless = order.reduce_only and order.symbol in self.desk.custody.trades
-        if ours and not harmless:
+    def _forgotten(self, order: Order, *, after_restart: bool) -> None:
+        """An order of ours stands that no trade of the desk knows: it came after we had given it up, or was sent while
+        nothing could be written down. A stop may stay until the position, as far as it is known, has another.
+        """
+        intent_id, symbol = intent_of(order.client_order_id) or "", order.symbol
+        state, trade = self.desk.intents.get(intent_id), self.desk.custody.trades.get(symbol)
+        if state is not None and state.status in (OrderStatus.CANCELED, OrderStatus.FILLED):
+            return  # it has ended since the venue was asked
+        written = intent_id in self.ours and self.client_id(intent_id) == order.client_order_id
+        unwritten = bool(intent_id) and order.reduce_only and symbol in self.desk.symbols
+        needed = order.reduce_only and trade is not None and (after_restart or not self.desk.custody.covered(trade))
+        if (written or unwritten) and not needed:
             self.merger.run_outside(self._take_back(order))
 
     async def _take_back(self, order: Order) -> None:

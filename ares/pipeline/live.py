@@ -24,6 +24,7 @@ from ares.events import (
     LinkChanged,
     ModelActivated,
     OperatorOrder,
+    Purpose,
     RunStage,
     SetLeverage,
     StageDone,
@@ -165,7 +166,11 @@ class LiveTradingPipeline:
             await self.execute_trading(change)
         numbered = msgspec.structs.replace(event, seq=self.desk.seq + 1, ts_seen=max(event.ts_seen, self.desk.now_ns))
         commands = self.desk.handle(numbered)
-        self.journal.append(numbered, commands)
+        try:
+            self.journal.append(numbered, commands)
+        except DataError:
+            await self._send_protection(commands)
+            raise
         await self._send(commands)
         self._take_note(event)
         for observer in self.observers:
@@ -406,6 +411,17 @@ class LiveTradingPipeline:
                 pause = min(_LONGEST_PAUSE, 2 * pause)
 
     # ------------------------------------------------------------ sending
+
+    async def _send_protection(self, commands: Sequence[Command]) -> None:
+        """Nothing can be written down any more: stops and exits go out all the same, working entries are taken back."""
+        for command in commands:
+            if isinstance(command, Submit) and command.intent.purpose is not Purpose.ENTRY:
+                await self.dispatch.submit(command.intent)
+            elif isinstance(command, Cancel):
+                await self.dispatch.cancel(command)
+        for trade in self.desk.custody.trades.values():
+            for state in self.desk.intents.open_of(trade.trade_id, Purpose.ENTRY):
+                await self.dispatch.cancel(Cancel(symbol=trade.symbol, intent_id=state.intent.intent_id))
 
     async def _send(self, commands: Sequence[Command]) -> None:
         """Carry out the commands in order. An entry whose leverage could not be set is not sent."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from ares.errors import Retryable
+from ares.errors import DataError, Retryable
 from ares.events import Command, Event, OperatorOrder, Purpose, Submit
+from ares.instruments import Side
+from ares.orders import OrderRequest, OrderType
 from ares.pipeline.live import LiveTradingPipeline
-from tests.pipeline.crash_bench import SECOND, SYMBOLS, Book, Life, Market, World
+from tests.pipeline.crash_bench import SECOND, SYMBOLS, Book, Life, Market, Nakedness, World
 
 When = Callable[[LiveTradingPipeline, Event, list[Command]], bool]
 
 
 def sends(purpose: Purpose) -> When:
-    return lambda _, event, said: any(isinstance(c, Submit) and c.intent.purpose is purpose for c in said)
+    return lambda _, event, said: any(map(sent_for(purpose), said))
 
 
 def protected(pipeline: LiveTradingPipeline, event: Event, said: list[Command]) -> bool:
@@ -77,3 +80,61 @@ async def test_p7_it_ends_after_ten_seconds_and_says_what_it_could_not_protect()
     held = {s: str(abs(found)) for s in SYMBOLS if (found := world.venue.position(s).quantity)}
     told = {a.symbol: a.facts["held"] for a in life.pipeline.alerts if a.code == "session.ended_unprotected"}
     assert told == held != {}
+
+
+def sent_for(purpose: Purpose) -> Callable[[Command], bool]:
+    return lambda command: isinstance(command, Submit) and command.intent.purpose is purpose
+
+
+class FullDisk(Book):
+    """A journal that takes nothing any more from a record on."""
+
+    full_at: int | None = None
+
+    def append(self, event: Event, commands: Sequence[Command]) -> None:
+        if self.full_at is not None and len(self) >= self.full_at:
+            raise DataError("the disk is full")
+        super().append(event, commands)
+
+
+@pytest.mark.parametrize("purpose", [Purpose.STOP, Purpose.EXIT])
+async def test_p2_without_a_journal_protection_is_sent_and_no_risk(purpose: Purpose) -> None:
+    undisturbed = Book()
+    await Life(World(Market(8)), undisturbed).run()
+    commanded = [event.seq for event, said in undisturbed.records() if any(map(sent_for(purpose), said))]
+    for record in commanded[:6]:
+        world, journal = World(Market(8)), FullDisk()
+        journal.full_at = record
+        with pytest.raises(DataError, match="full"):
+            await Life(world, journal).run()
+        for symbol in SYMBOLS:
+            held = world.venue.position(symbol).quantity
+            standing = [o.quantity for o in world.venue.open_orders(symbol) if o.reduce_only]
+            assert held == 0 or max(standing, default=0) >= abs(held), "what is held has neither a stop nor an exit"
+        assert not [o for o in world.venue.open_orders() if not o.reduce_only], "an entry is left to fill alone"
+        journal.full_at = None
+        naked = Nakedness(world)
+        await Life(world, journal, naked).run(until_ns=world.clock.now + 60 * SECOND)
+        assert naked.longest <= 3 * SECOND
+
+
+@pytest.mark.parametrize("held", [True, False])
+async def test_o9_a_stop_of_ours_that_no_trade_knows_is_swept_once_the_position_has_its_own(held: bool) -> None:
+    world, journal = World(Market(6)), Book()
+    stray = OrderRequest(symbol=SYMBOLS[0], side=Side.SELL, order_type=OrderType.STOP_MARKET,
+                         quantity=Decimal("0.01"), stop_price=Decimal("1.00"), reduce_only=True)  # fmt: skip
+    placed: list[str] = []
+
+    def watch(pipeline: LiveTradingPipeline) -> None:
+        trade = pipeline.desk.custody.trades.get(SYMBOLS[0])
+        long = trade is not None and trade.side is Side.BUY and trade.stop_price is not None
+        if (long if held else trade is None) and not placed and world.link is not None:
+            placed.append(f"ares1-{SYMBOLS[0]}-999999-0")
+            world.venue.submit(stray, placed[0])
+            world.drain()
+            world.link.account.put_nowait(world.venue.snapshot())
+
+    life = Life(world, journal, watch)
+    await life.run()
+    assert placed and placed[0] not in {o.client_order_id for o in world.venue.open_orders()}
+    assert [a.facts for a in life.pipeline.alerts if a.code == "order.forgotten"] == [{"order": placed[0]}]
