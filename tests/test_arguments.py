@@ -95,6 +95,31 @@ def test_a_node_is_a_name_a_function_and_inputs(wrong: dict[str, Any]) -> None:
         FeatureNode(**{**right, **wrong})
 
 
+@pytest.mark.parametrize("name", ["mine.one@4h", "my feature", "mine.one\n"])
+def test_a_node_has_a_name_that_does_not_mislead(name: str) -> None:
+    with pytest.raises(InvalidInput, match=r"named like 'mine\.drawdown_24', not"):
+        FeatureNode(name, lambda x, state: 1.0, ("close",))
+
+
+def test_nodes_are_a_list_of_nodes() -> None:
+    node: Any = FeatureNode("mine.one", lambda x, state: 1.0, ("close",))
+    wrong: Any
+    for wrong in (node, [max], "mine.one"):
+        with pytest.raises(InvalidInput, match="nodes is a list of feature nodes, not"):
+            FeatureOrchestrator(nodes=wrong)
+    assert "mine.one" in FeatureOrchestrator(nodes=iter([node])).feature_names
+
+
+def test_a_step_that_forgets_to_return_is_named_in_both_rhythms() -> None:
+    forgetful: Any = lambda x, state: None  # noqa: E731
+    features = FeatureOrchestrator(nodes=[FeatureNode("mine.one", forgetful, ("close",))])
+    tape = Tape.synthetic("ETHUSDT", "1h", bars=3)
+    with pytest.raises(InvalidInput, match=r"step of 'mine\.one' returned nothing"):
+        features.compute(tape.frame())
+    with pytest.raises(InvalidInput, match=r"step of 'mine\.one' returned nothing"):
+        features.stream("ETHUSDT", "1h").update(tape.candle("ETHUSDT", 0))
+
+
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)), st.integers(-12, 12))
 def test_a_moment_is_the_same_however_it_is_written(naive: datetime, hours: int) -> None:
     since = naive - datetime(1970, 1, 1)

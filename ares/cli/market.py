@@ -56,11 +56,13 @@ def check_exchange_name(name: str) -> None:
 def symbol_of(symbol: str | None, tape: Path | None) -> str:
     """The symbol to trade: `symbol`, or the one that the tape's file is named after, or ETHUSDT.
 
-    A file that is named after another one than `symbol` is said on standard error: fees, filters and margin tiers are
-    the symbol's own.
+    A file that is named after another one than `symbol`, or after none when none is given, is said on standard error:
+    fees, filters and margin tiers are the symbol's own.
     """
     named = symbol_in(tape.name) if tape is not None else None
     if symbol is None:
+        if tape is not None and named is None:
+            note(f"{tape.name} is named after no symbol, and played with the rules of {DEFAULT_SYMBOL}: see --symbol")
         return named or DEFAULT_SYMBOL
     if tape is not None and named not in (None, symbol):
         note(f"{tape.name} is named after {named}, and played with the rules of {symbol}")

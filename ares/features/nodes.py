@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ from ares.kernels.jit import jit
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FeatureNode", "NodeTail", "PrecomputedTail", "Tail"]
+__all__ = ["FeatureNode", "NodeTail", "PrecomputedTail", "Tail", "node_tails"]
 
 Array = NDArray[np.float64]
 
@@ -45,6 +45,11 @@ class FeatureNode:
             raise InvalidInput(
                 "a feature node has a name, a function as its step, and a tuple of names as its inputs, not "
                 f"{given.name!r}, {given.step!r}, {given.inputs!r}"
+            )
+        if not isinstance(given.name, str) or "@" in given.name or any(c.isspace() for c in given.name):
+            raise InvalidInput(
+                f"a feature node is named like 'mine.drawdown_24', not {given.name!r}: without blanks and @, for it "
+                "runs on the bars of the tape and not on a higher timeframe"
             )
 
 
@@ -137,10 +142,26 @@ class NodeTail:
             return
         for i in range(x.shape[1]):
             row[:] = x[:, i]
-            out[0, i] = self.node.step(row, state)
+            out[0, i] = self._number(self.node.step(row, state))
 
     def step(self, x: Array, open_ns: int, state: Array, out: Array) -> None:
-        out[0] = self.node.step(x, state)
+        out[0] = self._number(self.node.step(x, state))
+
+    def _number(self, given: float | None) -> float:
+        """What a step returned: without this a forgotten `return` would be a column of NaN."""
+        if given is None:
+            raise InvalidInput(f"the step of {self.node.name!r} returned nothing: a number, or NaN where there is none")
+        return given
+
+
+def node_tails(nodes: Sequence[FeatureNode]) -> list[NodeTail]:
+    """What runs each of them. Raises InvalidInput when `nodes` is anything else than a list of feature nodes."""
+    given: Any = nodes
+    listed = tuple(given) if isinstance(given, Iterable) else ()
+    odd = [node for node in listed if not isinstance(node, FeatureNode)]
+    if odd or not isinstance(given, Iterable):
+        raise InvalidInput(f"nodes is a list of feature nodes, not {(odd or [given])[0]!r}")
+    return [NodeTail(node) for node in listed]
 
 
 class PrecomputedTail:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ares.errors import DataError, InvalidInput, settings_or_default
 from ares.features.config import SOURCES, FeatureConfig
-from ares.features.nodes import FeatureNode, NodeTail, PrecomputedTail, Tail, bind
+from ares.features.nodes import FeatureNode, PrecomputedTail, Tail, bind, node_tails
 from ares.features.operations import kernel_version
 from ares.features.plan import Engine, make_plan
 from ares.features.precompute import Precomputed, precompute
@@ -66,7 +66,7 @@ class FeatureOrchestrator:
     ) -> None:
         self.config = settings_or_default(config, FeatureConfig)
         self._tails: list[Tail] = [] if precomputed is None else [PrecomputedTail(precomputed)]
-        self._tails += [NodeTail(node) for node in nodes]
+        self._tails += node_tails(nodes)
         self.autoencoder = autoencoder  # None until fitted; used only while the configuration enables it
         self._schemas: dict[tuple[str, frozenset[str], tuple[float, ...]], Schema] = {}
         self._last: Schema | None = None

@@ -139,6 +139,10 @@ def test_a_tape_is_of_the_symbol_its_file_is_named_after(name: str, symbol: str)
 def test_a_file_named_after_another_symbol_is_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
     symbol_of("ETHUSDT", Path("um_BTCUSDT_1h.parquet"))
     assert "named after BTCUSDT" in capsys.readouterr().err
+    symbol_of(None, Path("ftx_BTC-PERP_1m.parquet"))
+    assert "named after no symbol, and played with the rules of ETHUSDT: see --symbol" in capsys.readouterr().err
     symbol_of("ETHUSDT", Path("um_ETHUSDT_1h.parquet"))
+    symbol_of(None, Path("um_ETHUSDT_1h.parquet"))
+    symbol_of("ETHUSDT", Path("hours.parquet"))
     symbol_of("ETHUSDT", None)
     assert capsys.readouterr().err == ""
