@@ -15,7 +15,10 @@ from hypothesis import HealthCheck, settings
 _ROOT = Path(__file__).resolve().parent.parent
 
 # What a user has set for his own programs is no part of a test, nor of the processes that one starts.
-_SCREEN = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PYTHONWARNINGS"}
+_SCREEN = {
+    *("TERM", "COLORTERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),
+    *("GITHUB_ACTIONS", "PY_COLORS", "TYPER_USE_RICH", "TERMINAL_WIDTH", "PYTHONWARNINGS"),
+}
 _OURS = {"ARES_REAL_DATA", "ARES_WRITE_PUBLIC_NAMES"}
 for _name in os.environ.keys() - _OURS:
     if _name in _SCREEN or _name.startswith("ARES_") or _name.lower().endswith("_proxy"):
