@@ -12,6 +12,7 @@ from ares.orders import Order
 
 __all__ = ["Conditionals"]
 
+_REMEMBERED = 4_000  # when there are more, the oldest that have ended are forgotten
 
 @define
 class Conditionals:
@@ -25,8 +26,17 @@ class Conditionals:
         known = self._orders.get(order.client_order_id)
         if known is None or known.status.open:
             self._orders[order.client_order_id] = order
+        if known is None and len(self._orders) > _REMEMBERED:
+            self._forget_half()
         if engine_id not in ("", "0"):
             self._by_engine_id[engine_id] = order.client_order_id
+
+    def _forget_half(self) -> None:
+        """Forget the older half of the orders that have ended; their trades were told long ago."""
+        ended = [client_id for client_id, order in self._orders.items() if not order.status.open]
+        for client_id in ended[: len(ended) // 2]:
+            del self._orders[client_id]
+        self._by_engine_id = {e: client_id for e, client_id in self._by_engine_id.items() if client_id in self._orders}
 
     def owns(self, client_id: str) -> bool:
         """True when this client id is that of a conditional order."""
