@@ -174,7 +174,8 @@ class PositionMonitor:
         while True:
             await self._clock.wait_until(due)
             await self._look_at_all()
-            due = max(due + step, self._clock.now_ns())
+            now = self._clock.now_ns()
+            due = min(max(due + step, now), now + step)  # also when somebody has set the clock
 
     async def _look_at_all(self) -> None:
         for watch in list(self._watched.values()):

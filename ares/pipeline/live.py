@@ -172,7 +172,7 @@ class LiveTradingPipeline:
             await self._send_protection(commands)
             raise
         await self._send(commands)
-        self._take_note(event)
+        self._take_note(numbered)
         for observer in self.observers:
             observer(numbered, commands)
         return commands

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from attrs import evolve
 
+from ares import clock as clock_module
 from ares.account import Position
 from ares.clock import VirtualClock
 from ares.errors import AresError, InvalidInput, NotAuthorized, OutcomeUnknown, Rejected, Retryable, TooShort
@@ -22,6 +24,7 @@ from ares.monitor.position_monitor import PositionMonitor
 from ares.orders import Order, OrderStatus, OrderType
 from ares.protocols import AnalysisResult, Leg, Target, TradePlan
 from tests.monitor.test_assessment import ETH, opinion
+from tests.virtual_time import at_once
 
 HOUR = 3_600_000_000_000
 SECOND = 1_000_000_000
@@ -403,6 +406,27 @@ async def test_an_analyst_that_raises_ends_no_watch() -> None:
     assert len(venue.resting()) == 1
     assert monitor.get_position_status("p")["error"] == "ZeroDivisionError: no bars yet"
     await monitor.stop_monitoring()
+
+
+async def test_a_wall_clock_that_is_set_back_or_on_stops_no_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    with at_once():
+        shift = [0]
+        wall = SimpleNamespace(
+            time_ns=lambda: T0 + round(loop.time() * 1e9) + shift[0], monotonic_ns=lambda: round(loop.time() * 1e9)
+        )
+        monkeypatch.setattr(clock_module, "time", wall)
+        venue = Venue()
+        monitor = PositionMonitor(exchange=venue, clock=clock_module.SystemClock())  # type: ignore[arg-type]
+        monitor.add_position("p", venue.position(), plan=plan(exit_by_ns=None))
+        await monitor.start_monitoring()
+        for moved in (0, -HOUR, HOUR):
+            shift[0] = moved
+            await asyncio.sleep(65.0)  # for the wait that was under way
+            before = venue.calls.count("get_ticker")
+            await asyncio.sleep(100.0)
+            assert 9 <= venue.calls.count("get_ticker") - before <= 11
+        await monitor.stop_monitoring()
 
 
 # ---------------------------------------------------------------- positions without a plan
