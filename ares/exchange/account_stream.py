@@ -123,6 +123,7 @@ class AccountStream(AsyncIterator[Event]):
         self._audit_at = 0.0  # of the loop's clock
         self._failures = 0  # reports and audits that could not be handled, since an audit without any before it
         self._failed = False  # one of them after the last audit
+        self._put_off = 0  # looks in a row that gave way to reports
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
         self._failure: AresError | None = None
@@ -253,11 +254,11 @@ class AccountStream(AsyncIterator[Event]):
 
     async def _look(self, look: Coroutine[None, None, None]) -> None:
         """Look at the venue; reports that come meanwhile do not wait long, and then it is looked again soon."""
-        if not await look_unless(lambda: self._begun and not self._frames.empty(), look):
-            self._look_soon()
-
-    def _look_soon(self) -> None:
-        self._audit_at = min(self._audit_at, asyncio.get_running_loop().time() + _SOON)
+        if await look_unless(lambda: self._begun and not self._frames.empty(), look, self._put_off):
+            self._put_off = 0
+        else:
+            self._put_off += 1
+            self._audit_at = min(self._audit_at, asyncio.get_running_loop().time() + _SOON)
 
     def _not_handled(self, error: Exception) -> None:
         """What was not understood is read instead, soon, and later each time that it happens again.
