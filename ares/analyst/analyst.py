@@ -287,7 +287,7 @@ class Analyst:
             p_up=None if judged is None else float(judged.p_up[0]),
             p_down=None if judged is None else float(judged.p_down[0]),
             p_timeout=None if judged is None else float(judged.p_timeout[0]),
-            timeout_loss=0.0 if judged is None or model is None else model.dual.late.loss * target,
+            timeout_loss=0.0 if judged is None else float(judged.timeout_loss[0]) * target,
             side=None if side == 0 else Side.BUY if side > 0 else Side.SELL,
             confidence=0.0 if side == 0 or judged is None else float(judged.confidence[0]),
             confidence_low=float(judged.low[0]) if side and judged is not None and bounded else None,
@@ -350,7 +350,7 @@ class Analyst:
         step = row.known_ns - row.open_ns
         cost = max(model.cost, self.config.round_trip_cost)
         widths = np.array([target]), np.array([stop])
-        needed = float(needed_confidence(judged.side, *widths, judged.p_timeout, cost, model.dual.late)[0])
+        needed = float(needed_confidence(judged.side, *widths, judged.p_timeout, cost, judged.timeout_loss)[0])
         confidence, low, timing = float(judged.confidence[0]), float(judged.low[0]), float(judged.timing[0])
         numbers = {
             "side": float(judged.side[0]),

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from attrs import asdict, field, frozen
+from attrs.validators import ge
 from numpy.typing import NDArray
 
 from ares.errors import InvalidInput, ModelError, unknown_name
@@ -113,13 +114,13 @@ def _share(_: object, attribute: Any, value: Any) -> None:
 class Late:
     """Bets that the time barrier ends. The defaults hold when target and stop are equally wide.
 
-    Where the stop is the wider one, a timeout loses: what has neither gained a little nor lost much is more often below
-    entry than above.
+    Where the stop is the wider one, a timeout loses if the target's distance was touched: on the stop's side, and the
+    price has not come back far enough since. Where nothing was touched, a timeout gains as often as it loses.
     """
 
     untouched: float = field(default=1.0, validator=_share)  # share of bets, where neither target (up, down) is touched
     touched: float = field(default=0.0, validator=_share)  # the same where one is
-    loss: float = field(default=0.0, validator=_share)  # mean before costs, in widths of the target; of a gain 0
+    touched_loss: float = field(default=0.0, validator=ge(0.0))  # mean of the latter before costs, in target widths
 
 
 @frozen(kw_only=True, eq=False)
@@ -128,6 +129,7 @@ class Judgement:
 
     p_down: Floats  # that the bet's barrier below comes first; calibrated, the three sum to 1
     p_timeout: Floats
+    timeout_loss: Floats  # mean loss of a timeout before costs, in widths of the target
     p_up: Floats  # that the bet's barrier above comes first; without a side these are of two targets
     side: NDArray[np.int64]  # +1, -1; 0: neither is likelier
     lean: Floats  # the side's share of the two targets, raw
@@ -195,7 +197,8 @@ class DualModel:
         try:
             return Late(**given)
         except (TypeError, ValueError) as error:
-            raise ModelError(f"setting 'late' of a dual model is {given!r}: {error}", setting="late") from error
+            told = f"setting 'late' of a dual model is {given!r} ({error}); train it again"
+            raise ModelError(told, setting="late") from error
 
     @property
     def side(self) -> Any:
@@ -230,7 +233,7 @@ class DualModel:
         calibrated = self._calibrated(sides, "side_calibrator")
         pair = np.stack([1.0 - score, score], axis=1)
         share = self._calibrated(pair, "confidence_calibrator")[:, 1]
-        confidence, p_timeout = chances(share, calibrated[:, 1], self.late)
+        confidence, p_timeout, timeout_loss = chances(share, calibrated[:, 1], self.late)
         p_down, p_up = calibrated[:, 0], calibrated[:, 2]
         if "confidence_calibrator" in self.bundle:  # else the side model's own are taken as they are
             p_stop = 1.0 - confidence - p_timeout
@@ -242,6 +245,7 @@ class DualModel:
         return Judgement(
             p_down=p_down,
             p_timeout=p_timeout,
+            timeout_loss=timeout_loss,
             p_up=p_up,
             side=side,
             lean=lean,
@@ -267,13 +271,17 @@ class DualModel:
         return calibrator.apply(proba)
 
 
-def chances(share: Floats, neither: Floats, late: Late) -> tuple[Floats, Floats]:
-    """The chances of a bet's target and of its time barrier, (n,) each; what is left is the stop's.
+def chances(share: Floats, neither: Floats, late: Late) -> tuple[Floats, Floats, Floats]:
+    """The chances of a bet's target and of its time barrier, (n,) each, and what a timeout loses on average before
+    costs, in widths of the target; what is left of the chances is the stop's.
 
     share: of targets where one of both is touched. neither: chance that neither target, above or below, is touched.
+    The likelier a touch, the more of the timeouts are those that lose.
     """
-    target = share * (1.0 - neither)
-    return target, np.minimum(late.untouched * neither + late.touched * (1.0 - neither), 1.0 - target)
+    target, turned = share * (1.0 - neither), late.touched * (1.0 - neither)
+    timeouts = late.untouched * neither + turned
+    loss = late.touched_loss * turned / np.where(timeouts > 0.0, timeouts, 1.0)
+    return target, np.minimum(timeouts, 1.0 - target), loss
 
 
 @jit
@@ -290,16 +298,16 @@ def needed_confidence(
     stop: Floats,
     p_timeout: Floats,
     cost: float,
-    late: Late | None = None,
+    timeout_loss: Floats | None = None,
 ) -> Floats:
     """The chance of the target at which each bet pays nothing after costs, (n,); the same rule sizes positions.
 
     target, stop: log distances from entry. p_timeout: chance of neither barrier. cost: of the round trip, a fraction.
-    late: what a timeout loses besides its costs; None: nothing.
+    timeout_loss: what a timeout loses besides its costs, in widths of the target; None: nothing.
     """
     out = np.empty(side.size)
-    loss = 0.0 if late is None else late.loss
-    _needed(side, target, stop, np.ascontiguousarray(p_timeout), float(cost), np.ascontiguousarray(loss * target), out)
+    loss = np.zeros(side.size) if timeout_loss is None else timeout_loss * target
+    _needed(side, target, stop, np.ascontiguousarray(p_timeout), float(cost), np.ascontiguousarray(loss), out)
     return out
 
 

@@ -86,6 +86,7 @@ class OutOfSample:
     side: Ints
     confidence: Floats  # calibrated with earlier blocks only; NaN before block 2
     p_timeout: Floats  # of the bet; the same
+    timeout_loss: Floats  # mean of a timeout before costs, in widths of the target; the same
     low: Floats
     needed: Floats
     taken: NDArray[np.bool_]  # the bet would have been entered
@@ -113,6 +114,7 @@ class OutOfSample:
             "timing": self.timing,
             "meta": self.meta,
             "p_timeout": self.p_timeout,
+            "timeout_loss": self.timeout_loss,
             "taken": self.taken,
             "hit": bets.hit,
             "net": bets.net,
@@ -255,20 +257,20 @@ def touching(data: Dataset, side: Ints, rows: Ints) -> Ints:
 
 
 def late_bets(data: Dataset, config: TrainConfig, side: Ints, rows: Ints) -> Late:
-    """Which of the bets `rows` the time barrier ended, and what that was worth.
+    """Which of the bets `rows` the time barrier ended, and what that lost where the target's distance was touched.
 
-    The worth is that of longs and shorts alike, so that a trend of the market is not taken for it.
+    The loss is that of longs and shorts alike, so that a trend of the market is not taken for it. Where nothing was
+    touched, one's gain is the other's loss.
     """
     late, near = data.bets(side).late[rows], np.isin(rows, touching(data, side, rows))
     shares = (float(z.mean()) if z.size else usual for z, usual in ((late[~near], 1.0), (late[near], 0.0)))
     worth = np.zeros(1)
-    if config.barriers.target != config.barriers.stop:  # else one's gain is the other's loss
+    if config.barriers.target != config.barriers.stop:  # else no bet that touched a target runs out of time
         cost = horizon_cost(config, data.interval.ns)
-        ended = [(bets.net[rows] + cost)[bets.late[rows] > 0] for bets in (data.long, data.short)]
-        widths = [data.target_width[rows][bets.late[rows] > 0] for bets in (data.long, data.short)]
-        worth = np.concatenate(ended) / np.concatenate(widths)
-    loss = min(max(-float(worth.mean()), 0.0), 1.0) if worth.size else 0.0
-    return Late(untouched=next(shares), touched=next(shares), loss=loss)
+        turned = [(bets, rows[(data.y[rows] != 0) & (bets.late[rows] > 0)]) for bets in (data.long, data.short)]
+        worth = np.concatenate([(bets.net[at] + cost) / data.target_width[at] for bets, at in turned])
+    loss = max(-float(worth.mean()), 0.0) if worth.size else 0.0
+    return Late(untouched=next(shares), touched=next(shares), touched_loss=loss)
 
 
 def bases(data: Dataset, side: Ints, rows: Ints, timing: bool, meta: bool) -> tuple[Floats, float]:
@@ -322,7 +324,7 @@ def _judged(
     n, fold = len(data), found.fold
     with_timing, with_meta = bool(np.isfinite(timing).any()), bool(np.isfinite(meta).any())
     least = 1 if with_meta else 0
-    score, confidence, low, needed, p_timeout = (np.full(n, np.nan) for _ in range(5))
+    score, confidence, low, needed, p_timeout, loss = (np.full(n, np.nan) for _ in range(6))
     parts = np.stack([lean, timing, meta], axis=1)
     for block in range(least, int(fold.max()) + 1):
         seen = known(data, fold, 0, block)
@@ -337,11 +339,11 @@ def _judged(
         neither = (first.apply(sides[test]) if first is not None else sides[test])[:, 1]
         share = second.apply(np.stack([1.0 - score[test], score[test]], axis=1))[:, 1]
         late = late_bets(data, config, side, rows)
-        confidence[test], p_timeout[test] = chances(share, neither, late)
+        confidence[test], p_timeout[test], loss[test] = chances(share, neither, late)
         low[test] = chances(bound.apply(share), neither, late)[0]
         widths = data.target_width[test], data.stop_width[test]
         cost = horizon_cost(config, data.interval.ns)
-        needed[test] = needed_confidence(side[test], *widths, p_timeout[test], cost, late)
+        needed[test] = needed_confidence(side[test], *widths, p_timeout[test], cost, loss[test])
     with np.errstate(invalid="ignore"):
         taken = (low > needed) & (side != 0) & ~(timing < 0.5)
     return OutOfSample(
@@ -353,6 +355,7 @@ def _judged(
         side=side,
         confidence=confidence,
         p_timeout=p_timeout,
+        timeout_loss=loss,
         low=low,
         needed=needed,
         taken=taken,

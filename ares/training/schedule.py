@@ -252,7 +252,7 @@ class _Pass:
     def __attrs_post_init__(self) -> None:
         n = len(self.data)
         self._sides = np.full((n, 3), np.nan)
-        names = ("lean", "timing", "meta", "score", "confidence", "p_timeout", "low", "needed")
+        names = ("lean", *_KEPT)
         self._columns = {name: np.full(n, np.nan) for name in names}
         self._side, self._fold = np.zeros(n, np.int64), np.full(n, -1, np.int64)
         self._taken = np.zeros(n, np.bool_)
@@ -397,11 +397,11 @@ class _Pass:
         data, judged = self.data, model.judge(np.ascontiguousarray(self.data.X[test]))
         cost = horizon_cost(self.config, data.interval.ns)
         widths = data.target_width[test], data.stop_width[test]
-        needed = needed_confidence(judged.side, *widths, judged.p_timeout, cost, model.late)
-        for name in ("confidence", "p_timeout", "low"):
+        needed = needed_confidence(judged.side, *widths, judged.p_timeout, cost, judged.timeout_loss)
+        for name in ("confidence", "p_timeout", "timeout_loss", "low"):
             self._columns[name][test] = getattr(judged, name)
         self._columns["needed"][test] = needed
         self._taken[test] = (judged.low > needed) & (judged.side != 0) & ~(judged.timing < 0.5)
 
 
-_KEPT = ("timing", "meta", "score", "confidence", "p_timeout", "low", "needed")
+_KEPT = ("timing", "meta", "score", "confidence", "p_timeout", "timeout_loss", "low", "needed")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from ares.account import Account
-from ares.analyst.dual_model import Late, needed_confidence
+from ares.analyst.dual_model import needed_confidence
 from ares.errors import InvalidInput
 from ares.instruments import Instrument, MarginTier, Side
 from ares.kernels.sizing import drawdown_factor, growth_optimal, lever, liquidation_distance
@@ -182,7 +182,6 @@ def test_the_tactician_needs_the_chance_that_the_analyst_needs(
     side: Side, p: float, p_timeout: float, target: float, stop: float, late: float
 ) -> None:
     config = TacticianConfig(ladder=((1.0, 1.0),))
-    loss = Late(untouched=1.0, touched=0.3, loss=late)
     asked = question(
         analysis=analysis(
             side,
@@ -197,7 +196,7 @@ def test_the_tactician_needs_the_chance_that_the_analyst_needs(
     )
     bet = value(asked, side, config)
     widths = np.array([target]), np.array([stop])
-    needed = needed_confidence(np.array([side.sign]), *widths, np.array([p_timeout]), bet.cost, loss)[0]
+    needed = needed_confidence(np.array([side.sign]), *widths, np.array([p_timeout]), bet.cost, np.array([late]))[0]
     assert bet.break_even == needed
     outcomes = p * bet.gain - (1.0 - p - p_timeout) * bet.loss - p_timeout * late * target - bet.cost
     assert bet.expected == pytest.approx(outcomes, abs=1e-15)

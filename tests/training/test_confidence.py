@@ -41,6 +41,35 @@ def found(coin: Dataset) -> OutOfSample:
     return walk_forward(coin, Estimators(side=small_trees(), timing=small_trees(), meta=small_trees()), QUICK)
 
 
+def test_under_a_wide_stop_lively_rows_lose_more_by_their_fewer_timeouts(coin: Dataset) -> None:
+    """Half of what goes the wrong way first turns and runs out of time, half a width below entry; what touches nothing
+    ends as often above as below. The bets of calm rows time out oftener, and those of lively ones lose by it.
+    """
+    rng = np.random.default_rng(4)
+    width, cost = coin.target_width, horizon_cost(QUICK, coin.interval.ns)
+    turned, end = rng.random(len(coin)) < 0.5, rng.uniform(-1.0, 1.0, len(coin))
+    sides = []
+    for s in (1, -1):
+        wrong = s * coin.y < 0
+        late = (coin.y == 0) | (wrong & turned)
+        moved = np.where(coin.y == 0, s * end, np.where(wrong, np.where(turned, -0.5, -2.0), 1.0))
+        hit = (s * coin.y > 0).astype(np.int64)
+        sides.append(Bets(hit=hit, late=late.astype(np.int64), net=moved * width - cost, t1=coin.t1))
+    wide = evolve(coin, long=sides[0], short=sides[1], stop_width=2.0 * width)
+    config = evolve(QUICK, barriers=BarrierConfig(stop=2.0), timing=False, meta=False)
+    found = walk_forward(wide, Estimators(side=small_trees()), config)
+    lost = []
+    for lively in (0, 1):
+        at = found.tested & (found.side != 0) & (coin.X[:, -1] == lively)
+        bets = wide.bets(found.side)
+        came = -(bets.net[at] + cost) / width[at] * bets.late[at]
+        said = found.timeout_loss[at] * found.p_timeout[at]
+        assert said.mean() == pytest.approx(came.mean(), abs=4 * came.std() / np.sqrt(at.sum()))
+        assert found.p_timeout[at].mean() == pytest.approx(bets.late[at].mean(), abs=2.0 / np.sqrt(at.sum()))
+        lost.append(said.mean())
+    assert lost[1] > 2.0 * lost[0] > 0.0
+
+
 @pytest.mark.parametrize("lively", [0, 1])
 def test_the_confidence_comes_true_among_likely_and_unlikely_timeouts(
     coin: Dataset, found: OutOfSample, lively: int
@@ -74,9 +103,9 @@ def test_target_stop_and_timeout_come_as_often_as_said_whatever_their_widths(tar
         assert p.mean() == pytest.approx(z.mean(), abs=4 * np.sqrt(z.mean() * (1.0 - z.mean()) / effective))
     width, wide = data.target_width[at], data.stop_width[at]
     cost, net = horizon_cost(model.config, data.interval.ns), bets.net[at]
-    worth = said[0] * width - said[1] * wide - said[2] * late.loss * width - cost
+    worth = said[0] * width - said[1] * wide - said[2] * found.timeout_loss[at] * width - cost
     assert worth.mean() == pytest.approx(net.mean(), abs=4 * net.std() / np.sqrt(effective))
-    assert (late.loss > 0.05) == (stop > target)
+    assert (late.touched_loss > 0.05) == (stop > target)
     assert found.taken.sum() < 0.02 * at.size, "there is nothing to bet on"
 
 
