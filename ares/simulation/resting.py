@@ -6,9 +6,9 @@ from decimal import Decimal
 
 from ares.instruments import Instrument, to_units
 from ares.kernels import matching as rules
-from ares.orders import Order, OrderType
+from ares.orders import Order, OrderRequest, OrderType, TimeInForce
 
-__all__ = ["MarketState", "Resting"]
+__all__ = ["MarketState", "Resting", "order_of"]
 
 _KINDS = {
     OrderType.MARKET: rules.MARKET,
@@ -16,6 +16,24 @@ _KINDS = {
     OrderType.STOP_MARKET: rules.STOP,
     OrderType.TAKE_PROFIT_MARKET: rules.TAKE_PROFIT,
 }
+
+
+def order_of(request: OrderRequest, order_id: str, client_order_id: str, now_ns: int) -> Order:
+    """The order that a wish becomes at the venue."""
+    return Order(
+        order_id=order_id,
+        client_order_id=client_order_id,
+        symbol=request.symbol,
+        side=request.side,
+        order_type=request.order_type,
+        quantity=request.quantity,
+        price=request.price,
+        stop_price=request.stop_price,
+        reduce_only=request.reduce_only,
+        time_in_force=TimeInForce.of(request.time_in_force or TimeInForce.GTC),
+        created_ns=now_ns,
+        updated_ns=now_ns,
+    )
 
 
 class Resting:

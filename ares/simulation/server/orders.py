@@ -14,8 +14,9 @@ from ares.exchange.wire.account import Countdown, Reply
 from ares.exchange.wire.numbers import MS
 from ares.exchange.wire.trade import AlgoAck
 from ares.instruments import Side
-from ares.orders import Order, OrderRequest, OrderStatus, OrderType, TimeInForce
+from ares.orders import Order, OrderRequest, OrderType, TimeInForce
 from ares.simulation.refusals import check_filters
+from ares.simulation.resting import order_of
 from ares.simulation.server.asked import decimal_of, is_true, limit_of, symbol_of
 from ares.simulation.server.calls import Call
 from ares.simulation.server.limits import MOST_CONDITIONAL, MOST_ORDERS
@@ -55,20 +56,7 @@ def test_order(venue: LocalVenue, call: Call) -> Any:
     request = _request(venue, call, kind, stop=None)
     instrument = venue.instruments[request.symbol]
     check_filters(request, instrument, instrument.price(venue.market.symbols[request.symbol].mark))
-    order = Order(
-        order_id="0",
-        client_order_id=call.params.get("newClientOrderId", ""),
-        symbol=request.symbol,
-        side=request.side,
-        order_type=request.order_type,
-        quantity=request.quantity,
-        price=request.price,
-        reduce_only=request.reduce_only,
-        time_in_force=TimeInForce.of(request.time_in_force or TimeInForce.GTC),
-        status=OrderStatus.NEW,
-        created_ns=call.now_ns,
-        updated_ns=call.now_ns,
-    )
+    order = order_of(request, "0", call.params.get("newClientOrderId", ""), call.now_ns)
     answer: dict[str, Any] = msgspec.to_builtins(trader.order_report(order, full=True))
     return {**answer, "cumQty": "0"}
 
