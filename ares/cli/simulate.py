@@ -15,6 +15,7 @@ import typer
 from ares.cli.exits import ends_with_exit_code
 from ares.cli.market import open_tape, symbol_of
 from ares.cli.options import Bars, LogLevel, Seed, TapeFile
+from ares.cli.recorded import Recorded
 from ares.cli.screen import note
 from ares.errors import InvalidInput
 from ares.secret import Secret
@@ -37,6 +38,10 @@ def simulate(
     ] = None,
     api_key: Annotated[str | None, typer.Option(help="API key of the account. None: public data only.")] = None,
     api_secret: Annotated[str | None, typer.Option(help="Its secret, or the path of a PEM private key.")] = None,
+    agg_trades: Annotated[
+        Path | None,
+        typer.Option("--agg-trades", help="Recorded aggregated trades, to go with --tape; limit orders fill by them."),
+    ] = None,
     balance: Annotated[float, typer.Option(min=0.0, help="What each account begins with, in USDT.")] = 10_000.0,
     account: Annotated[
         list[str] | None,
@@ -70,7 +75,12 @@ def simulate(
         ares.log.configure(log.value)
     chosen = symbol_of(symbol, tape)
     played = open_tape(
-        chosen, tape=tape, interval=interval or (None if tape else _SYNTHETIC_INTERVAL), seed=seed, bars=bars
+        chosen,
+        tape=tape,
+        interval=interval or (None if tape else _SYNTHETIC_INTERVAL),
+        recorded=Recorded(agg_trades=agg_trades),
+        seed=seed,
+        bars=bars,
     )
     plan = FaultPlan.from_file(faults) if faults is not None else FaultPlan()
     plan.faults = [*plan.faults, *(Fault.parse(line) for line in fault or ())]

@@ -102,37 +102,53 @@ class Books:
 
     # ------------------------------------------------------------ trading
 
-    def _fill(self, m: MarketState, r: Resting, ticks: int, *, maker: bool) -> None:
-        """Trade an order whole; a reduce-only one is cut to the position, an unpayable one expires."""
+    def _fill(self, m: MarketState, r: Resting, ticks: int, *, maker: bool, most: int | None = None) -> int:
+        """Trade an order, or `most` lots of it; the lots traded.
+
+        A reduce-only one is cut to the position, an unpayable one expires.
+        """
         symbol = m.instrument.symbol
         held = self.ledger.lots(symbol)
-        lots = r.lots
+        whole = r.lots
         if r.reduce_only:
             if held * r.sign >= 0:
                 self._end(m, r, OrderStatus.EXPIRED, "nothing to reduce")
-                return
-            lots = min(lots, abs(held))
-        else:
+                return 0
+            whole = min(whole, abs(held))
+        lots = whole if most is None else min(whole, most)
+        if not r.reduce_only:
             free = self.ledger.wallet_units - self.ledger.margin_units - self.reserved + r.reserved
             if (needed := self.needed(m, r.sign * lots, ticks)) > free:
                 reason = f"margin is insufficient: {from_units(needed)} needed, {from_units(max(0, free))} available"
                 self._end(m, r, OrderStatus.EXPIRED, reason)
-                return
-        m.orders.remove(r)
+                return 0
         self.reserved -= r.reserved
         unit = m.instrument.unit_fraction
         fee = money.fee_units(lots, ticks, unit.numerator, unit.denominator, m.maker if maker else m.taker)
-        order = r.order if lots == r.lots else evolve(r.order, quantity=m.instrument.from_lots(lots))
-        self._book(m, order, r.sign * lots, ticks, fee, maker=maker)
+        if lots < whole:
+            self._book(m, r.order, r.sign * lots, ticks, fee, maker=maker, rest=r)
+            r.lots -= lots
+            r.reserved = 0 if r.reduce_only else self.needed(m, r.sign * r.lots, r.trigger)
+            self.reserved += r.reserved
+        else:
+            m.orders.remove(r)
+            cut = r.order.filled + m.instrument.from_lots(lots)
+            order = r.order if lots == r.lots else evolve(r.order, quantity=cut)
+            self._book(m, order, r.sign * lots, ticks, fee, maker=maker)
         after = self.ledger.lots(symbol)
         if held and after * held <= 0:
             for other in [o for o in m.orders if o.reduce_only and after * o.sign >= 0]:
                 self._end(m, other, OrderStatus.EXPIRED, "the position it would reduce is closed")
+        return lots
 
     def _book(
-        self, m: MarketState, order: Order, lots: int, ticks: int, fee: int, *, maker: bool, liquidation: bool = False
-    ) -> None:
-        """Book one trade and tell it: first the fill, then the order that is filled by it."""
+        self, m: MarketState, order: Order, lots: int, ticks: int, fee: int, *, maker: bool, liquidation: bool = False,
+        rest: Resting | None = None,
+    ) -> None:  # fmt: skip
+        """Book one trade of `lots` (signed) and tell it: first the fill, then the order as the fill leaves it.
+
+        rest: the order stays on the book with what it has not traded; None: this was all of it.
+        """
         instrument = m.instrument
         self.ledger.book_lots(instrument, lots, ticks, fee)
         m.liquidation = self.ledger.liquidation_ticks(instrument.symbol)
@@ -144,18 +160,19 @@ class Books:
             client_order_id=order.client_order_id,
             side=order.side,
             price=instrument.from_ticks(ticks),
-            quantity=order.quantity,
+            quantity=order.remaining if rest is None else instrument.from_lots(abs(lots)),
             fee=from_units(fee),
             maker=maker,
             ts_ns=self.now_ns,
             liquidation=liquidation,
         )
         self.events.append(FillBooked(ts_event=self.now_ns, ts_seen=self.now_ns, fill=fill))
-        self._report(
-            m,
-            None,
-            order.moved(OrderStatus.FILLED, filled=order.quantity, average_price=fill.price, updated_ns=self.now_ns),
-        )
+        filled, average = order.filled + fill.quantity, fill.price
+        if order.average_price is not None:
+            average = (order.average_price * order.filled + fill.price * fill.quantity) / filled
+        status = OrderStatus.FILLED if rest is None else OrderStatus.PARTIALLY_FILLED
+        moved = order.moved(status, filled=filled, average_price=average, updated_ns=self.now_ns)
+        self._report(m, rest, moved)
 
     def _liquidate_at(self, m: MarketState, mark: int, price: int) -> None:
         """Liquidate when the mark price is beyond the border; it trades at `price`."""
@@ -187,7 +204,7 @@ class Books:
             self._end(m, other, status, "the position was liquidated")
 
     def _end(self, m: MarketState, r: Resting, status: OrderStatus, reason: str) -> Order:
-        """Take an order off the book unfilled."""
+        """Take an order off the book with what it has not traded."""
         m.orders.remove(r)
         self.reserved -= r.reserved
         return self._report(m, None, r.order.moved(status, updated_ns=self.now_ns, reason=reason))

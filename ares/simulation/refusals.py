@@ -8,7 +8,7 @@ from ares.errors import Rejected
 from ares.instruments import Instrument
 from ares.orders import Order, OrderRequest, OrderType
 
-__all__ = ["check_amendment", "check_filters", "refuse"]
+__all__ = ["check_amendment", "check_filters", "check_level", "refuse"]
 
 _WORDS = {
     -1111: "precision is over the maximum defined for this asset",
@@ -32,6 +32,8 @@ _WORDS = {
     -4116: "client order id is duplicated",
     -4140: "invalid symbol status for opening position",
     -4161: "leverage reduction is not supported in isolated margin mode with open positions",
+    -4183: "limit price too far above the trigger",
+    -4184: "limit price too far below the trigger",
     -4164: "order's notional must be no smaller than the minimum (unless reduce only)",
     -5025: "only limit orders can be amended",
     -5027: "the amendment changes nothing",
@@ -61,14 +63,8 @@ def check_filters(request: OrderRequest, instrument: Instrument, reference: Deci
     if q > most:
         raise refuse(-4005, quantity=q, most=most)
     for name, value in (("price", price), ("stop_price", stop)):
-        if value is None:
-            continue
-        if value % instrument.tick_size != 0:
-            raise refuse(-4014, **{name: value}, tick_size=instrument.tick_size)
-        if value < instrument.min_price:
-            raise refuse(-4013, **{name: value}, least=instrument.min_price)
-        if instrument.max_price is not None and value > instrument.max_price:
-            raise refuse(-4002, **{name: value}, most=instrument.max_price)
+        if value is not None:
+            check_level(name, value, instrument)
     notional = q * (price if price is not None else reference)
     if not request.reduce_only and notional < instrument.min_notional:
         raise refuse(-4164, notional=notional, least=instrument.min_notional)
@@ -76,6 +72,16 @@ def check_filters(request: OrderRequest, instrument: Instrument, reference: Deci
         raise refuse(-4016, price=price, most=reference * instrument.band_up)
     if price is not None and request.side.sign < 0 and price < reference * instrument.band_down:
         raise refuse(-4024, price=price, least=reference * instrument.band_down)
+
+
+def check_level(name: str, value: Decimal, instrument: Instrument) -> None:
+    """Raise Rejected unless a price or trigger of this name lies on the grid and within the instrument's prices."""
+    if value % instrument.tick_size != 0:
+        raise refuse(-4014, **{name: value}, tick_size=instrument.tick_size)
+    if value < instrument.min_price:
+        raise refuse(-4013, **{name: value}, least=instrument.min_price)
+    if instrument.max_price is not None and value > instrument.max_price:
+        raise refuse(-4002, **{name: value}, most=instrument.max_price)
 
 
 def check_amendment(

@@ -46,7 +46,7 @@ class Resting:
         self.order = order
         self.sign = order.side.sign
         self.kind = _KINDS[order.order_type]
-        self.lots = instrument.lots(order.quantity)
+        self.lots = instrument.lots(order.remaining)  # still to trade
         level = order.price if order.price is not None else order.stop_price
         self.trigger = 0 if level is None else instrument.ticks(level)  # ticks
         self.reduce_only = order.reduce_only

@@ -5,7 +5,8 @@ the market did (`trade`, `walk`, `fund`), whoever trades tells it orders, and it
 
 Its rules: a taker pays the slippage; a limit order that rested makes and needs the price to pass it; a reduce-only
 order is cut to the position when it trades and expires with it; a position is liquidated at the mark price and never
-costs more than its margin. Orders always fill whole: a bar does not say how much could have been traded in it.
+costs more than its margin. A bar does not say how much could have been traded in it, so orders fill whole; where it is
+known what somebody else traded, resting limit orders fill by that quantity, the best price first, then the oldest.
 
 A bar's open is a price for ten seconds. What is sent later in the bar waits for the next open and meets nothing of the
 bar's path, because that may lie before it; only a reduce-only stop does, since there the worse must be assumed.
@@ -58,7 +59,8 @@ class Venue(Books):
     def amend(self, symbol: str, order_id: str, *, quantity: Decimal, price: Decimal) -> Order:
         """Give an open limit order another size and price; it stands behind all others then.
 
-        A post-only order that would now take is cancelled. What is refused leaves the order as it was.
+        A post-only order that would now take is cancelled, and so is one that has already traded as much. What is
+        refused leaves the order as it was.
         Raises: Rejected -2013, -5025 (no limit order), -5027 (no change), and what `submit` refuses.
         """
         m = self._market(symbol)
@@ -66,6 +68,8 @@ class Venue(Books):
         if old is None:
             raise refuse(-2013, symbol=symbol, order_id=order_id)
         check_amendment(old.order, quantity, price, m.instrument, m.instrument.price(m.mark))
+        if quantity <= old.order.filled:
+            return self._end(m, old, OrderStatus.CANCELED, "the amended order has traded as much")
         fresh = Resting(
             self.orders_made + 1,
             evolve(old.order, quantity=quantity, price=price, updated_ns=self.now_ns),
@@ -91,6 +95,14 @@ class Venue(Books):
             ):
                 return self._end(m, resting, OrderStatus.CANCELED, "cancelled by its owner")
         raise refuse(-2011, symbol=symbol, order_id=order_id, client_order_id=client_order_id)
+
+    def expire(self, symbol: str, order_id: str, reason: str) -> Order:
+        """End an open order whose time has come. Raises Rejected -2011 when there is no such open order."""
+        m = self._market(symbol)
+        for resting in m.orders:
+            if resting.order.order_id == order_id:
+                return self._end(m, resting, OrderStatus.EXPIRED, reason)
+        raise refuse(-2011, symbol=symbol, order_id=order_id)
 
     def get_order(self, symbol: str, order_id: str | None = None, *, client_order_id: str | None = None) -> Order:
         """An order in its present state, open or not. Raises Rejected -2013."""
@@ -174,11 +186,24 @@ class Venue(Books):
         if m.liquidation and m.last > 0:
             self._liquidate_at(m, m.instrument.nearest_ticks(mark), m.instrument.nearest_ticks(m.last))
 
-    def trade(self, symbol: str, price: float, mark: float | None = None, *, ask: float | None = None) -> None:
+    def trade(
+        self,
+        symbol: str,
+        price: float,
+        mark: float | None = None,
+        *,
+        ask: float | None = None,
+        lots: int | None = None,
+        taker: Side | None = None,
+    ) -> None:
         """A price at which everything may trade now, and until the next `walk` or `quote`: a bar's open, or a tick.
 
         First liquidation, then in this order stops, market orders, targets and limits; what a gap jumped over fills at
         this very price. ask: what buyers see when it is not `price`, which is then the bid.
+
+        lots: what others traded at this price, and `taker` who of them took: limit orders that rested then fill no more
+        than that, each at its own price; at the very price of the trade (`limit_through` 0) only those on the other
+        side. None: not known, they fill whole.
         """
         m = self.markets[symbol]
         m.last = price
@@ -191,12 +216,14 @@ class Venue(Books):
             return
         bid = m.instrument.nearest_ticks(price)
         offered = bid if ask is None else m.instrument.nearest_ticks(ask)
-        for resting in sorted(m.orders, key=lambda r: (r.kind, r.number)):
+        for resting in sorted(m.orders, key=lambda r: (r.kind, 0 if lots is None else _rank(r), r.number)):
             if resting not in m.orders or self._too_new(resting):
                 continue  # it expired with the position, or this price is older than the order
             ticks = offered if resting.sign > 0 else bid
             if resting.arriving and resting.kind in (rules.MARKET, rules.LIMIT):
                 self._arrive(m, resting, ticks)
+            elif lots is not None and resting.kind == rules.LIMIT:
+                lots -= self._share(m, resting, ticks, lots, taker)
             elif rules.reached(resting.kind, resting.sign, resting.trigger, ticks, self.config.limit_through):
                 fill = rules.fill_ticks(resting.kind, resting.sign, resting.trigger, ticks, self._slippage)
                 self._fill(m, resting, fill, maker=resting.kind == rules.LIMIT)
@@ -269,6 +296,13 @@ class Venue(Books):
 
     # ------------------------------------------------------------ matching
 
+    def _share(self, m: MarketState, r: Resting, price: int, lots: int, taker: Side | None) -> int:
+        """What a resting limit order gets of `lots` that others traded at `price`; the lots it traded."""
+        beside = r.trigger == price and taker is r.order.side  # it would have been taken from, not by, its own side
+        if lots == 0 or beside or not rules.reached(r.kind, r.sign, r.trigger, price, self.config.limit_through):
+            return 0
+        return self._fill(m, r, r.trigger, maker=True, most=lots)
+
     def _walk(self, m: MarketState, low: int, high: int, mark_low: int, mark_high: int) -> None:
         """Play one bar's path from its open, order by order; each fill may change what comes next."""
         symbol = m.instrument.symbol
@@ -305,3 +339,8 @@ class Venue(Books):
 
     def _off_path(self, r: Resting) -> bool:  # it came too late for this bar's path
         return self._too_new(r) or (r.arriving and not (r.reduce_only and r.kind == rules.STOP))
+
+
+def _rank(r: Resting) -> int:
+    """Limit orders that share a trade: the best price first."""
+    return -r.sign * r.trigger if r.kind == rules.LIMIT else 0

@@ -460,7 +460,7 @@ async def test_w9_a_stop_that_triggers_before_it_is_explained_keeps_its_name(mak
         frames: list[bytes] = []
         told, trader.tell = trader.tell, frames.append
         trader.venue.trade(S, last * 0.98)
-        trader.report()
+        trader.moved(S)
         renamed = [f.replace(b'"c":"stop-1"', b'"c":"engine-77"') for f in frames]
         for frame in sorted(renamed, key=lambda f: b"ALGO_UPDATE" in f):
             told(frame)

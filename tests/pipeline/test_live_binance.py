@@ -164,16 +164,13 @@ async def test_what_was_filled_while_we_were_away_is_booked_after_a_restart() ->
         first = pipeline_on(config, journal, said)
         await first.exchange.__aenter__()
         task = asyncio.ensure_future(first.run())
-        held = trader.venue
-        await until(
-            lambda: said["FillBooked"] and any(o.order_type.conditional for o in held.open_orders(S)), task, said
-        )
+        await until(lambda: said["FillBooked"] and trader.algo.waiting(S), task, said)
         task.cancel()  # dead, without a word
         await asyncio.gather(task, return_exceptions=True)
         await first._merger.close()
         await first.exchange.close()
         trader.venue.trade(S, venue.market.symbols[S].last * 0.9)
-        trader.report()
+        trader.moved(S)
         assert trader.venue.position(S).quantity == 0
         again = Counter[str]()
         second = pipeline_on(config, journal, again)

@@ -18,7 +18,7 @@ from ares.events import Cancel, FillBooked, SetLeverage, Submit
 from ares.exchange.binance import BinanceExchange
 from ares.exchange.config import BinanceConfig
 from ares.instruments import Side
-from ares.orders import Order, OrderType
+from ares.orders import Order
 from ares.pipeline.desk import Desk, DeskConfig
 from ares.pipeline.execution import intent_of
 from ares.pipeline.live import LiveTradingPipeline, PipelineConfig
@@ -140,11 +140,11 @@ class Stage:
             await asyncio.gather(task, watch, return_exceptions=True)
 
     async def watch(self) -> None:
-        theirs, since = self.venue.traders[KEY].venue, None
+        trader, since = self.venue.traders[KEY], None
         while True:
             await asyncio.sleep(0.05)
-            held, now = theirs.position(S).quantity, asyncio.get_running_loop().time()
-            stops = [o for o in theirs.open_orders(S) if o.order_type is OrderType.STOP_MARKET]
+            held, now = trader.venue.position(S).quantity, asyncio.get_running_loop().time()
+            stops = [c.wish.request for c in trader.algo.waiting(S)]
             bare = held != 0 and not any(o.quantity >= abs(held) for o in stops)
             since = (since if since is not None else now) if bare else None
             self.bare = max(self.bare, now - since if since is not None else 0.0)
@@ -186,7 +186,8 @@ async def survive(down: float, *, record: int | None = None, call: int | None = 
 
 
 def check(made: Stage, pipeline: LiveTradingPipeline, began: int) -> None:
-    theirs, bot = made.venue.traders[KEY].venue, pipeline.desk
+    trader, bot = made.venue.traders[KEY], pipeline.desk
+    theirs, algo = trader.venue, trader.algo
     records = list(made.journal.records())
     intents = [c.intent for _, said in records for c in said if isinstance(c, Submit)]
     ids = {i.intent_id for i in intents}
@@ -196,13 +197,16 @@ def check(made: Stage, pipeline: LiveTradingPipeline, began: int) -> None:
     for intent in intents:
         filled = sum((f.quantity for f in fills if intent_of(f.client_order_id) == intent.intent_id), Decimal(0))
         assert filled <= intent.request.quantity
-    names = [o.client_order_id for o in theirs.orders.values() if intent_of(o.client_order_id) in ids]
+    placed = [o for o in theirs.orders.values() if algo.behind(o.order_id) is None]
+    names = [*(o.client_order_id for o in placed), *(c.client_id for c in algo.every(S))]
+    names = [name for name in names if intent_of(name) in ids]
     assert len(names) == len(set(names))
     trade = bot.custody.trades.get(S)
     assert bot.account().wallet == theirs.account().wallet
     assert (trade.held * trade.side.sign if trade is not None else 0) == theirs.position(S).quantity
     live = {s.intent.intent_id for s in bot.intents.open_of(trade.trade_id)} if trade is not None else set()
-    assert {intent_of(o.client_order_id) for o in theirs.open_orders(S)} <= live
+    resting = [*(o.client_order_id for o in theirs.open_orders(S)), *(c.client_id for c in algo.waiting(S))]
+    assert {intent_of(name) for name in resting} <= live
     alerts = [a.code for a in pipeline.alerts]
     assert "position.differs" not in alerts and "position.foreign_fill" not in alerts
     assert bot.guard.latches == {}

@@ -183,9 +183,10 @@ def traded_on_paper(outcome: Outcome) -> bool:
 
 def guarded(outcome: Outcome) -> bool:
     """An entry has filled at the venue, it rests behind a stop of its size or is closed again, and bars go on."""
-    theirs = outcome.venue.traders[KEY].venue
+    trader = outcome.venue.traders[KEY]
+    theirs = trader.venue
     held = theirs.position(S).quantity
-    stops = [o for o in theirs.open_orders(S) if o.order_type.conditional and o.quantity == held]
+    stops = [c for c in trader.algo.waiting(S) if c.wish.request.quantity == held]
     if held == 0 or stops:
         outcome.bare_since = None
     else:

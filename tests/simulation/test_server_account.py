@@ -82,7 +82,7 @@ def test_a_count_of_rows_that_cannot_be_is_refused(tape: Tape, path: str, count:
         ("order", {"type": "MARKET", "quantity": "0"}, -4003),
         ("order", {"type": "MARKET", "quantity": "0.1", "newClientOrderId": "a b$"}, -1100),
         ("order", {"type": "MARKET", "quantity": "0.1", "newClientOrderId": "x" * 37}, -4015),
-        ("algoOrder", {"algoType": "CONDITIONAL", "type": "TRAILING_STOP_MARKET", "callbackRate": "1"}, -1116),
+        ("algoOrder", {"algoType": "CONDITIONAL", "type": "TRAILING_STOP_MARKET", "callbackRate": "1"}, -1102),
         ("algoOrder", {"algoType": "CONDITIONAL", "type": "STOP_MARKET", "quantity": "0.1"}, -1102),
     ],
 )

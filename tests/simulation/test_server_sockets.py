@@ -150,8 +150,8 @@ async def test_a_private_stream_tells_the_events_that_were_chosen(tape: Tape) ->
             assert json.loads(await wrapped.recv()) == {"id": "x", "result": None}
             api, stamp = SocketApi(venue, "here"), venue.now_ns() // MS
             assert ask(api, "order.place", signed(PLACE, stamp))["status"] == 200
-            heard = [json.loads(await asyncio.wait_for(everything.recv(), 120))["e"] for _ in range(3)]
-            assert heard == ["ORDER_TRADE_UPDATE", "ORDER_TRADE_UPDATE", "ACCOUNT_UPDATE"]
+            heard = [json.loads(await asyncio.wait_for(everything.recv(), 120))["e"] for _ in range(4)]
+            assert heard == ["ORDER_TRADE_UPDATE", "TRADE_LITE", "ORDER_TRADE_UPDATE", "ACCOUNT_UPDATE"]
             assert json.loads(await asyncio.wait_for(chosen.recv(), 120))["e"] == "ACCOUNT_UPDATE"
             frame = json.loads(await asyncio.wait_for(wrapped.recv(), 120))
             assert frame["stream"] == listen and frame["data"]["e"] == "ORDER_TRADE_UPDATE"

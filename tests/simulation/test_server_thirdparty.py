@@ -101,6 +101,30 @@ def test_ccxt(local: dict[str, str]) -> None:
     client.cancel_order(stop["id"], name, {"trigger": True})
     assert client.fetch_open_orders(name, params={"trigger": True}) == []
 
+    entry = position["entryPrice"]
+    above, below = round(entry * 1.03, 2), round(entry * 0.96, 2)
+    more: list[tuple[str, str, float | None, dict[str, Any]]] = [
+        ("limit", "buy", above, {"triggerPrice": above}),
+        ("limit", "sell", below, {"stopLossPrice": below, "reduceOnly": True, "workingType": "MARK_PRICE"}),
+        ("market", "sell", None, {"trailingPercent": 1.5, "trailingTriggerPrice": above, "reduceOnly": True}),
+    ]
+    placed = [client.create_order(name, kind, side, 0.5, price, params) for kind, side, price, params in more]
+    found = {o["id"]: o["info"] for o in client.fetch_open_orders(name, params={"trigger": True})}
+    assert [found[o["id"]]["orderType"] for o in placed] == ["STOP", "STOP", "TRAILING_STOP_MARKET"]
+    assert found[placed[1]["id"]]["workingType"] == "MARK_PRICE"
+    trailing = found[placed[2]["id"]]
+    assert (float(trailing["callbackRate"]), float(trailing["activatePrice"])) == (1.5, above)
+    seen = {o.client_order_id: o for o in asyncio.run(our_view(local))[1]}
+    assert {o["clientOrderId"] for o in placed} == set(seen)
+    assert [seen[o["clientOrderId"]].reason for o in placed] == ["STOP", "STOP", "TRAILING_STOP_MARKET"]
+    client.cancel_all_orders(name, {"trigger": True})
+    assert client.fetch_open_orders(name, params={"trigger": True}) == []
+    till = (client.milliseconds() // 1000 + 1200) * 1000
+    dated = client.create_order(name, "limit", "buy", 0.2, below, {"timeInForce": "GTD", "goodTillDate": till})
+    info = client.fetch_order(dated["id"], name)["info"]
+    assert (info["timeInForce"], int(info["goodTillDate"])) == ("GTD", till)
+    client.cancel_order(dated["id"], name)
+
     trades = client.fetch_my_trades(name)
     fee = sum(Decimal(str(t["fee"]["cost"])) for t in trades)
     client.create_order(name, "market", "sell", 0.5, None, {"reduceOnly": True})
@@ -206,6 +230,27 @@ def test_python_binance(local: dict[str, str]) -> None:
     assert account.wallet == Decimal(client.futures_account_balance()[0]["balance"])
     assert [(o.client_order_id, o.order_type) for o in orders] == [(stop["clientAlgoId"], OrderType.STOP_MARKET)]
     client.futures_cancel_algo_order(algoId=stop["algoId"])
+
+    above = str(round(entry * Decimal("1.03"), 2))
+    trailing = client.futures_create_order(
+        symbol=SYMBOL, side="SELL", type="TRAILING_STOP_MARKET", quantity="0.3", reduceOnly=True, callbackRate="0.7",
+        activatePrice=above, workingType="MARK_PRICE",
+    )  # fmt: skip
+    target = client.futures_create_order(
+        symbol=SYMBOL, side="SELL", type="TAKE_PROFIT", quantity="0.3", reduceOnly=True, price=above, stopPrice=above
+    )
+    kinds = {o["algoId"]: o["orderType"] for o in client.futures_get_open_orders(symbol=SYMBOL, conditional=True)}
+    assert kinds == {trailing["algoId"]: "TRAILING_STOP_MARKET", target["algoId"]: "TAKE_PROFIT"}
+    seen = {o.client_order_id: o for o in asyncio.run(our_view(local))[1]}
+    assert {o.reason for o in seen.values()} == {"TRAILING_STOP_MARKET", "TAKE_PROFIT"}
+    assert seen[target["clientAlgoId"]].price == seen[target["clientAlgoId"]].stop_price == Decimal(above)
+    client.futures_cancel_all_open_orders(symbol=SYMBOL, conditional=True)
+    assert client.futures_get_open_orders(symbol=SYMBOL, conditional=True) == []
+    with pytest.raises(BinanceAPIException) as refused:
+        client.futures_create_order(
+            symbol=SYMBOL, side="BUY", type="LIMIT", timeInForce="GTD", goodTillDate=1, quantity="0.3", price=above
+        )
+    assert refused.value.code == -5040
     with pytest.raises(BinanceAPIException) as caught:
         client.futures_get_order(symbol=SYMBOL, orderId=5_555_555)
     assert caught.value.code == -2013
@@ -262,5 +307,6 @@ async def test_python_binance_hears_its_account(local: dict[str, str]) -> None:
                 told[frame["e"]] = frame
         account, _ = await our_view(local)
         assert Decimal(told["ACCOUNT_UPDATE"]["a"]["B"][0]["wb"]) == account.wallet and account.positions == ()
+        assert told["TRADE_LITE"]["t"] == told["ORDER_TRADE_UPDATE"]["o"]["t"]
     finally:
         await client.close_connection()

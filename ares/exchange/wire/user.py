@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import msgspec
 from attrs import define, evolve, field
+from msgspec import UNSET, UnsetType
 
 from ares.errors import DataError
 from ares.exchange.wire.numbers import Number, NumberOrBlank, optional, to_ns
@@ -26,11 +27,13 @@ __all__ = [
     "Decoded",
     "ListenKeyExpired",
     "MarginCall",
+    "MarginCallPosition",
     "OrderTradeUpdate",
     "OrderUpdateBody",
     "PositionUpdate",
     "TradeLite",
     "TriggerReject",
+    "TriggerRejectBody",
     "UserFrame",
     "commission_of",
     "decode_user",
@@ -79,6 +82,8 @@ class OrderUpdateBody(msgspec.Struct, frozen=True, kw_only=True):
     pm: str = "NONE"
     gtd: int = 0
     er: str = "0"  # why it expired
+    AP: NumberOrBlank | UnsetType = UNSET  # from where a trailing stop follows
+    cr: NumberOrBlank | UnsetType = UNSET  # its callback, percent
 
 
 class OrderTradeUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="e", tag="ORDER_TRADE_UPDATE"):
@@ -208,6 +213,14 @@ class AlgoUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="e", tag="
         return evolve(order, reason=body.rm) if body.rm else order
 
 
+class TriggerRejectBody(msgspec.Struct, frozen=True, kw_only=True):
+    """`or` of CONDITIONAL_ORDER_TRIGGER_REJECT."""
+
+    s: str
+    i: int
+    r: str = ""  # why
+
+
 class TriggerReject(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="e", tag="CONDITIONAL_ORDER_TRIGGER_REJECT"
 ):
@@ -215,12 +228,28 @@ class TriggerReject(
 
     E: int
     T: int
+    rejected: TriggerRejectBody | UnsetType = msgspec.field(name="or", default=UNSET)
+
+
+class MarginCallPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """One position of MARGIN_CALL."""
+
+    s: str
+    pa: Number  # signed amount
+    ps: str = "BOTH"
+    mt: str = "ISOLATED"
+    iw: NumberOrBlank = "0"  # isolated wallet
+    mp: NumberOrBlank = "0"  # mark price
+    up: NumberOrBlank = "0"  # unrealised profit
+    mm: NumberOrBlank = "0"  # maintenance margin
 
 
 class MarginCall(msgspec.Struct, frozen=True, kw_only=True, tag_field="e", tag="MARGIN_CALL"):
     """A position nears its liquidation."""
 
     E: int
+    cw: NumberOrBlank | UnsetType = UNSET  # wallet of cross margin, told for cross positions only
+    p: list[MarginCallPosition] = []
 
 
 class ConfigUpdate(msgspec.Struct, frozen=True, kw_only=True, tag_field="e", tag="ACCOUNT_CONFIG_UPDATE"):

@@ -107,7 +107,7 @@ def set_dual_side(venue: LocalVenue, call: Call) -> Reply:
     trader, wanted = call.account, _flag(call, "dualSidePosition")
     if wanted is trader.hedge:
         raise Rejected("No need to change position side.", code=-4059)
-    if trader.venue.open_orders(None):
+    if trader.busy():
         raise Rejected("Position side cannot be changed if there exists open orders.", code=-4067)
     if trader.venue.account().positions:
         raise Rejected("Position side cannot be changed if there exists position.", code=-4068)
@@ -154,7 +154,7 @@ def set_margin_type(venue: LocalVenue, call: Call) -> Reply:
         raise Rejected("Invalid marginType.", code=-1130)
     if mode == trader.symbol_config(symbol).margin_type:
         raise Rejected("No need to change margin type.", code=-4046)
-    if trader.venue.open_orders(symbol):
+    if trader.busy(symbol):
         raise Rejected("Margin type cannot be changed if there exists open orders.", code=-4047)
     if trader.venue.position(symbol).quantity:
         raise Rejected("Margin type cannot be changed if there exists position.", code=-4048)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import Protocol, TypeVar
 
 from ares.errors import Rejected
 from ares.exchange.wire.numbers import MS
@@ -11,10 +13,18 @@ from ares.simulation.server.calls import Call
 from ares.simulation.server.local_venue import LocalVenue
 from ares.simulation.server.market import SymbolState
 
-__all__ = ["chosen", "decimal_of", "is_true", "limit_of", "ms_of", "state_of", "symbol_of"]
+__all__ = ["asked_rows", "chosen", "decimal_of", "is_true", "limit_of", "ms_of", "state_of", "symbol_of"]
 
 _number = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+", re.ASCII).fullmatch
 _MOST_DIGITS = 15  # before the point
+
+
+class _Made(Protocol):
+    @property
+    def created_ns(self) -> int: ...
+
+
+_Row = TypeVar("_Row", bound=_Made)
 
 
 def symbol_of(venue: LocalVenue, call: Call) -> str:
@@ -64,3 +74,17 @@ def is_true(call: Call, name: str) -> bool:
 
 def ms_of(call: Call) -> int:
     return call.now_ns // MS
+
+
+def asked_rows(call: Call, rows: Sequence[_Row], name: str, number: Callable[[_Row], int]) -> Sequence[_Row]:
+    """Orders from an id on or within times: the first of them, else the newest. name: of the id's parameter."""
+    first, start, end = call.number(name), call.number("startTime"), call.number("endTime")
+    found = [
+        row
+        for row in rows
+        if (first is None or number(row) >= first)
+        and (start is None or row.created_ns // MS >= start)
+        and (end is None or row.created_ns // MS <= end)
+    ]
+    limit = limit_of(call, 500)
+    return found[:limit] if first is not None or start is not None else found[-limit:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ares.simulation.server import account, orders, public
+from ares.simulation.server import account, algo_orders, orders, public
 from ares.simulation.server.calls import Call
 from ares.simulation.server.local_venue import LocalVenue
 from ares.simulation.server.statistics import STATISTICS
@@ -54,12 +54,12 @@ _SIGNED: dict[tuple[str, str], _Handler] = {
     ("POST", "/fapi/v1/countdownCancelAll"): orders.countdown_cancel_all,
     ("GET", "/fapi/v1/openOrders"): orders.open_orders,
     ("GET", "/fapi/v1/allOrders"): orders.all_orders,
-    ("POST", "/fapi/v1/algoOrder"): orders.algo_order,
-    ("GET", "/fapi/v1/algoOrder"): orders.get_algo,
-    ("DELETE", "/fapi/v1/algoOrder"): orders.cancel_algo,
-    ("DELETE", "/fapi/v1/algoOpenOrders"): orders.cancel_all_algo,
-    ("GET", "/fapi/v1/openAlgoOrders"): orders.open_algo_orders,
-    ("GET", "/fapi/v1/allAlgoOrders"): orders.all_algo_orders,
+    ("POST", "/fapi/v1/algoOrder"): algo_orders.algo_order,
+    ("GET", "/fapi/v1/algoOrder"): algo_orders.get_algo,
+    ("DELETE", "/fapi/v1/algoOrder"): algo_orders.cancel_algo,
+    ("DELETE", "/fapi/v1/algoOpenOrders"): algo_orders.cancel_all_algo,
+    ("GET", "/fapi/v1/openAlgoOrders"): algo_orders.open_algo_orders,
+    ("GET", "/fapi/v1/allAlgoOrders"): algo_orders.all_algo_orders,
     ("GET", "/fapi/v1/userTrades"): orders.user_trades,
     ("GET", "/fapi/v1/orderAmendment"): orders.amendments,
     ("GET", "/fapi/v1/forceOrders"): orders.force_orders,

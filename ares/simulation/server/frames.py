@@ -10,7 +10,8 @@ import msgspec
 
 from ares.exchange.wire.numbers import MS
 from ares.instruments import Interval
-from ares.simulation.server.market import Market, SymbolState, Tick
+from ares.simulation.server.market import Market, SymbolState
+from ares.simulation.server.walk import Tick
 
 __all__ = ["LADDER", "Frames", "Wants", "intervals_of", "mark_of", "market_frames", "steady_frames"]
 

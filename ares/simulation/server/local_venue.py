@@ -18,9 +18,10 @@ from ares.secret import Secret
 from ares.simulation.faults import FaultPlan
 from ares.simulation.server.frames import Wants, market_frames, steady_frames
 from ares.simulation.server.limits import RequestLimits
-from ares.simulation.server.market import Market, Pace, SymbolState, Tick
+from ares.simulation.server.market import Market, Pace, SymbolState
 from ares.simulation.server.tickers import ticker_frames
 from ares.simulation.server.trader import Trader
+from ares.simulation.server.walk import Tick
 from ares.simulation.session import instruments_of
 from ares.simulation.tape import Tape
 from ares.simulation.venue import Venue, VenueConfig
@@ -115,6 +116,8 @@ class LocalVenue:
                 self.market.play(self.clock.now_ns())
                 now = self.clock.now_ns()
                 for trader in self.traders.values():
+                    trader.venue.now_ns = self.now_ns()
+                    trader.expire(self.now_ns())
                     trader.count_down(now)
                     if trader.listen_key and now > trader.listen_until_ns:
                         self.end_listen_key(trader)
@@ -197,6 +200,9 @@ class LocalVenue:
 
     def _tick(self, tick: Tick, state: SymbolState) -> None:
         now = self.now_ns()
+        step = self.instruments[tick.symbol].lot_step
+        lots = None if tick.quantity is None else int(Decimal(repr(tick.quantity)) // step)
+        taker = None if tick.quantity is None else Side.SELL if tick.buyer_makes else Side.BUY
         for trader in self.traders.values():
             venue = trader.venue
             venue.now_ns = now
@@ -206,8 +212,9 @@ class LocalVenue:
                 if paid is not None:
                     trader.funded(tick.symbol, paid)
             else:
-                venue.trade(tick.symbol, state.last, state.mark)
-            trader.report()
+                trader.expire(min(self.market.clock_ns(tick.market_ns), self.clock.now_ns()) + self.drift_ns)
+                venue.trade(tick.symbol, state.last, state.mark, lots=lots, taker=taker)
+            trader.moved(tick.symbol)
         if self.subscribers:
             for stream, frame in market_frames(self.market, self.config.slippage, now, tick, state, self._wants()):
                 self._publish(stream, frame)

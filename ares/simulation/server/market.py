@@ -1,7 +1,8 @@
 """The market of the local venue: a tape brought to the present, played tick by tick.
 
-A bar knows no path, so each is walked from its open to both extremes and to its close in equal steps; the volume is
-spread evenly. Everything else follows from the last price: quotes a slippage apart, a ladder of levels around them.
+A bar of which trades were recorded is told by them. Any other knows no path, so it is walked from its open to both
+extremes and to its close in equal steps (`walk`), its volume spread evenly. Everything else follows from the last
+price: quotes a slippage apart, a ladder of levels around them.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from attrs import define, field, frozen
 from ares.errors import InvalidInput
 from ares.exchange.wire.numbers import MS
 from ares.instruments import Instrument
+from ares.simulation.server.walk import Tick, Walk
 from ares.simulation.session import settled_rate
 from ares.simulation.tape import Tape
 from ares.simulation.track import Track
 
-__all__ = ["Market", "Pace", "SymbolState", "Tick"]
+__all__ = ["Market", "Pace", "SymbolState"]
 
 _MOST_STEPS, _LEAST_STEPS = 60, 4
 _TRADES_KEPT = 1000
@@ -51,19 +53,6 @@ class Pace:
         if not 0.01 <= speed <= 1e6:
             raise InvalidInput(f"a pace lies between 0.01 and 1000000, not {text}")
         return cls(speed=speed)
-
-
-@frozen
-class Tick:
-    """One step of one symbol. kind: "price", "close" (the bar is complete) or "funding"."""
-
-    market_ns: int
-    order: int
-    kind: str
-    symbol: str
-    row: int
-    step: int
-    price: float
 
 
 @define
@@ -129,10 +118,11 @@ class Market:
 
     def next_clock_ns(self) -> int | None:
         """When, by the clock, the next tick is due; None at the tape's end."""
-        if self._next is None:
-            return None
-        ahead = self._next.market_ns - self._start_market
-        return self._start_clock + math.ceil(ahead / self.pace.speed)
+        return None if self._next is None else self.clock_ns(self._next.market_ns)
+
+    def clock_ns(self, market_ns: int) -> int:
+        """What the clock shows when the market's time is `market_ns`."""
+        return self._start_clock + math.ceil((market_ns - self._start_market) / self.pace.speed)
 
     @property
     def ended(self) -> bool:
@@ -243,15 +233,13 @@ class Market:
         funding = state.funding_done
         seconds = self.interval.ns / 1e9 / self.pace.speed
         steps = max(_LEAST_STEPS, min(_MOST_STEPS, int(seconds)))
+        walk = Walk(track, number, len(self.symbols), steps, self.shift_ns)
         for row in range(state.row, len(track)):
             opened = int(track.open_ns[row]) + self.shift_ns
             while funding < track.funding_ns.size and int(track.funding_ns[funding]) + self.shift_ns <= opened:
-                yield Tick(int(track.funding_ns[funding]) + self.shift_ns, number, "funding", symbol, funding, 0, 0.0)
+                yield Tick(int(track.funding_ns[funding]) + self.shift_ns, number, "funding", symbol, funding)
                 funding += 1
-            for step, price in enumerate(_path(track, row, steps)):
-                at = opened + self.interval.ns * step // steps
-                yield Tick(at, number, "price", symbol, row, step, price)
-            yield Tick(opened + self.interval.ns, number - len(self.symbols), "close", symbol, row, steps, 0.0)
+            yield from walk.bar(row)
 
     def _skip_past(self) -> None:
         """Perform what lies before the start silently, so that the market begins in the middle of things."""
@@ -278,17 +266,19 @@ class Market:
 
     def _price(self, state: SymbolState, tick: Tick) -> None:
         track, row = state.track, tick.row
-        up = tick.price >= state.last
+        makes = tick.buyer_makes if tick.quantity is not None else tick.price < state.last
         state.last = tick.price
-        state.mark = float(track.mark_open[row]) if tick.step == 0 and track.mark_open[row] > 0 else tick.price
+        state.mark = tick.mark if tick.mark > 0 else tick.price
         state.row = row
         state.seen_high, state.seen_low = max(state.seen_high, tick.price), min(state.seen_low, tick.price)
         steps = max(1, self.interval.ns)
         state.part = max(1e-9, (tick.market_ns - int(track.open_ns[row]) - self.shift_ns) / steps)
         state.agg_id += 1
-        quantity = state.instrument.quantity(float(track.volume[row]) / _MOST_STEPS, market=False)
-        size = float(quantity or state.instrument.lot_step)
-        state.trades.append((state.agg_id, tick.price, size, tick.market_ns // MS, not up))
+        size = tick.quantity
+        if size is None:
+            quantity = state.instrument.quantity(float(track.volume[row]) / _MOST_STEPS, market=False)
+            size = float(quantity or state.instrument.lot_step)
+        state.trades.append((state.agg_id, tick.price, size, tick.market_ns // MS, makes))
         del state.trades[:-_TRADES_KEPT]
         state.before_id, state.update_id = state.update_id, state.update_id + 3
 
@@ -320,17 +310,6 @@ class Market:
             (int(track.funding_ns[row]) + self.shift_ns, settled_rate(track, row), float(track.funding_mark[row]))
             for row in range(state.funding_done)
         ]
-
-
-def _path(track: Track, row: int, steps: int) -> list[float]:
-    """Prices of a bar in `steps` equal steps: to the extreme away from the close first, then to the other one."""
-    opening, high, low, close = (float(a[row]) for a in (track.open, track.high, track.low, track.close))
-    corners = [opening, low, high, close] if close >= opening else [opening, high, low, close]
-    at = np.linspace(0.0, 3.0, steps, endpoint=False)
-    path: list[float] = np.interp(at, [0.0, 1.0, 2.0, 3.0], corners).tolist()
-    for corner in (1, 2):  # the extremes are reached exactly
-        path[int(np.argmin(np.abs(at - corner)))] = corners[corner]
-    return path
 
 
 def _known(value: float) -> float:

@@ -1,10 +1,8 @@
-"""Orders at the local venue: of the engine, and conditional ones of the algo service."""
+"""Orders of the matching engine at the local venue: placing, amending, cancelling, and what is told of them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -12,25 +10,22 @@ import msgspec
 from ares.errors import Rejected
 from ares.exchange.wire.account import Countdown, Reply
 from ares.exchange.wire.numbers import MS
-from ares.exchange.wire.trade import AlgoAck
-from ares.instruments import Side
-from ares.orders import Order, OrderRequest, OrderType, TimeInForce
+from ares.orders import Order
 from ares.simulation.refusals import check_filters
 from ares.simulation.resting import order_of
-from ares.simulation.server.asked import decimal_of, is_true, limit_of, symbol_of
+from ares.simulation.server.asked import asked_rows, decimal_of, is_true, limit_of, symbol_of
 from ares.simulation.server.calls import Call
-from ares.simulation.server.limits import MOST_CONDITIONAL, MOST_ORDERS
+from ares.simulation.server.limits import MOST_ORDERS
 from ares.simulation.server.local_venue import LocalVenue
+from ares.simulation.server.reading import CONDITIONAL, engine_wish
 from ares.simulation.server.words import worded
 
-_own_name = re.compile(r"[.A-Z:/a-z0-9_-]+", re.ASCII).fullmatch
 _MOST_PLACED, _MOST_CANCELLED = 5, 10  # in one batch
-_CONDITIONAL = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 
 
 def new_order(venue: LocalVenue, call: Call) -> Any:
     kind = call.need("type").upper()
-    if kind in _CONDITIONAL:
+    if kind in CONDITIONAL:
         raise Rejected(
             "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.", code=-4120
         )
@@ -38,27 +33,26 @@ def new_order(venue: LocalVenue, call: Call) -> Any:
 
 
 def _engine_order(venue: LocalVenue, call: Call) -> Any:
-    request = _request(venue, call, call.need("type").upper(), stop=None)
-    if len(call.account.open_orders(request.symbol, algo=False)) >= MOST_ORDERS:
+    wish, trader = engine_wish(venue, call), call.account
+    if len(trader.venue.open_orders(wish.request.symbol)) >= MOST_ORDERS:
         raise Rejected("Reach max open order limit.", code=-2025)
-    order = call.account.place(request, call.params.get("newClientOrderId") or None)
+    order = trader.place(wish)
     full = call.params.get("newOrderRespType", "ACK").upper() == "RESULT"
-    if full:
-        order = call.account.venue.get_order(order.symbol, order.order_id)
-    return call.account.order_report(order, full=full)
+    return trader.order_report(trader.find(order.symbol, order.order_id, None) if full else order, full=full)
 
 
 def test_order(venue: LocalVenue, call: Call) -> Any:
     """Checked like an order and not placed; the answer is that of an order of no number."""
     kind, trader = call.need("type").upper(), call.account
-    if kind in _CONDITIONAL:
+    if kind in CONDITIONAL:
         raise Rejected("Order type not supported for this endpoint.", code=-4120)
-    request = _request(venue, call, kind, stop=None)
-    instrument = venue.instruments[request.symbol]
-    check_filters(request, instrument, instrument.price(venue.market.symbols[request.symbol].mark))
-    order = order_of(request, "0", call.params.get("newClientOrderId", ""), call.now_ns)
+    wish = engine_wish(venue, call)
+    instrument = venue.instruments[wish.request.symbol]
+    check_filters(wish.request, instrument, instrument.price(venue.market.symbols[instrument.symbol].mark))
+    order = order_of(wish.request, "0", wish.own_id or "", call.now_ns)
     answer: dict[str, Any] = msgspec.to_builtins(trader.order_report(order, full=True))
-    return {**answer, "cumQty": "0"}
+    more = {"timeInForce": "GTD", "goodTillDate": wish.good_till_ms} if wish.good_till_ms else {}
+    return {**answer, "cumQty": "0", **more}
 
 
 def amend_order(venue: LocalVenue, call: Call) -> Any:
@@ -164,83 +158,12 @@ def _each(
     return answers
 
 
-def algo_order(venue: LocalVenue, call: Call) -> Any:
-    if call.need("algoType") != "CONDITIONAL":
-        raise Rejected("Unsupported algoType.", code=-1130)
-    kind = call.need("type").upper()
-    if kind not in _CONDITIONAL or kind not in OrderType.__members__:
-        raise Rejected("Invalid orderType.", code=-1116)
-    stop = decimal_of(call, "triggerPrice")
-    if stop is None:
-        raise Rejected("Mandatory parameter 'triggerPrice' was not sent, was empty/null, or malformed.", code=-1102)
-    request = _request(venue, call, kind, stop=stop)
-    if len(call.account.open_orders(request.symbol, algo=True)) >= MOST_CONDITIONAL:
-        raise Rejected("Reach max stop order limit.", code=-4045)
-    own_id = call.params.get("clientAlgoId") or call.params.get("newClientOrderId") or None
-    closing = is_true(call, "closePosition")
-    return call.account.algo_report(call.account.place(request, own_id, closing=closing))
-
-
-def _request(venue: LocalVenue, call: Call, kind: str, *, stop: Decimal | None) -> OrderRequest:
-    """The order that the parameters describe. Raises Rejected with the venue's code."""
-    symbol, quantity = symbol_of(venue, call), decimal_of(call, "quantity")
-    if kind not in OrderType.__members__:
-        raise Rejected("Invalid orderType.", code=-1116)
-    if call.account.hedge or (call.params.get("positionSide") or "BOTH").upper() != "BOTH":
-        raise Rejected("Order's position side does not match user's setting.", code=-4061)
-    closing = is_true(call, "closePosition")
-    if closing:
-        if not kind.endswith("_MARKET"):
-            raise Rejected("Target strategy invalid for orderType with closePosition.", code=-4136)
-        if quantity:
-            raise Rejected("Quantity must be zero with closePosition equals true.", code=-4137)
-        quantity = venue.instruments[symbol].max_market_quantity  # when it trades it is cut to the position
-    if quantity is None:
-        call.need("quantity")
-    if not quantity:
-        raise Rejected("Quantity less than or equal to zero.", code=-4003)
-    side = call.need("side").upper()
-    if side not in ("BUY", "SELL"):
-        raise Rejected("Invalid side.", code=-1117)
-    reducing = is_true(call, "reduceOnly") or closing
-    if not reducing and call.account.symbol_config(symbol).margin_type != "ISOLATED":
-        raise Rejected("The local venue trades in isolated margin only: set the symbol's margin type.", code=-2010)
-    price = decimal_of(call, "price") if kind == "LIMIT" else None
-    force = call.params.get("timeInForce", "").upper()
-    if kind == "LIMIT" and (price is None or not price):
-        raise Rejected("Mandatory parameter 'price' was not sent, was empty/null, or malformed.", code=-1102)
-    if kind == "LIMIT" and force not in TimeInForce.__members__:
-        raise Rejected("Invalid or missing parameter 'timeInForce'.", code=-1115 if force else -1102)
-    own_id = call.params.get("newClientOrderId") or call.params.get("clientAlgoId") or ""
-    if len(own_id) > 36:
-        raise Rejected("Client order id length should be less than 36 chars", code=-4015)
-    if own_id and _own_name(own_id) is None:
-        raise Rejected("Illegal characters found in parameter 'newClientOrderId'", code=-1100)
-    return OrderRequest(
-        symbol=symbol,
-        side=Side(side),
-        order_type=OrderType(kind),
-        quantity=quantity,
-        price=price,
-        stop_price=stop,
-        reduce_only=reducing,
-        time_in_force=TimeInForce(force) if kind == "LIMIT" else None,
-    )
-
-
 def _found(venue: LocalVenue, call: Call) -> Order:
     symbol = symbol_of(venue, call)
     order_id, own_id = call.params.get("orderId") or None, call.params.get("origClientOrderId") or None
     if order_id is None and own_id is None:
         raise Rejected("Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!", code=-1102)
-    return call.account.find(symbol, order_id, own_id if order_id is None else None, algo=False)
-
-
-def _found_algo(venue: LocalVenue, call: Call) -> Order:
-    algo_id, own_id = call.params.get("algoId") or None, call.params.get("clientAlgoId") or None
-    if algo_id is None and own_id is None:
-        raise Rejected("Param 'algoId' or 'clientAlgoId' must be sent, but both were empty/null!", code=-1102)
-    return call.account.find_algo(algo_id, own_id if algo_id is None else None)
+    return call.account.find(symbol, order_id, own_id if order_id is None else None)
 
 
 def get_order(venue: LocalVenue, call: Call) -> Any:
@@ -263,7 +186,7 @@ def cancel_order(venue: LocalVenue, call: Call) -> Any:
 
 
 def cancel_all(venue: LocalVenue, call: Call) -> Reply:
-    for order in call.account.open_orders(symbol_of(venue, call), algo=False):
+    for order in call.account.venue.open_orders(symbol_of(venue, call)):
         call.account.cancel(order)
     return Reply(code=200, msg="The operation of cancel all open order is done.")
 
@@ -276,44 +199,15 @@ def countdown_cancel_all(venue: LocalVenue, call: Call) -> Countdown:
     return Countdown(symbol=symbol, countdown_time=str(wait))
 
 
-def get_algo(venue: LocalVenue, call: Call) -> Any:
-    return call.account.algo_report(_found_algo(venue, call))
-
-
-def cancel_algo(venue: LocalVenue, call: Call) -> AlgoAck:
-    try:
-        order = _found_algo(venue, call)
-    except Rejected as error:
-        raise Rejected("Unknown order sent.", code=-2011 if error.code == -2013 else error.code) from None
-    call.account.cancel(order)
-    return AlgoAck(algo_id=int(order.order_id), client_algo_id=order.client_order_id)
-
-
-def cancel_all_algo(venue: LocalVenue, call: Call) -> Reply:
-    for order in call.account.open_orders(symbol_of(venue, call), algo=True):
-        call.account.cancel(order)
-    return Reply(code=200, msg="The operation of cancel all open order is done.")
-
-
 def open_orders(venue: LocalVenue, call: Call) -> Any:
-    orders = call.account.open_orders(call.params.get("symbol") or None, algo=False)
+    orders = call.account.venue.open_orders(call.params.get("symbol") or None)
     return [call.account.order_report(o, full=True) for o in orders]
 
 
 def all_orders(venue: LocalVenue, call: Call) -> Any:
     symbol = symbol_of(venue, call) if call.params.get("symbol") else None
-    orders = call.account.all_orders(symbol, algo=False)
-    return [call.account.order_report(o, full=True) for o in _asked(call, orders, "orderId")]
-
-
-def open_algo_orders(venue: LocalVenue, call: Call) -> Any:
-    orders = call.account.open_orders(call.params.get("symbol") or None, algo=True)
-    return [call.account.algo_report(o) for o in orders]
-
-
-def all_algo_orders(venue: LocalVenue, call: Call) -> Any:
-    orders = call.account.all_orders(symbol_of(venue, call), algo=True)
-    return [call.account.algo_report(o) for o in _asked(call, orders, "algoId")]
+    orders = asked_rows(call, call.account.all_orders(symbol), "orderId", lambda o: int(o.order_id))
+    return [call.account.order_report(o, full=True) for o in orders]
 
 
 def user_trades(venue: LocalVenue, call: Call) -> Any:
@@ -330,18 +224,3 @@ def user_trades(venue: LocalVenue, call: Call) -> Any:
     ]
     limit = limit_of(call, 500)
     return rows[:limit] if first is not None or start is not None else rows[-limit:]
-
-
-def _asked(call: Call, orders: list[Order], name: str) -> list[Order]:
-    """Orders from an id on or within times: the first of them, else the newest. name: of the id's parameter."""
-    first, start, end = call.number(name), call.number("startTime"), call.number("endTime")
-    number: Callable[[Order], int] = call.account.engine_id if name == "orderId" else lambda o: int(o.order_id)
-    found = [
-        o
-        for o in orders
-        if (first is None or number(o) >= first)
-        and (start is None or o.created_ns // MS >= start)
-        and (end is None or o.created_ns // MS <= end)
-    ]
-    limit = limit_of(call, 500)
-    return found[:limit] if first is not None or start is not None else found[-limit:]

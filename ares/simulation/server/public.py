@@ -22,12 +22,13 @@ from ares.exchange.wire.market import (
 )
 from ares.exchange.wire.numbers import MS
 from ares.instruments import Instrument, Interval
-from ares.orders import OrderType, TimeInForce
+from ares.simulation.server.algo import TRIGGER_PROTECT
 from ares.simulation.server.asked import chosen, limit_of, ms_of, state_of, symbol_of
 from ares.simulation.server.calls import Call
 from ares.simulation.server.frames import LADDER, intervals_of
 from ares.simulation.server.limits import MOST_CONDITIONAL, MOST_ORDERS
 from ares.simulation.server.local_venue import LocalVenue
+from ares.simulation.server.reading import IN_FORCE, KINDS
 from ares.simulation.server.statistics import recorded
 from ares.simulation.server.tickers import day_of
 
@@ -68,8 +69,9 @@ def _info(i: Instrument) -> SymbolInfo:
         liquidation_fee=str(i.liquidation_fee),
         price_precision=_places(i.tick_size),
         quantity_precision=_places(i.lot_step),
-        order_types=[t.value for t in OrderType],
-        time_in_force=[t.value for t in TimeInForce],
+        order_types=list(KINDS),
+        time_in_force=list(IN_FORCE),
+        trigger_protect=str(TRIGGER_PROTECT),
         filters=[
             Filter(
                 filter_type="PRICE_FILTER",
