@@ -304,7 +304,10 @@ class AccountStream(AsyncIterator[Event]):
         if not first:
             if self._behind:
                 await self._since_then(snapshot.account)
+            told = len(self._told)
             await self._catch_up(snapshot.account)
+            if len(self._told) > told:  # of an order sent while the venue was read, perhaps: then the look is older
+                snapshot = await self._venue.venue_snapshot()
         self._open = {o.client_order_id: o for o in snapshot.open_orders}
         self._ours.update(self._open)
         missed = self._broken

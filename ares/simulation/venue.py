@@ -26,6 +26,7 @@ from ares.kernels import matching as rules
 from ares.orders import Order, OrderRequest, OrderStatus, TimeInForce
 from ares.simulation.books import Books
 from ares.simulation.config import VenueConfig
+from ares.simulation.depth import Depth
 from ares.simulation.paths import first_hit, nearest_entries
 from ares.simulation.refusals import check_amendment, check_filters, refuse
 from ares.simulation.resting import MarketState, Resting, order_of
@@ -37,6 +38,8 @@ _FRESH_NS = 10_000_000_000  # how long a price can be traded at
 
 class Venue(Books):
     """One account at a simulated venue. `now_ns` is set by whoever owns time; `events` collects private events."""
+
+    depth: Depth | None = None  # what takers eat into, level by level; None: they fill whole at one price
 
     # ------------------------------------------------------------ what a trader may do
 
@@ -285,14 +288,33 @@ class Venue(Books):
         """A market or limit order meets its first tradable price: it takes, rests or expires."""
         r.arriving = False
         if r.kind == rules.MARKET:
-            self._fill(m, r, rules.slipped_ticks(r.sign, price, self._slippage), maker=False)
+            self._take(m, r, rules.slipped_ticks(r.sign, price, self._slippage))
         elif rules.reached(rules.LIMIT, r.sign, r.trigger, price, 0):
             if r.order.time_in_force is TimeInForce.GTX:
                 self._end(m, r, OrderStatus.EXPIRED, "post-only order would take")
             else:
-                self._fill(m, r, rules.taken_ticks(r.sign, r.trigger, price, self._slippage), maker=False)
+                self._take(m, r, rules.taken_ticks(r.sign, r.trigger, price, self._slippage))
         elif r.order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
             self._end(m, r, OrderStatus.EXPIRED, "nothing to take at its price")
+
+    def _take(self, m: MarketState, r: Resting, first: int) -> None:
+        """Trade as taker from the price `first` on; what a limit order does not get rests, unless it may not."""
+        if self.depth is None:
+            self._fill(m, r, first, maker=False)
+            return
+        best = self.depth.lots(m.instrument, m.instrument.price(m.last))
+        prices = [max(1, first + r.sign * n) for n in range(self.depth.levels)]
+        if r.kind == rules.LIMIT:
+            prices = [at for at in prices if r.sign * (at - r.trigger) <= 0]
+        if r.order.time_in_force is TimeInForce.FOK and best * len(prices) * (len(prices) + 1) // 2 < r.lots:
+            self._end(m, r, OrderStatus.EXPIRED, "not all of it can be taken")
+            return
+        for n, at in enumerate(prices, 1):
+            self._fill(m, r, at, maker=False, most=best * n)
+            if r not in m.orders:
+                return
+        if r.kind == rules.MARKET or r.order.time_in_force is TimeInForce.IOC:
+            self._end(m, r, OrderStatus.EXPIRED, "nothing more to take at its price")
 
     # ------------------------------------------------------------ matching
 

@@ -41,18 +41,18 @@ async def test_a_stop_is_sent_and_cancelled_while_reads_hang(make_venue: Make) -
                        "timeout_after_acceptance at GET /fapi/v1/algoOrder count 999 for 9999")  # fmt: skip
     loop = asyncio.get_running_loop()
     async with in_process(venue, **PATIENT) as exchange:
-        held = venue.traders[KEY].venue
+        theirs = venue.traders[KEY].algo
         await exchange.get_instrument(S)
         began = loop.time()
         stop = await exchange.create_order(
             S, "SELL", "STOP_MARKET", "0.5", stop_price=Decimal("1.00"), reduce_only=True, client_order_id="ares1-a-1-0"
         )
         assert loop.time() - began <= 2.6
-        assert [o.client_order_id for o in held.open_orders(S)] == [stop.client_order_id]
+        assert [c.client_id for c in theirs.waiting(S)] == [stop.client_order_id]
         began = loop.time()
         with pytest.raises(Retryable, match="cancelled"):
             await exchange.cancel_order(S, client_order_id="ares1-a-1-0")
-        assert loop.time() - began <= 5.1 and not held.open_orders(S)
+        assert loop.time() - began <= 5.1 and not theirs.waiting(S)
 
 
 @pytest.mark.parametrize(

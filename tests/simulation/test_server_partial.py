@@ -205,3 +205,50 @@ def test_the_market_is_told_by_its_trades() -> None:
     assert [r["T"] for r in rows] == [T0 // 10**6 + START * 3_600_000 + (n + 2) * 1000 for n in range(3)]
     last = Client(venue).ask("GET", "/fapi/v1/ticker/price", signed=False, symbol=S)[1]
     assert Decimal(last["price"]) == Decimal("2000.15")
+
+
+# ------------------------------------------------------------ takers
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    side=st.sampled_from(["BUY", "SELL"]),
+    force=st.sampled_from(["MARKET", "GTC", "IOC", "FOK"]),
+    thousandths=st.integers(20, 180_000),
+    beyond=st.integers(-1, 6),
+)
+def test_a_taker_eats_the_book_that_is_shown(side: str, force: str, thousandths: int, beyond: int) -> None:
+    """The fills are those of a walk through the ladder of `GET /depth`, and what is left fares as its force says."""
+    venue = LocalVenue(
+        traded([(0, 1, True)]), accounts={KEY: (Secret(SECRET), Decimal(100_000))},
+        clock=VirtualClock(T0 + START * HOUR), history=START,
+    )  # fmt: skip
+    client, told, size = Client(venue), private(venue), Decimal(thousandths) / 1000
+    book = client.ask("GET", "/fapi/v1/depth", signed=False, symbol=S, limit=20)[1]
+    levels = [(Decimal(p), Decimal(q)) for p, q in book["asks" if side == "BUY" else "bids"]]
+    sign = 1 if side == "BUY" else -1
+    limit = levels[0][0] + sign * Decimal(beyond) / 100
+    # one tick short of the best price a limit still crosses the last price, and takes at itself
+    levels = [(p, q) for p, q in levels if force == "MARKET" or sign * (p - limit) <= 0] or [(limit, levels[0][1])]
+    expected: list[tuple[Decimal, Decimal]] = []
+    left = size
+    if force != "FOK" or sum(q for _, q in levels) >= size:
+        for price, shown in levels:
+            if left:
+                expected.append((price, min(left, shown)))
+                left -= min(left, shown)
+    wish: dict[str, Any] = {"symbol": S, "side": side, "quantity": size, "type": "MARKET"}
+    if force != "MARKET":
+        wish |= {"type": "LIMIT", "timeInForce": force, "price": limit}
+    status, made = client.ask("POST", "/fapi/v1/order", **wish)
+    assert status == 200
+    fills = [f["o"] for f in told if f["e"] == "ORDER_TRADE_UPDATE" and f["o"]["x"] == "TRADE"]
+    assert [(Decimal(o["L"]), Decimal(o["l"])) for o in fills] == expected
+    assert not any(o["m"] for o in fills)
+    done = client.ask("GET", "/fapi/v1/order", symbol=S, orderId=made["orderId"])[1]
+    ends = {"GTC": "PARTIALLY_FILLED"}.get(force, "EXPIRED")
+    assert done["status"] == ("FILLED" if not left else ends)
+    assert Decimal(done["executedQty"]) == size - left
+    value = sum((p * q for p, q in expected), Decimal(0))
+    assert abs(Decimal(done["cumQuote"]) - value) < Decimal("1e-7")
+    check_account(client)

@@ -185,6 +185,7 @@ class LocalVenue:
 
     def _add(self, key: str, secret: Secret, balance: Decimal) -> None:
         venue = Venue(self.instruments.values(), evolve(self.config, start_balance=balance))
+        venue.depth = self.market.depth
 
         def tell(frame: bytes) -> None:
             if trader.listen_key:

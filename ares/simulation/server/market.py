@@ -18,7 +18,9 @@ from attrs import define, field, frozen
 
 from ares.errors import InvalidInput
 from ares.exchange.wire.numbers import MS
-from ares.instruments import Instrument
+from ares.instruments import Instrument, to_units
+from ares.kernels.matching import slipped_ticks
+from ares.simulation.depth import Depth
 from ares.simulation.server.walk import Tick, Walk
 from ares.simulation.session import settled_rate
 from ares.simulation.tape import Tape
@@ -91,6 +93,7 @@ class Market:
             raise InvalidInput(f"a tape of {bars} bars cannot begin after {past} bars of history")
         self.tape, self.pace, self.interval = tape, pace, tape.interval
         self.instruments = instruments
+        self.depth = Depth()
         begin = max(int(t.open_ns[past]) for t in tape.tracks)
         left = tape.end_ns - begin
         real_start = now_ns - left + round(left / pace.speed) if pace.speed > 1 else now_ns
@@ -204,11 +207,10 @@ class Market:
         """Bids and asks around the last price, best first."""
         state = self.symbols[symbol]
         i = state.instrument
-        away = Decimal(repr(state.last)) * slippage
-        last = Decimal(repr(state.last))
-        bid = i.price(last - away, "down")
-        ask = max(i.price(last + away, "up"), bid + i.tick_size)
-        size = max(i.min_quantity, i.quantity(Decimal(20_000) / last, market=False)) or i.lot_step
+        last = i.nearest_ticks(state.last)
+        bid = i.from_ticks(slipped_ticks(-1, last, to_units(slippage)))
+        ask = max(i.from_ticks(slipped_ticks(1, last, to_units(slippage))), bid + i.tick_size)
+        size = i.from_lots(self.depth.lots(i, i.from_ticks(last)))
         bids = [[str(bid - n * i.tick_size), str(size * (n + 1))] for n in range(levels) if bid > n * i.tick_size]
         asks = [[str(ask + n * i.tick_size), str(size * (n + 1))] for n in range(levels)]
         return bids, asks
