@@ -143,6 +143,25 @@ async def test_a_fill_that_never_came_is_told_although_a_later_one_came() -> Non
     assert rest.asked == [{"fromId": 11}]  # the second look found nothing to explain
 
 
+async def test_what_is_told_of_the_venue_is_never_older_than_the_fills_told_before_it() -> None:
+    """An order is sent and filled while the venue is read: what was read does not know of it."""
+    made, venue, rest = stream([])
+    first = venue.venue_snapshot
+
+    async def looked() -> Any:
+        found = await first()
+        if not rest.trades:
+            rest.trades.append(trade(11))
+            made._sent.add(S, "mine")
+        return found
+
+    venue.venue_snapshot = looked  # type: ignore[method-assign]
+    await made._truth()
+    (snapshot,) = [e for e in made._events if hasattr(e, "account")]
+    assert told(made) == [11]
+    assert snapshot.account.positions[0].quantity == made._held[S] == 1
+
+
 @pytest.mark.parametrize("count", [999, 1000, 1001, 2500])
 async def test_however_many_trades_were_missed_all_are_told_in_order(count: int) -> None:
     made, _, _ = stream([trade(n) for n in range(11, 11 + count)])

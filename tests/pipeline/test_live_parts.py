@@ -1,8 +1,8 @@
 """The whole bot on the Binance client, at a venue that fills entries, stops and exits in parts.
 
 Each session trades a market of its own, told by its trades, with limit and market entries larger than a level of the
-book, some with a private stream that breaks, repeats or turns its reports around. They run beside each other on a clock
-that waits for nobody; each test looks at one of them.
+book, some with a private stream that breaks, repeats or turns its reports around, some dying between two fills. They
+run beside each other on a clock that waits for nobody; each test looks at one of them.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ SESSIONS = {
     "market 5, a private stream that breaks twice": (5, ("dropped at private nth 9", "dropped at private nth 30")),
     "market 6, reports that come twice": (6, ("duplicated at private nth 6 count 20",)),
     "market 7, reports in another order": (7, ("reordered at private nth 6 count 2", "reordered at private nth 20")),
+    **{f"market {n}, killed between two fills of an entry": (n, ()) for n in (8, 9)},
 }
 
 
@@ -131,6 +132,8 @@ class Outcome:
     said: Counter[str] = field(factory=Counter)
     alerts: Counter[str] = field(factory=Counter)
     wallet: Decimal = Decimal(0)  # by the desk's ledger, at the end
+    half: bool = False  # an entry has filled in part
+    alive: bool = False  # the bot runs
     bare: float = 0.0  # the longest that a position stood without a stop of its size, s of the loop
     latches: dict[str, Any] = field(factory=dict)
     error: BaseException | None = None
@@ -138,6 +141,8 @@ class Outcome:
     def heard(self, event: Event, commands: list[Command]) -> None:
         """An observer."""
         self.said[type(event).__name__] += 1
+        if isinstance(event, OrderUpdate) and event.order.status is OrderStatus.PARTIALLY_FILLED:
+            self.half = self.half or not event.order.reduce_only
 
     def fills_of(self) -> dict[str, list[Fill]]:
         """By intent."""
@@ -153,47 +158,18 @@ class Outcome:
         return {c.intent.intent_id: c.intent for c in said}
 
 
-async def session(tape: Tape, lines: Iterable[str]) -> Outcome:
+async def session(tape: Tape, lines: Iterable[str], *, killed: bool) -> Outcome:
     venue = LocalVenue(
         tape, accounts={KEY: (Secret(SECRET), Decimal(100_000))}, clock=LoopClock(), pace=Pace(speed=60.0),
         history=HISTORY, faults=FaultPlan([Fault.parse(line) for line in lines]),
     )  # fmt: skip
     outcome = Outcome(venue)
-    trader, instrument = venue.traders[KEY], venue.instruments[S]
-
-    async def pump() -> None:
-        since = None
-        while True:
-            venue.play()
-            await asyncio.sleep(0.02)
-            held, now = abs(trader.venue.ledger.lots(S)), asyncio.get_running_loop().time()
-            stops = [instrument.lots(c.wish.request.quantity) for c in trader.algo.waiting(S)]
-            bare = held != 0 and not any(lots >= held for lots in stops)
-            since = (since if since is not None else now) if bare else None
-            outcome.bare = max(outcome.bare, now - since if since is not None else 0.0)
-
-    config = BinanceConfig(
-        api_key=Secret(KEY), api_secret=Secret(SECRET), rest_url="http://localhost", stream_url="ws://localhost",
-        timeout=0.5,
-    )  # fmt: skip
-    task = asyncio.ensure_future(pump())
+    task = asyncio.ensure_future(pump(outcome))
     try:
-        exchange = BinanceExchange(config, transport=VenueTransport(venue), connect=connector(venue), clock=venue.clock)
-        pipeline = LiveTradingPipeline(
-            PipelineConfig(history=5), exchange=exchange, journal=outcome.journal, **desk_parts()
-        )
-        pipeline.observers.append(outcome.heard)
-        async with pipeline:
-            run = asyncio.ensure_future(pipeline.run())
-            while outcome.said["CandleClosed"] < BARS - 10:
-                if run.done():
-                    run.result()
-                await asyncio.sleep(0.02)
-            await pipeline.stop(flatten=True)
-            await run
-            outcome.wallet = pipeline.desk.account().wallet
-            outcome.latches = dict(pipeline.desk.guard.latches)
-            outcome.alerts.update(a.code for a in pipeline.alerts)
+        if killed:
+            await killed_run(outcome)
+            await asyncio.sleep(1.5)
+        await whole_run(outcome)
     except BaseException as error:  # told by the test of this session
         outcome.error = error
     finally:
@@ -201,9 +177,71 @@ async def session(tape: Tape, lines: Iterable[str]) -> Outcome:
     return outcome
 
 
+async def pump(outcome: Outcome) -> None:
+    """The market plays, and somebody looks at what protects the position."""
+    venue, since = outcome.venue, None
+    trader, instrument = venue.traders[KEY], venue.instruments[S]
+    while True:
+        venue.play()
+        await asyncio.sleep(0.02)
+        held, now = abs(trader.venue.ledger.lots(S)), asyncio.get_running_loop().time()
+        stops = [instrument.lots(c.wish.request.quantity) for c in trader.algo.waiting(S)]
+        bare = outcome.alive and held != 0 and not any(lots >= held for lots in stops)
+        since = (since if since is not None else now) if bare else None
+        outcome.bare = max(outcome.bare, now - since if since is not None else 0.0)
+
+
+def pipeline_of(outcome: Outcome) -> LiveTradingPipeline:
+    venue = outcome.venue
+    config = BinanceConfig(
+        api_key=Secret(KEY), api_secret=Secret(SECRET), rest_url="http://localhost", stream_url="ws://localhost",
+        timeout=0.5,
+    )  # fmt: skip
+    exchange = BinanceExchange(config, transport=VenueTransport(venue), connect=connector(venue), clock=venue.clock)
+    pipeline = LiveTradingPipeline(
+        PipelineConfig(history=5), exchange=exchange, journal=outcome.journal, **desk_parts()
+    )
+    pipeline.observers.append(outcome.heard)
+    return pipeline
+
+
+async def killed_run(outcome: Outcome) -> None:
+    """A bot that dies, without a word, once an entry has filled in part."""
+    pipeline = pipeline_of(outcome)
+    await pipeline.exchange.__aenter__()
+    run = asyncio.ensure_future(pipeline.run())
+    while not outcome.half:
+        if run.done():
+            run.result()
+        await asyncio.sleep(0.001)
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    await pipeline._merger.close()
+    await pipeline.exchange.close()
+
+
+async def whole_run(outcome: Outcome) -> None:
+    """A bot that trades until the market is nearly over, then closes what it holds."""
+    pipeline = pipeline_of(outcome)
+    async with pipeline:
+        run = asyncio.ensure_future(pipeline.run())
+        outcome.alive = True
+        while outcome.said["CandleClosed"] < BARS - 10:
+            if run.done():
+                run.result()
+            await asyncio.sleep(0.02)
+        await pipeline.stop(flatten=True)
+        await run
+        outcome.wallet = pipeline.desk.account().wallet
+        outcome.latches = dict(pipeline.desk.guard.latches)
+        outcome.alerts.update(a.code for a in pipeline.alerts)
+
+
 async def all_sessions() -> dict[str, Outcome]:
     with at_once():
-        work = [session(told_by_trades(seed), lines) for seed, lines in SESSIONS.values()]
+        work = [
+            session(told_by_trades(seed), lines, killed="killed" in name) for name, (seed, lines) in SESSIONS.items()
+        ]
         return dict(zip(SESSIONS, await asyncio.gather(*work), strict=True))
 
 
