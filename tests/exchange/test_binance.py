@@ -131,7 +131,7 @@ async def test_a_triggered_stop_is_told_under_its_own_name(make_venue: Make, roa
         )
         for trader in venue.traders.values():  # the price falls
             trader.venue.trade(S, last * 0.99)
-            trader.report()
+            trader.moved(S)
         fill = await heard.until(lambda: next((e.fill for e in heard.of(FillBooked) if e.fill.side.sign < 0), None))
         assert (fill.client_order_id, fill.order_id) == ("stop-7", stop.order_id)
         told = [e.order for e in heard.of(OrderUpdate) if e.order.client_order_id == "stop-7"]
