@@ -1,9 +1,9 @@
 """Vigilance: is the model still where it was trained, and do its chances still come true?
 
 Two alarms, both from what is known at the bar. Drift: the share of columns whose recent distribution differs from
-training by a population stability index over a limit. Calibration: the hits of matured bets against their chances, in
-deviations; bets that overlap are counted as fewer. An alarm halves the size; a broken calibration or a drift of most
-columns stops new bets.
+training by a population stability index over a limit, or that have no value left. Calibration: the hits of matured bets
+against their chances, in deviations; bets that overlap are counted as fewer. An alarm halves the size; a broken
+calibration or a drift of most columns stops new bets.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _count(x: Floats, edges: Floats, ring: Any, counts: Any, at: int, full: bool
 
 @jit
 def _changed(counts: Any, share: Floats, limit: float, index: Floats) -> int:
-    """How many columns have a stability index of at least `limit`; the indexes go into `index`."""
+    """How many columns have a stability index of at least `limit`, or no value left; the indexes go into `index`."""
     changed = 0
     for k in range(counts.shape[0]):
         total = 0
@@ -60,8 +60,8 @@ def _changed(counts: Any, share: Floats, limit: float, index: Floats) -> int:
                 q = max(counts[k, b] / total, 1e-4)
                 p = max(share[k, b], 1e-4)
                 index[k] += (q - p) * math.log(q / p)
-            if index[k] >= limit:
-                changed += 1
+        if total == 0 or index[k] >= limit:
+            changed += 1
     return changed
 
 

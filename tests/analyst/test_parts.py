@@ -187,6 +187,24 @@ def test_the_drifted_share_is_that_of_the_stability_index() -> None:
     assert watch.drift == expected.mean() == pytest.approx(2 / 6)
 
 
+@pytest.mark.parametrize(
+    ("gone", "factor", "code"), [(2, 1.0, None), (3, 0.5, "drift.alarm"), (5, 0.0, "drift.severe")]
+)
+def test_columns_that_no_longer_have_a_value_have_changed(gone: int, factor: float, code: str | None) -> None:
+    """A model that reads less than it learned from knows less, and bets no more for it."""
+    rng = np.random.default_rng(5)
+    watch = Vigilance(reference_of(rng.standard_normal((4000, 6))), 24, 0.1, VigilanceConfig(window=400, every=1))
+    for number in range(900):
+        row = rng.standard_normal(6)
+        row[: gone if number >= 400 else 0] = np.nan
+        watch.row(row)
+        if number == 399:
+            assert watch.drift == 0.0
+    assert watch.drift == gone / 6
+    told = watch.size_factor()
+    assert told[0] == factor and [reason.code for reason in told[1]] == ([] if code is None else [code])
+
+
 def test_bets_mature_by_the_barrier_they_touch_and_honest_chances_raise_no_alarm() -> None:
     rng = np.random.default_rng(5)
     watch = Vigilance(None, 4, 1.0, VigilanceConfig(outcomes=400))
