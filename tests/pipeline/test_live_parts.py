@@ -47,6 +47,7 @@ SECOND = 10**9
 MINUTE = 60 * SECOND
 T0 = 1_704_067_200 * SECOND
 HISTORY, BARS, TRADES = 10, 50, 12  # trades in a bar
+SECONDS = 120.0  # for a session, by that clock
 SESSIONS = {
     **{f"market {n}": (n, ()) for n in range(4)},
     "market 4, a private stream that breaks": (4, ("dropped at private nth 14",)),
@@ -166,10 +167,11 @@ async def session(tape: Tape, lines: Iterable[str], *, killed: bool) -> Outcome:
     outcome = Outcome(venue)
     task = asyncio.ensure_future(pump(outcome))
     try:
-        if killed:
-            await killed_run(outcome)
-            await asyncio.sleep(1.5)
-        await whole_run(outcome)
+        async with asyncio.timeout(SECONDS):
+            if killed:
+                await killed_run(outcome)
+                await asyncio.sleep(1.5)
+            await whole_run(outcome)
     except BaseException as error:  # told by the test of this session
         outcome.error = error
     finally:

@@ -125,6 +125,14 @@ def test_ccxt(local: dict[str, str]) -> None:
     assert (info["timeInForce"], int(info["goodTillDate"])) == ("GTD", till)
     client.cancel_order(dated["id"], name)
 
+    large = client.create_order(name, "market", "buy", 15)  # more than the best price of the book shows
+    parts = [t for t in client.fetch_my_trades(name) if t["order"] == large["id"]]
+    whole = client.fetch_order(large["id"], name)
+    assert len(parts) > 1 and sum(Decimal(t["info"]["qty"]) for t in parts) == 15
+    cost = sum(Decimal(t["info"]["qty"]) * Decimal(t["info"]["price"]) for t in parts)
+    assert whole["average"] == pytest.approx(float(cost / 15), rel=1e-9) and whole["status"] == "closed"
+    client.create_order(name, "market", "sell", 15, None, {"reduceOnly": True})
+
     trades = client.fetch_my_trades(name)
     fee = sum(Decimal(str(t["fee"]["cost"])) for t in trades)
     client.create_order(name, "market", "sell", 0.5, None, {"reduceOnly": True})
