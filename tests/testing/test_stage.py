@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from attrs import evolve
@@ -129,6 +129,9 @@ class Analyst:
         )
 
 
+CALLS = count()
+
+
 class Faulty(Analyst):
     def __init__(self, fault: Callable[[Faulty, AnalysisInput, AnalysisResult], AnalysisResult]) -> None:
         super().__init__()
@@ -155,7 +158,7 @@ async def test_a_stage_needs_no_base_class() -> None:
         (lambda me, given, r: evolve(r, symbol="X"), "an answer is about the symbol and the moment it was asked about"),
         (lambda me, given, r: me.opinion(given, Side.SELL), "a row of missing values makes it abstain"),
         (
-            lambda me, given, r: evolve(r, model_id=str(np.random.default_rng(id(me)).random())),
+            lambda me, given, r: evolve(r, model_id=str(next(CALLS))),
             "the same bars give the same opinions",
         ),
     ],
