@@ -265,7 +265,9 @@ def test_adding_a_model_that_lies_there_damaged_is_refused(tmp_path: Path) -> No
     model, _ = small()
     shelf = Registry(tmp_path)
     array = next((tmp_path / shelf.add(model, RECORD)).glob("*.npy"))
-    array.write_bytes(array.read_bytes()[:-1] + b"\xff")
+    content = bytearray(array.read_bytes())
+    content[-1] ^= 1
+    array.write_bytes(content)
     with pytest.raises(ModelError, match="was altered"):
         shelf.add(model, RECORD)
 
