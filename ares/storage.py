@@ -12,7 +12,12 @@ from pathlib import Path
 
 from ares.errors import InvalidInput, Retryable
 
-__all__ = ["FileLock", "atomic_path", "atomic_write", "sha256_bytes", "sha256_file", "sqlite_tables", "sync_folder"]
+__all__ = [
+    *("FileLock", "atomic_path", "atomic_write", "sha256_bytes", "sha256_file"),
+    *("sqlite_tables", "sync_folder", "write_ahead"),
+]
+
+_SWITCHES = 100  # each one that fails has waited for another process
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -85,6 +90,26 @@ def sqlite_tables(path: Path) -> dict[str, tuple[str, ...]]:
             for name in names
             if not name.startswith("sqlite_")
         }
+
+
+def write_ahead(db: sqlite3.Connection) -> None:
+    """Switch a database to its write-ahead log, after whoever is reading it or switching it too.
+
+    SQLite waits for nobody in the middle of that switch, whatever the connection's timeout; before a transaction it
+    does.
+    Raises: sqlite3.OperationalError when it stays locked for longer than the timeout.
+    """
+    for _ in range(_SWITCHES):
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            db.execute("BEGIN EXCLUSIVE")
+            db.execute("ROLLBACK")
+        else:
+            return
+    db.execute("PRAGMA journal_mode=WAL")
 
 
 class FileLock:

@@ -31,7 +31,7 @@ from ares.events import (
     decode_event,
     encode,
 )
-from ares.storage import FileLock, sqlite_tables
+from ares.storage import FileLock, sqlite_tables, write_ahead
 
 __all__ = ["Journal", "MemoryJournal", "NoJournal", "SqliteJournal"]
 
@@ -319,7 +319,7 @@ class SqliteJournal:
             uri = f"{self.path.absolute().as_uri()}?mode=ro"
             return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA journal_mode=WAL")
+        write_ahead(db)
         db.execute("PRAGMA synchronous=FULL")
         return db
 

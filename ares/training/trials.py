@@ -19,7 +19,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from ares.errors import DataError, InvalidInput
-from ares.storage import sha256_bytes, sqlite_tables
+from ares.storage import sha256_bytes, sqlite_tables, write_ahead
 
 __all__ = ["TrialLedger", "TrialSummary", "effective_trials", "family_of", "session_ledger"]
 
@@ -90,7 +90,7 @@ class TrialLedger:
             raise self._unusable("opened", error) from error
         try:
             if path is not None:
-                self._connection.execute("PRAGMA journal_mode=WAL")
+                write_ahead(self._connection)
             self._connection.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
             self._connection.close()
