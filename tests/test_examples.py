@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
-LONGEST_RUN = 600  # seconds, compilation included
+LONGEST_RUN = 800  # seconds, compilation included
 LONGEST_FILE = 80  # lines
 
 

@@ -14,7 +14,7 @@ HEAVY = {"numba", "pandas", "sklearn", "pywt", "scipy", "pyarrow", "httpx", "web
 def modules_after(code: str) -> set[str]:
     """Names of all modules loaded in a fresh interpreter that ran `code`."""
     program = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=800)
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 

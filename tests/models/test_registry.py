@@ -308,5 +308,5 @@ def test_a_live_bot_needs_neither_the_training_library_nor_pandas(saved: Path) -
         f"print(load({str(saved)!r}).model.predict_proba(np.zeros((1, 3))).shape)\n"
         "print(sorted({'sklearn', 'pandas', 'ares.training'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=800)
     assert done.stdout.splitlines() == ["(1, 2)", "[]"]
