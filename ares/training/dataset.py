@@ -76,6 +76,7 @@ class Bets:
     late: NDArray[np.int64]  # 1: the time barrier came before both
     net: Floats  # fraction of notional, after all costs
     t1: Ints  # ns, when it was over
+    last: Ints  # position of the bar in which it was
 
 
 @frozen(kw_only=True, eq=False)
@@ -142,6 +143,7 @@ class Dataset:
             hit=np.where(up, self.long.hit, np.where(down, self.short.hit, 0)),
             net=np.where(up, self.long.net, np.where(down, self.short.net, np.nan)),
             t1=np.where(up, self.long.t1, np.where(down, self.short.t1, self.t1)),
+            last=np.where(up, self.long.last, np.where(down, self.short.last, self.last)),
         )
 
     def weights(self, rows: Ints | None = None) -> Floats:
@@ -156,15 +158,16 @@ class Dataset:
             return sequential_weights(self.first[chosen], self.last[chosen], float(unique.mean()), seed=self.seed)
         return np.asarray(unique / unique.mean())
 
-    def uniqueness_of(self, rows: Ints) -> Floats:
-        """Mean share of its life that each label of `rows` has to itself among them."""
-        return _uniqueness(self.first[rows], self.last[rows], self.bars)
+    def uniqueness_of(self, rows: Ints, side: NDArray[np.int64] | None = None) -> Floats:
+        """Mean share of its life that each label of `rows` has to itself among them; given sides (n,), each bet."""
+        last = self.last if side is None else self.bets(side).last
+        return _uniqueness(self.first[rows], last[rows], self.bars)
 
     def take(self, chosen: NDArray[Any]) -> Dataset:
         """The rows at `chosen`, a mask or increasing positions."""
         rows = {name: getattr(self, name)[chosen] for name in _ROWS}
         long, short = (
-            Bets(hit=b.hit[chosen], late=b.late[chosen], net=b.net[chosen], t1=b.t1[chosen])
+            Bets(hit=b.hit[chosen], late=b.late[chosen], net=b.net[chosen], t1=b.t1[chosen], last=b.last[chosen])
             for b in (self.long, self.short)
         )
         unique = _uniqueness(rows["first"], rows["last"], self.bars)
@@ -397,4 +400,4 @@ def _labels(
 
 def _bets(labels: Labels) -> Bets:
     hit, late = ((labels.barrier > 0).astype(np.int64), (labels.barrier == 0).astype(np.int64))
-    return Bets(hit=hit, late=late, net=labels.net, t1=labels.t1)
+    return Bets(hit=hit, late=late, net=labels.net, t1=labels.t1, last=labels.last)

@@ -293,7 +293,7 @@ def calibrators(
     What a row's score says and how likely it is to touch anything are calibrated apart: bets are chosen by both, and a
     chance that is right on average over all rows is wrong on those with likely timeouts. Rows count alike, whatever
     their uniqueness: a probability is about each decision. Overlap shrinks the number of independent outcomes behind
-    the lower bound instead.
+    the lower bound instead, by how long the bets lived: under a wide stop longer than it takes to touch anything.
     """
     hit, near = data.bets(side).hit, touching(data, side, rows)
     fold, touched = (np.full(len(data), -1, dtype=np.int64) for _ in range(2))
@@ -305,7 +305,7 @@ def calibrators(
     pooled = OutOfFold(proba=pair, fold=touched, classes=(0, 1), strictly_before=True)
     second = fit_calibrator(pooled, hit, method=config.calibration)
     p = second.apply(pair[near])[:, 1]
-    unique = float(data.uniqueness_of(near).mean())
+    unique = float(data.uniqueness_of(near, side).mean())
     bins = int(min(10, max(1, near.size * unique // 30)))
     bound = fit_lower_bound(p, hit[near], uniqueness=unique, level=config.bound_level, bins=bins)
     return first, second, bound

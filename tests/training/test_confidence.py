@@ -29,8 +29,8 @@ def coin() -> Dataset:
     width = data.target_width
     late = (y == 0).astype(np.int64)
     long, short = (
-        Bets(hit=(s * y > 0).astype(np.int64), late=late, net=np.expm1(s * y * width) - 0.0015, t1=data.t1)
-        for s in (1, -1)
+        Bets(hit=hit, late=late, net=np.expm1(s * y * width) - 0.0015, t1=data.t1, last=data.last)
+        for s, hit in ((s, (s * y > 0).astype(np.int64)) for s in (1, -1))
     )
     X, columns = np.column_stack([data.X, lively]), (*data.columns, "planted.lively")
     return evolve(data, X=X, columns=columns, y=y.astype(np.int64), long=long, short=short)
@@ -54,7 +54,7 @@ def test_under_a_wide_stop_lively_rows_lose_more_by_their_fewer_timeouts(coin: D
         late = (coin.y == 0) | (wrong & turned)
         moved = np.where(coin.y == 0, s * end, np.where(wrong, np.where(turned, -0.5, -2.0), 1.0))
         hit = (s * coin.y > 0).astype(np.int64)
-        sides.append(Bets(hit=hit, late=late.astype(np.int64), net=moved * width - cost, t1=coin.t1))
+        sides.append(Bets(hit=hit, late=late.astype(np.int64), net=moved * width - cost, t1=coin.t1, last=coin.last))
     wide = evolve(coin, long=sides[0], short=sides[1], stop_width=2.0 * width)
     config = evolve(QUICK, barriers=BarrierConfig(stop=2.0), timing=False, meta=False)
     found = walk_forward(wide, Estimators(side=small_trees()), config)
@@ -107,6 +107,25 @@ def test_target_stop_and_timeout_come_as_often_as_said_whatever_their_widths(tar
     assert worth.mean() == pytest.approx(net.mean(), abs=4 * net.std() / np.sqrt(effective))
     assert (late.touched_loss > 0.05) == (stop > target)
     assert found.taken.sum() < 0.02 * at.size, "there is nothing to bet on"
+
+
+@pytest.mark.parametrize("stop", [1.0, 3.0])
+def test_bets_under_a_wide_stop_outlive_the_touch_and_overlap_more(stop: float) -> None:
+    """Their lower bound counts them by their own lives."""
+    klines = market().klines.iloc[:2500]
+    data = make_dataset(klines, evolve(QUICK, barriers=BarrierConfig(stop=stop)), orchestrator())
+    opened, rows = klines.index.as_unit("ns").asi8, np.flatnonzero(data.y != 0)
+    for side in (1, -1):
+        sides = np.full(len(data), side)
+        bets = data.bets(sides)
+        assert (opened[bets.last] < bets.t1).all() and (bets.t1 <= opened[bets.last] + data.interval.ns).all()
+        alive = np.zeros(len(klines))
+        for row in rows:
+            alive[data.first[row] : bets.last[row] + 1] += 1
+        alone = [np.mean(1.0 / alive[data.first[row] : bets.last[row] + 1]) for row in rows]
+        assert data.uniqueness_of(rows, sides) == pytest.approx(np.array(alone), rel=1e-9)
+        ratio = data.uniqueness_of(rows, sides).mean() / data.uniqueness_of(rows).mean()
+        assert ratio == pytest.approx(1.0, abs=0.01) if stop == 1.0 else ratio < 0.9
 
 
 def test_training_and_trading_judge_alike() -> None:
