@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -120,3 +121,11 @@ def test_python_m_ares_is_the_same_program(synthetic: dict[str, Any], tmp_path: 
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == synthetic
+
+
+def test_a_terminal_without_our_signs_gets_the_summary_all_the_same(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ares", "backtest", "--bars", "300"]
+    plain = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=tmp_path, env=plain)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("ETHUSDT 1h ? backtest ? 300 bars"), done.stdout
