@@ -18,13 +18,20 @@ BEGIN_NS = 1_714_978_800_000_000_000  # 2024-05-06 07:00:00 UTC: an hour before 
 
 
 class LoopClock(SystemClock):
-    """Shows the same time whenever it is made, and goes on as the running loop does."""
+    """Shows the same time whenever it is made, stands still until the loop turns, and then goes on as the loop does."""
 
     def __init__(self, begin_ns: int = BEGIN_NS) -> None:
-        self._epoch = begin_ns - round(asyncio.get_running_loop().time() * 1e9)
+        self._begin_ns = begin_ns
+        self._since: float | None = None  # of the loop's clock
+        asyncio.get_running_loop().call_soon(self._go)
 
     def now_ns(self) -> int:
-        return self._epoch + round(asyncio.get_running_loop().time() * 1e9)
+        if self._since is None:
+            return self._begin_ns
+        return self._begin_ns + round((asyncio.get_running_loop().time() - self._since) * 1e9)
+
+    def _go(self) -> None:
+        self._since = asyncio.get_running_loop().time()
 
     async def wait_until(self, ts_ns: int) -> None:
         while (left := ts_ns - self.now_ns()) > 0:
@@ -36,10 +43,12 @@ def at_once() -> Iterator[None]:
     """The running loop waits for no timer: with nothing else to do, the next one is due.
 
     Only for what stays in the loop: an answer from a socket, a thread or another process comes in real time, of which
-    none would pass.
+    none would pass. The loop's clock begins alike each time, and so whatever hangs on its last bit is alike too: a
+    `LoopClock` is made inside, or before with nothing awaited in between.
     """
     loop: Any = asyncio.get_running_loop()
-    selector, now = loop._selector, loop.time()
+    selector, real = loop._selector, loop.time
+    now = real() if "time" in vars(loop) else 1000.0  # goes on where an earlier one ended
     ready = selector.select
 
     def select(timeout: float | None = None) -> Any:
@@ -55,7 +64,9 @@ def at_once() -> Iterator[None]:
     try:
         yield
     finally:
-        del selector.select, loop.time
+        ahead = loop.time() - real()
+        del selector.select
+        loop.time = lambda: real() + ahead  # from here on as fast as ours
 
 
 def stand_still(seconds: float) -> None:
