@@ -90,14 +90,13 @@ def discounted(ledger: TrialLedger, family: str, start_equity: float, equity: pd
     step = int(np.median(np.diff(equity.index.as_unit("ns").asi8))) if len(equity) > 1 else None  # type: ignore[attr-defined]
     returns = returns_of([start_equity, *equity]) if len(equity) and start_equity > 0 else returns_of([1.0])
     skew, kurtosis = moments(returns)
-    variance = summary.variance_per(step) if step is not None else math.nan
     trials = max(1, summary.effective)
     deflated = deflated_sharpe_ratio(
         sharpe(returns),
         returns.size,
         skew,
         kurtosis,
-        variance=variance if trials > 1 and not math.isnan(variance) else 0.0,
+        variance=summary.apart(step, returns.size) if step is not None else 0.0,
         trials=trials,
     )
     return Discount(

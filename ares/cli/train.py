@@ -168,9 +168,7 @@ def _deflated(ledger: TrialLedger, model: TrainedModel, family: str) -> float | 
         return None
     summary = ledger.summary(family)
     count = max(1, summary.effective)
-    variance = summary.variance_per(DAY_NS) if count > 1 else math.nan
-    ratio = float(daily.mean()) / spread
-    apart = 0.0 if math.isnan(variance) else variance
+    ratio, apart = float(daily.mean()) / spread, summary.apart(DAY_NS, len(daily))
     found = deflated_sharpe_ratio(ratio, len(daily), *moments(daily.to_numpy()), variance=apart, trials=count)
     return None if math.isnan(found) else found
 

@@ -71,6 +71,16 @@ class TrialSummary:
         """`sharpe_variance` for another length of period: a Sharpe ratio grows with the root of time. NaN likewise."""
         return self.sharpe_variance * period_ns / self.period_ns if self.period_ns else float("nan")
 
+    def apart(self, period_ns: int, periods: int) -> float:
+        """The variance of Sharpe ratios that one over so many periods is deflated by: 0 for the only trial.
+
+        Where fewer than two trials have returns to tell it, it is that of luck alone over as many periods.
+        """
+        if self.effective < 2:
+            return 0.0
+        seen = self.variance_per(period_ns)
+        return 1.0 / max(periods - 1, 1) if np.isnan(seen) else seen
+
 
 class TrialLedger:
     """Every training and backtest run, in the order they were made.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from ares.analyst.rules import RuleAnalyst
 from ares.backtesting.backtester import BacktestConfig, Backtester
@@ -307,6 +308,26 @@ def test_trainings_on_the_same_market_count_against_a_backtest(backtester: Backt
     assert (among.trials, among.effective_trials) == (3, 3)
     assert among.deflated_sharpe < alone.deflated_sharpe
     assert math.isnan(among.overfitting)  # nothing on the same clock to choose from
+
+
+def test_trials_that_show_no_returns_count_against_a_result_too() -> None:
+    """Nobody knows how far apart they were: by the definition, as far as luck alone puts Sharpe ratios apart."""
+    times = pd.date_range("2024-01-01", periods=500, freq="h", tz="UTC")
+    equity = pd.Series(100 * np.cumprod(1 + np.random.default_rng(0).normal(0.0008, 0.01, 500)), index=times)
+    moved = returns_of([100.0, *equity])
+    with TrialLedger() as ledger:
+        record_run(
+            ledger, family="f", name="a", parameters={}, start_equity=100.0, equity=equity, recorded_ns=1
+        )
+        alone = discounted(ledger, "f", 100.0, equity)
+        for number in range(50):
+            ledger.record(kind="train", name=str(number), family="f", recorded_ns=number)
+        among = discounted(ledger, "f", 100.0, equity)
+    euler = 0.5772156649
+    assert among.effective_trials == 51 and among.deflated_sharpe < alone.deflated_sharpe
+    best = np.sqrt(1 / 499) * ((1 - euler) * norm.ppf(1 - 1 / 51) + euler * norm.ppf(1 - 1 / (51 * np.e)))
+    told = probabilistic_sharpe_ratio(sharpe(moved), 500, *moments(moved), benchmark=best)
+    assert among.deflated_sharpe == pytest.approx(told, abs=1e-6)
 
 
 def test_one_trial_is_judged_against_zero_and_many_against_the_best_of_them() -> None:
