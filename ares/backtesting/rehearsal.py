@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING
 
 from ares.analyst.config import AnalystConfig, RuleConfig
 from ares.analyst.rules import RuleAnalyst
+from ares.analyst.warm import warm as warm_analyst
 from ares.backtesting.backtester import Backtester
 from ares.errors import Retryable
 from ares.exchange.book_stream import warm as warm_books
 from ares.features.warm import is_warm, warm_engine, warm_sources
 from ares.market import Candle
+from ares.models.warm import warm as warm_models
 from ares.protocols import FeatureStage, FeatureStream
 from ares.simulation.tape import Tape
+from ares.simulation.warm import warm as warm_venue
+from ares.training.warm import warm as warm_training
 from ares.values import FeatureRow
 
 if TYPE_CHECKING:
@@ -42,7 +46,7 @@ def rehearse(*, beside: bool = False) -> None:
     with _no_collection():
         with _trading_rules_beside(beside):
             warm_engine()
-        warm_sources()
+        _around_the_features()
         _trade_briefly()
 
 
@@ -87,8 +91,17 @@ def _no_collection() -> Iterator[None]:
 def _compile_trading_rules() -> None:
     with _no_collection(), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # kernels that cannot be kept: the process that waits says so
-        warm_sources()
+        _around_the_features()
         _trade_briefly(_Moves())
+
+
+def _around_the_features() -> None:
+    """Compile all but the rules of trading and the kernel of the features."""
+    warm_sources()
+    warm_models()
+    warm_analyst()
+    warm_training()
+    warm_venue()
 
 
 def _trade_briefly(features: FeatureStage | None = None) -> None:

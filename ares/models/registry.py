@@ -304,7 +304,9 @@ def _plain(value: Any) -> Any:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not folder.is_dir() or not path.is_file() or path.is_symlink():
-        raise ModelError(f"{folder} is not a model: it has no {MANIFEST}", directory=str(folder))
+        inside = next(folder.glob(f"*/{MANIFEST}"), None) if folder.is_dir() else None
+        hint = f"; a model that lies in it is {inside.parent}" if inside is not None else ""
+        raise ModelError(f"{folder} is not a model: it has no {MANIFEST}{hint}", directory=str(folder))
     if path.stat().st_size > MANIFEST_LIMIT:
         raise ModelError(f"{path} is larger than {MANIFEST_LIMIT} bytes", directory=str(folder))
     data = path.read_bytes()

@@ -303,7 +303,8 @@ def _walk(
     funding: pd.Series | pd.DataFrame | None,
     config: BarrierConfig,
 ) -> tuple[Ints, Floats]:
-    prices = np.ascontiguousarray(klines[list(_PRICES)].to_numpy(dtype=np.float64).T)
+    # a copy: what pandas lends may be read only, for which the kernel would be compiled once more
+    prices = np.array(klines[list(_PRICES)].to_numpy(dtype=np.float64).T, order="C")
     tradable = np.isfinite(prices).all(axis=0) & (prices > 0).all(axis=0)
     if "volume" in klines.columns:
         tradable &= klines["volume"].to_numpy(dtype=np.float64) > 0

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -40,6 +41,44 @@ def test_the_other_process_calls_every_kernel_but_that_of_the_features() -> None
     rules, everything = json.loads(done.stdout)
     assert {"ledger_step", "appraise", "size_caps"} <= set(rules)
     assert set(everything) - set(rules) == {"advance"}
+
+
+TRADE = """
+import json, pkgutil, importlib, sys
+import ares
+from ares import Analyst, Backtester, FeatureOrchestrator, train
+from ares.backtesting.rehearsal import rehearse
+from ares.data.synthetic import SyntheticConfig, synthetic_market
+from ares.features.config import FeatureConfig
+from ares.training import TrainConfig
+
+def compiled():
+    found = set()
+    for module in pkgutil.walk_packages(ares.__path__, "ares."):
+        if not module.name.endswith("__main__"):
+            for name, kernel in vars(importlib.import_module(module.name)).items():
+                if hasattr(kernel, "py_func"):
+                    found |= {f"{module.name}.{name}{types}" for types in kernel.signatures}
+    return found
+
+rehearse()
+known = compiled()
+market = synthetic_market(4, 4000, config=SyntheticConfig(predictability=0.5))
+features = FeatureOrchestrator(FeatureConfig(groups=("returns", "volatility", "trend")))
+train(market.klines.iloc[:3000], features=features, config=TrainConfig(folds=3, resamples=20)).save(sys.argv[1])
+bot = Backtester(features=features, analyst=Analyst(model=sys.argv[1]))
+trades = bot.run(market.klines, start=int(market.klines.index[3000].value)).trades
+print(json.dumps([len(trades), sorted(compiled() - known)]))
+"""
+
+
+def test_nothing_is_left_to_compile_in_training_and_in_trading_a_model(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TRADE, str(tmp_path / "model")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=800)
+    assert done.returncode == 0, done.stderr
+    trades, late = json.loads(done.stdout)
+    assert trades > 0
+    assert late == []
 
 
 def _die() -> None:

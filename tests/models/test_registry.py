@@ -261,6 +261,12 @@ def test_two_that_finish_the_same_model_both_have_it(tmp_path: Path, monkeypatch
     assert np.array_equal(Registry(tmp_path).load(model_id).model.predict_proba(X), model.predict_proba(X))
 
 
+def test_a_folder_of_models_is_not_taken_for_one_of_them(tmp_path: Path) -> None:
+    model_id = Registry(tmp_path).add(small()[0], RECORD)
+    with pytest.raises(ModelError, match=f"no manifest.json; a model that lies in it is .*{model_id}"):
+        load(tmp_path)
+
+
 def test_adding_a_model_that_lies_there_damaged_is_refused(tmp_path: Path) -> None:
     model, _ = small()
     shelf = Registry(tmp_path)
