@@ -53,7 +53,8 @@ class Payments:
     async def audit(self, tell: Tell, *, missed: bool) -> None:
         """Read when it is due: hourly, after an announcement that found nothing, or when something may be missed."""
         now = self._rest.time.venue_ms(self._clock.now_ns())
-        if missed or self._awaited or now >= max(self._read_ms, self._first_ms) + _HOUR:
+        self._awaited = self._awaited or missed  # until a read has come to its end
+        if self._awaited or now >= max(self._read_ms, self._first_ms) + _HOUR:
             await self._read(tell)
 
     async def _read(self, tell: Tell) -> int:

@@ -159,6 +159,10 @@ class Custody:
 
         return [trade for trade in self.trades.values() if not safe(trade)]
 
+    def entering(self) -> list[Trade]:
+        """Trades of which an entry may still fill."""
+        return [trade for trade in self.trades.values() if self.intents.open_of(trade.trade_id, Purpose.ENTRY)]
+
     def covered(self, trade: Trade) -> bool:
         """Whether stops of the desk's that rest at the venue cover what is held."""
         return self.stops.cover(trade, self._unsold(trade))

@@ -266,9 +266,9 @@ class Dispatch:
         """
         intent_id, symbol = intent_of(order.client_order_id) or "", order.symbol
         state, trade = self.desk.intents.get(intent_id), self.desk.custody.trades.get(symbol)
-        if state is not None and state.status in (OrderStatus.CANCELED, OrderStatus.FILLED):
-            return  # it has ended since the venue was asked
         written = intent_id in self.ours and self.client_id(intent_id) == order.client_order_id
+        if written and state is not None and state.status in (OrderStatus.CANCELED, OrderStatus.FILLED):
+            return  # it has ended since the venue was asked
         unwritten = bool(intent_id) and order.reduce_only and symbol in self.desk.symbols
         needed = order.reduce_only and trade is not None and (after_restart or not self.desk.custody.covered(trade))
         if (written or unwritten) and not needed:

@@ -47,20 +47,19 @@ class Ending:
         self.merger.put(self._order("flatten"))
 
     def over(self) -> bool:
-        """True once the session may end. A halt sends nothing, so that there is nothing to wait for."""
-        trades = self.desk.custody.trades
+        """True once the session may end. A halt sends nothing; what it has called back is awaited."""
+        custody, trades = self.desk.custody, self.desk.custody.trades
+        halted = self.desk.guard.mode is Mode.HALT
         if self.merger.has_ready:
             return False
-        if self.desk.guard.mode is Mode.HALT:
-            for symbol, trade in trades.items() if self.flatten else ():
-                self._say("flatten.withheld", symbol, held=str(trade.held))
-            self.flatten = False  # said once, however often it is asked
-            return True
-        if self.flatten:
+        if self.flatten and not halted:
             return not trades
-        unsafe = [] if self.stands_still else self.desk.custody.unsafe()
-        if unsafe and self._patient:
+        unsafe = [] if self.stands_still else custody.unsafe()
+        if self._patient and (custody.entering() if halted and unsafe else unsafe):
             return False
+        for symbol, trade in trades.items() if self.flatten else ():
+            self._say("flatten.withheld", symbol, held=str(trade.held))
+        self.flatten = False  # said once, however often it is asked
         for trade in unsafe:
             self._say("session.ended_unprotected", trade.symbol, held=str(trade.held))
         return True

@@ -108,8 +108,8 @@ class IntentBook:
     def reported(self, order: Order) -> IntentState | None:
         """Take a report of the venue. None when the order is foreign or the report says nothing new."""
         state = self._of(order.client_order_id)
-        if state is None:
-            return None
+        if state is None or (state.order is not None and state.order.client_order_id != order.client_order_id):
+            return None  # an order that an earlier start sent and could not write down may bear the same number
         known = state.order if state.status is not OrderStatus.UNKNOWN else None  # UNKNOWN is our word, at our time
         if known is not None and order.updated_ns < known.updated_ns and order.filled <= known.filled:
             return None

@@ -182,7 +182,7 @@ class LiveTradingPipeline:
 
         Entries that work are taken back, and `run` ends once each position has its stop, or after 10 s with the alert
         `session.ended_unprotected`. flatten: close what is held first, however long that takes; in a halt, which sends
-        nothing, `run` ends at once with the alert `flatten.withheld`.
+        nothing, `run` ends once no entry can fill any more, with the alert `flatten.withheld`.
         """
         if self._ending is None:
             self._ending = Ending(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ from ares.clock import VirtualClock
 from ares.events import Funding
 from ares.exchange import payments as module
 from ares.exchange.limits import ServerClock
+from ares.exchange.looking import look_unless
 from ares.exchange.payments import Payments
 from ares.exchange.wire.account import Income
 from ares.exchange.wire.market import FundingRow
@@ -30,8 +32,11 @@ class Rest:
     def __init__(self, *rows: Income) -> None:
         self.time, self.rows, self.asked = ServerClock(), list(rows), 0
         self.rates: dict[int, str] | None = None  # None: every time has one
+        self.hangs = False
 
     async def read(self, request: Any, kind: Any) -> Any:
+        if self.hangs:
+            await asyncio.Event().wait()
         given = dict(request.params)
         start, end, limit = (int(given[name]) for name in ("startTime", "endTime", "limit"))
         if kind == list[Income]:
@@ -106,6 +111,16 @@ async def test_what_was_paid_while_the_link_was_down_is_told() -> None:
     rest.rows = [numbered(1, T0 + 60_000)]
     assert await case.audit() == []
     assert await case.audit(missed=True) == [1]
+
+
+async def test_a_look_after_a_break_that_gives_way_to_a_report_is_made_again() -> None:
+    rest = Rest(numbered(1, T0 + 60_000))
+    case = Case(rest)
+    case.later(20 * 60_000)
+    rest.hangs = True
+    assert not await look_unless(lambda: True, case.payments.audit(case.told.append, missed=True))
+    rest.hangs = False
+    assert await case.audit() == [1] and await case.audit() == []
 
 
 @pytest.mark.parametrize("away", [HOUR, 9 * DAY, 60 * DAY])

@@ -82,6 +82,34 @@ async def test_p7_it_ends_after_ten_seconds_and_says_what_it_could_not_protect()
     assert told == held != {}
 
 
+@pytest.mark.parametrize("away", [3, 60])
+async def test_p7_in_a_halt_it_waits_for_entries_that_are_called_back(away: int) -> None:
+    """The venue takes no cancel for a while: an entry that were left would fill, and nobody would protect it."""
+    world, journal = World(Market(6)), Book()
+    halted: list[int] = []
+
+    def refuse(verb: str) -> Exception | None:
+        broken = verb == "cancel_order" and halted and world.clock.now < halted[0] + away * SECOND
+        return Retryable("maintenance") if broken else None
+
+    def halt(pipeline: LiveTradingPipeline, event: Event, said: list[Command]) -> bool:
+        if not halted and sends(Purpose.ENTRY)(pipeline, event, said):
+            halted.append(now := world.clock.now)
+            pipeline._merger.put(OperatorOrder(ts_event=now, ts_seen=now, action="halt"))
+        return bool(halted)
+
+    world.fault = refuse
+    life = Life(world, journal, stopping(halt))
+    await life.run()
+    took = (world.clock.now - halted[0]) / SECOND
+    assert world.market.script and 3 <= took <= 15
+    orders = world.venue.open_orders()
+    left = {o.symbol for o in orders if not o.reduce_only}
+    naked = {s for s in SYMBOLS if world.venue.position(s).quantity} - {o.symbol for o in orders if o.reduce_only}
+    assert not left or away > 10
+    assert left | naked == {a.symbol for a in life.pipeline.alerts if a.code == "session.ended_unprotected"} != set()
+
+
 def sent_for(purpose: Purpose) -> Callable[[Command], bool]:
     return lambda command: isinstance(command, Submit) and command.intent.purpose is purpose
 
@@ -116,6 +144,47 @@ async def test_p2_without_a_journal_protection_is_sent_and_no_risk(purpose: Purp
         naked = Nakedness(world)
         await Life(world, journal, naked).run(until_ns=world.clock.now + 60 * SECOND)
         assert naked.longest <= 3 * SECOND
+
+
+async def test_o9_a_stop_that_was_not_written_down_is_not_taken_for_one_that_bears_the_same_number() -> None:
+    """The fill that the disk refused is the first thing heard afterwards, so the same stop is decided once more."""
+    undisturbed = Book()
+    await Life(World(Market(8)), undisturbed).run()
+    commanded = [event.seq for event, said in undisturbed.records() if any(map(sent_for(Purpose.STOP), said))]
+    again = 0
+    for record in commanded[:8]:
+        world, journal = World(Market(8)), FullDisk()
+        journal.full_at = record
+        with pytest.raises(DataError, match="full"):
+            await Life(world, journal).run()
+        left = {o.client_order_id for o in world.venue.open_orders()}
+        journal.full_at = None
+        life = Life(world, journal, looked_at(world))
+        await life.run(until_ns=world.clock.now + 60 * SECOND)
+        again += len(left & {f"ares1-{intent_id}" for intent_id in decided(journal, record)})
+        assert "stop.lost" not in {a.code for a in life.pipeline.alerts}
+        for symbol in SYMBOLS:
+            held = world.venue.position(symbol).quantity
+            standing = [o.quantity for o in world.venue.open_orders(symbol) if o.reduce_only]
+            assert standing == ([abs(held)] if held else [])
+    assert again, "no number was used twice"
+
+
+def decided(journal: Book, since: int) -> list[str]:
+    said = [command for event, commands in journal.records() if event.seq >= since for command in commands]
+    return [command.intent.intent_id for command in said if isinstance(command, Submit)]
+
+
+def looked_at(world: World) -> Callable[[LiveTradingPipeline], None]:
+    """The venue tells every ten seconds what is held and what stands there."""
+    last = [world.clock.now]
+
+    def look(pipeline: LiveTradingPipeline) -> None:
+        if world.link is not None and world.clock.now >= last[0] + 10 * SECOND:
+            last[0] = world.clock.now
+            world.link.account.put_nowait(world.venue.snapshot())
+
+    return look
 
 
 @pytest.mark.parametrize("held", [True, False])
