@@ -123,7 +123,7 @@ class AccountStream(AsyncIterator[Event]):
         self._audit_at = 0.0  # of the loop's clock
         self._failures = 0  # reports and audits that could not be handled, since an audit without any before it
         self._failed = False  # one of them after the last audit
-        self._put_off = 0  # looks in a row that gave way to reports
+        self._put_off: Counter[str] = Counter()  # looks in a row that gave way to reports, by what was looked at
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
         self._failure: AresError | None = None
@@ -220,7 +220,7 @@ class AccountStream(AsyncIterator[Event]):
         try:
             await self._connected()
             self._audit_at = loop.time() + self._audit_every()
-            await self._look(self._truth(first=True))
+            await self._look("truth", self._truth(first=True))
         except Exception as error:
             if not self._begun:
                 unforeseen = DataError(f"the private stream cannot begin: {type(error).__name__}: {error}")
@@ -244,20 +244,20 @@ class AccountStream(AsyncIterator[Event]):
         except TimeoutError:
             await self._unpark(loop.time())
             if loop.time() >= self._audit_at:
-                await self._look(self._audit(loop))
-                await self._look(self._modes.look())
+                await self._look("truth", self._audit(loop))
+                await self._look("modes", self._modes.look())
             return
         if frame is not None:
             await self._frame(frame)
         elif self._broken:
-            await self._look(self._truth())
+            await self._look("truth", self._truth())
 
-    async def _look(self, look: Coroutine[None, None, None]) -> None:
+    async def _look(self, what: str, look: Coroutine[None, None, None]) -> None:
         """Look at the venue; reports that come meanwhile do not wait long, and then it is looked again soon."""
-        if await look_unless(lambda: self._begun and not self._frames.empty(), look, self._put_off):
-            self._put_off = 0
+        if await look_unless(lambda: self._begun and not self._frames.empty(), look, self._put_off[what]):
+            self._put_off[what] = 0
         else:
-            self._put_off += 1
+            self._put_off[what] += 1
             self._audit_at = min(self._audit_at, asyncio.get_running_loop().time() + _SOON)
 
     def _not_handled(self, error: Exception) -> None:
@@ -391,12 +391,12 @@ class AccountStream(AsyncIterator[Event]):
         except DataError:
             self.bad["frame"] += 1
             _log.warning("private.unreadable", size=len(data))
-            await self._look(self._truth())
+            await self._look("truth", self._truth())
             return
         frame = found.frame
         if found.fill_only is not None:
             await self._fill(fill_of(found.fill_only, Decimal(0)), *commission_of(found.fill_only))
-            await self._look(self._truth())
+            await self._look("truth", self._truth())
         elif isinstance(frame, OrderTradeUpdate):
             await self._order_frame(frame)
         elif isinstance(frame, AlgoUpdate):
@@ -406,7 +406,7 @@ class AccountStream(AsyncIterator[Event]):
                 self._tell_order(order)
             await self._unpark(float("inf"))
         elif isinstance(frame, AccountUpdate) and frame.a.m == "FUNDING_FEE":
-            await self._look(self._payments.announced(self._put))
+            await self._look("payments", self._payments.announced(self._put))
         elif isinstance(frame, ConfigUpdate):
             self._modes.look_soon()
         elif isinstance(frame, ListenKeyExpired):

@@ -165,6 +165,7 @@ async def resolved(
     pause_ns, denials = _FIRST_PAUSE_NS, 0
     while True:
         asked_ns = clock.now_ns()
+        proof_ns = min(proof_ns, asked_ns + _PROOF_NS)  # a clock that was ahead when it was sent has been set right
         try:
             order = await _find(exchange, symbol, client_id)
         except AresError:

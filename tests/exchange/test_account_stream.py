@@ -25,6 +25,7 @@ from ares.exchange.trades import Trades
 from ares.exchange.wire.account import ListenKey
 from ares.exchange.wire.trade import OrderReport, UserTrade, order_of
 from ares.exchange.wire.user import OrderTradeUpdate, decode_user
+from tests.virtual_time import at_once
 
 S, T0, DAY = "ETHUSDT", 1_700_000_000_000, 86_400_000
 
@@ -160,6 +161,30 @@ async def test_what_is_told_of_the_venue_is_never_older_than_the_fills_told_befo
     (snapshot,) = [e for e in made._events if hasattr(e, "account")]
     assert told(made) == [11]
     assert snapshot.account.positions[0].quantity == made._held[S] == 1
+
+
+async def test_the_modes_are_looked_at_though_that_takes_long_and_reports_keep_coming() -> None:
+    """Looks at the truth in between, which take no time, do not use up the patience with this one."""
+    made, _, _ = stream([])
+    loop, looked = asyncio.get_running_loop(), list[float]()
+
+    async def slow() -> tuple[ModeDifference, ...]:
+        await asyncio.sleep(3.0)
+        looked.append(loop.time())
+        return ()
+
+    async def reports() -> None:
+        while True:
+            await asyncio.sleep(0.3)
+            made._frames.put_nowait(None)
+
+    made._modes._differences, made._modes._due_ns = slow, 0
+    with at_once():
+        began, busy = loop.time(), asyncio.ensure_future(reports())
+        while not looked and loop.time() - began < 60.0:
+            await made._next(loop)
+        busy.cancel()
+    assert looked and looked[0] - began <= 20.0
 
 
 @pytest.mark.parametrize("count", [999, 1000, 1001, 2500])

@@ -30,7 +30,7 @@ class Venue:
         return answer
 
 
-def ask(*answers: object) -> tuple[Any, list[float]]:
+def ask(*answers: object, sent_ns: int | None = None) -> tuple[Any, list[float]]:
     clock = VirtualClock(0)
     venue = Venue(clock, *answers)
 
@@ -42,7 +42,7 @@ def ask(*answers: object) -> tuple[Any, list[float]]:
 
         passing = asyncio.ensure_future(time())
         try:
-            return await resolved(cast(Trading, venue), "ETHUSDT", "c1", clock)
+            return await resolved(cast(Trading, venue), "ETHUSDT", "c1", clock, sent_ns)
         finally:
             passing.cancel()
 
@@ -71,3 +71,10 @@ def test_a_read_that_fails_is_no_answer(error: AresError) -> None:
 def test_a_denial_before_the_proof_and_a_failure_after_it_prove_nothing() -> None:
     _, asked = ask(DENIED, Retryable("cannot connect"), Retryable("cannot connect"), DENIED)
     assert len(asked) == 4
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_an_order_dated_by_a_clock_that_was_wrong_is_given_up_as_soon_as_ever(hours: int) -> None:
+    """Nothing was sent later than now, whatever the journal of a machine says whose clock was ahead."""
+    order, asked = ask(DENIED, sent_ns=hours * 3600 * SECOND)
+    assert order is None and len(asked) == 2 and asked[1] <= 21.0
