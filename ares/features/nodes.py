@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from math import isinf
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -28,7 +29,8 @@ class FeatureNode:
 
     step(x, state) -> float: x (inputs,) float64 in the order of `inputs`, state (state_size,) float64, zero before the
     first row and yours to change. It must depend on nothing else, or batch, stream and replay will disagree. A function
-    compiled with `ares.kernels.jit.jit` or `numba.njit` runs compiled.
+    compiled with `ares.kernels.jit.jit` or `numba.njit` runs compiled. What it gives for rows that are still warming up
+    is NaN in the column; an infinite number is refused (DataError).
     """
 
     name: str  # "group.name"
@@ -139,18 +141,27 @@ class NodeTail:
         row = np.empty(x.shape[0])
         if hasattr(self.node.step, "py_func"):
             _drive(self.node.step, np.ascontiguousarray(x), state, row, out[0])
+            infinite = np.flatnonzero(np.isinf(out[0]))
+            if infinite.size:
+                self._number(float(out[0, infinite[0]]), int(open_ns[infinite[0]]))
             return
         for i in range(x.shape[1]):
             row[:] = x[:, i]
-            out[0, i] = self._number(self.node.step(row, state))
+            out[0, i] = self._number(self.node.step(row, state), int(open_ns[i]))
 
     def step(self, x: Array, open_ns: int, state: Array, out: Array) -> None:
-        out[0] = self._number(self.node.step(x, state))
+        out[0] = self._number(self.node.step(x, state), open_ns)
 
-    def _number(self, given: float | None) -> float:
+    def _number(self, given: float | None, open_ns: int) -> float:
         """What a step returned: without this a forgotten `return` would be a column of NaN."""
         if given is None:
             raise InvalidInput(f"the step of {self.node.name!r} returned nothing: a number, or NaN where there is none")
+        if isinf(given):
+            raise DataError(
+                f"the step of {self.node.name!r} returned {given} for the bar that opens at {open_ns}: give NaN where "
+                "there is no number",
+                open_ns=open_ns,
+            )
         return given
 
 
@@ -251,6 +262,6 @@ def bind(
                 raise InvalidInput(f"there is a feature {name!r} already", name=name)
             known[name] = len(known)
             warm.append(lag)
-            settled.append(memory)
-        bound.append(Bound(tail, np.array(at, np.int64), first, lag, memory))
+            settled.append(max(memory, lag))
+        bound.append(Bound(tail, np.array(at, np.int64), first, lag, max(memory, lag)))
     return bound

@@ -225,6 +225,7 @@ class FeatureOrchestrator:
         for tail in schema.tails:
             rows = slice(tail.first, tail.first + len(tail.tail.names))
             tail.tail.batch(tail.gather(out, inputs), bars.open_ns, out[rows])
+            out[rows, : tail.warmup] = _NAN
         return out
 
     def _run_table(self, schema: Schema, bars: Bars, inputs: NDArray[np.float64], out: NDArray[np.float64]) -> None:

@@ -129,6 +129,8 @@ class Stream:
         for tail, state in zip(self._schema.tails, self._tail_state, strict=True):
             part = self._out[tail.first : tail.first + len(tail.tail.names)]
             tail.tail.step(tail.gather(self._out, self._inputs), open_ns, state, part)
+            if self.rows < tail.warmup:
+                part[:] = _NAN
         self.rows += 1
         self._last_ns = open_ns
         values = self._out.copy()

@@ -86,10 +86,33 @@ def test_own_nodes_run_in_both_rhythms(bars: pd.DataFrame) -> None:
     whole = features.compute(bars)
     expected = bars.close / bars.close.cummax() - 1.0
     np.testing.assert_allclose(whole["mine.drawdown"], expected, rtol=1e-15)
-    np.testing.assert_array_equal(whole["mine.double"], whole["momentum.rsi_14"] + whole["mine.drawdown"])
+    warm = int(whole["momentum.rsi_14"].isna().sum()) + 3
+    double = (whole["momentum.rsi_14"] + whole["mine.drawdown"]).where(np.arange(len(bars)) >= warm)
+    np.testing.assert_array_equal(whole["mine.double"], double)
     stream = features.stream("ETHUSDT", "1h")
     rows = [stream.update(c).values for c in candles_of(bars, "1h")]
     assert differences(pd.DataFrame(rows, bars.index, whole.columns), whole) == []
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_node_that_gives_an_infinite_number_is_named(bars: pd.DataFrame, compiled: bool) -> None:
+    def inverse(x: np.ndarray, state: np.ndarray) -> float:
+        return np.inf if x[0] == 0.0 else 1.0 / x[0]
+
+    node = FeatureNode("mine.inverse", jit(cached=False)(inverse) if compiled else inverse, ("volume",))
+    features = FeatureOrchestrator(FeatureConfig(groups=("momentum",)), nodes=[node])
+    some = bars.iloc[:100].copy()
+    assert np.isfinite(features.compute(some)["mine.inverse"]).all()
+    some = some[["open", "high", "low", "close", "volume"]]
+    some.iloc[60, 4] = 0.0
+    with pytest.raises(DataError, match=rf"mine\.inverse' returned inf .*opens at {bars.index[60].value}"):
+        features.compute(some)
+    stream = features.stream("ETHUSDT", "1h")
+    candles = candles_of(some, "1h")
+    for candle in candles[:60]:
+        stream.update(candle)
+    with pytest.raises(DataError, match=r"mine\.inverse' returned inf"):
+        stream.update(candles[60])
 
 
 def test_a_node_may_be_given_by_position() -> None:
