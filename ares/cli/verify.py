@@ -71,6 +71,7 @@ async def verify_exchange(config: AresConfig, symbol: str) -> list[Check]:
     """The checklist of one venue, in order. Raises nothing of the venue's: what fails is a line."""
     from ares.exchange.binance import BinanceExchange
 
+    public = BinanceExchange(evolve(config.exchange, api_key=None, api_secret=None))  # what a wrong key cannot spoil
     exchange = BinanceExchange(config.exchange)
     checks: list[Check] = []
 
@@ -85,16 +86,17 @@ async def verify_exchange(config: AresConfig, symbol: str) -> list[Check]:
 
     try:
         await look("config sanity", lambda: _sanity(config))
-        await look("connection", lambda: _connect(exchange))
-        await look("clock", lambda: _clock(exchange))
-        await look("filters", lambda: _filters(exchange, symbol))
+        await look("connection", lambda: _connect(public))
+        await look("clock", lambda: _clock(public))
+        await look("filters", lambda: _filters(public, symbol))
         await look("key rights", lambda: _rights(exchange), private=True)
         await look("modes and leverage", lambda: _modes(exchange, config, symbol), private=True)
         await look("balance", lambda: _balance(exchange), private=True)
-        await look("market stream", lambda: _market(exchange, symbol))
+        await look("market stream", lambda: _market(public, symbol))
         await look("account stream", lambda: _account(exchange), private=True)
     finally:
         await exchange.close()
+        await public.close()
     return checks
 
 
@@ -119,8 +121,9 @@ async def _modes(exchange: BinanceExchange, config: AresConfig, symbol: str) -> 
     for position in await exchange.get_positions():
         if position.leverage > most:
             raise InvalidInput(f"{position.symbol} is held at leverage {position.leverage}, the settings allow {most}")
-    now = await exchange.modes.of(symbol)
-    return f"one-way, single-asset; {symbol}: {now.margin_type.upper()}, leverage {now.leverage}"
+    now, tiers = await exchange.modes.of(symbol), len((await exchange.get_instrument(symbol)).tiers)
+    margin = f"{now.margin_type.upper()}, leverage {now.leverage}, {tiers} tiers"
+    return f"one-way, single-asset; {symbol}: {margin}"
 
 
 async def _connect(exchange: BinanceExchange) -> str:
@@ -141,10 +144,11 @@ async def _filters(exchange: BinanceExchange, symbol: str) -> str:
     i = await exchange.get_instrument(symbol)
     if not i.trading:
         raise NotAuthorized(f"{symbol} is not trading")
-    return f"{symbol}: tick {i.tick_size}, lot {i.lot_step}, least notional {i.min_notional}, {len(i.tiers)} tiers"
+    return f"{symbol}: tick {i.tick_size}, lot {i.lot_step}, least notional {i.min_notional}"
 
 
 async def _rights(exchange: BinanceExchange) -> str:
+    await exchange.__aenter__()
     account = await exchange.account_config()
     if not account.can_trade:
         raise NotAuthorized("the account may not trade")

@@ -59,7 +59,8 @@ def test_verify_finds_everything_well(local: dict[str, str]) -> None:
 def test_verify_says_what_is_wrong(local: dict[str, str]) -> None:
     code, answer, shown = verify(local, KEY, "not-the-right-secret")
     failed = {c["name"] for c in answer["checks"] if c["state"] == "failed"}  # type: ignore[attr-defined]
-    assert code == 5 and "key rights" in failed and "not-the-right-secret" not in shown
+    assert code == 5 and "not-the-right-secret" not in shown
+    assert failed == {"key rights", "modes and leverage", "balance", "account stream"}  # all that needs the key
 
 
 def test_verify_does_not_call_well_what_it_could_not_see() -> None:
