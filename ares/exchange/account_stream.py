@@ -107,7 +107,7 @@ class AccountStream(AsyncIterator[Event]):
         sent.wake = lambda: self._frames.put_nowait(None)  # so that the next look is brought forward
         self._told: set[tuple[str, str]] = set(past.told)  # fills by (symbol, trade id)
         self._trades = Trades(rest, clock, past.confirmed())
-        self._payments = Payments(rest, clock, past.funded, past.until_ns)
+        self._payments = Payments(rest, clock, past.funded, past.paid_ns)
         self._fees = Fees(venue.fee_in_quote)
         self._modes = ModeWatch(venue.mode_differences, clock, self._put)
         self._states: dict[str, tuple[_State, _Terms]] = {}  # of the newest report told, by client id
@@ -145,7 +145,7 @@ class AccountStream(AsyncIterator[Event]):
     async def __anext__(self) -> Event:
         if not self._tasks and not self._closed:
             now_ms = self._rest.time.venue_ms(self._clock.now_ns())
-            self._since_ms = self._past.until_ns // 1_000_000 or now_ms
+            self._since_ms = self._past.since_ns // 1_000_000 or now_ms
             self.link.start()
             self._tasks = [asyncio.ensure_future(self._work()), asyncio.ensure_future(self._keep_key())]
         while not self._events:

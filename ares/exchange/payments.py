@@ -31,18 +31,18 @@ Tell = Callable[[Funding], None]
 class Payments:
     """Reads the account's funding income; the account's events do not say which position was paid how much."""
 
-    def __init__(self, rest: RestClient, clock: Clock, told: Iterable[tuple[str, int]], until_ns: int) -> None:
+    def __init__(self, rest: RestClient, clock: Clock, told: Iterable[tuple[str, int]], since_ns: int) -> None:
         """told: (symbol, time in ns) of what an earlier session has told.
 
-        until_ns: until when that one heard, by the venue's clock; 0: there was none.
+        since_ns: from when payments may be missing, by the venue's clock; 0: there was no such session.
         """
         self._rest, self._clock = rest, clock
         self._before = frozenset(told)
         self._told: set[tuple[str, int, int]] = set()  # by (symbol, ms, the venue's transaction id)
         now_ms = rest.time.venue_ms(clock.now_ns())
-        self._first_ms = until_ns // 1_000_000 - _OVERLAP if until_ns else now_ms  # a first session owns nothing before
+        self._first_ms = since_ns // 1_000_000 if since_ns else now_ms  # a first session owns nothing before
         self._read_ms = 0  # venue time of the last complete read
-        self._awaited = until_ns > 0  # one has been announced, or may have been missed
+        self._awaited = since_ns > 0  # one has been announced, or may have been missed
 
     async def announced(self, tell: Tell) -> None:
         """The venue says that funding was settled; when its rows are not there yet, the next audit reads again."""
