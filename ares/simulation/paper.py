@@ -35,6 +35,7 @@ _QUOTE_SECONDS = 1.0  # so long an order waits for the source's quote
 _FEWEST, _MOST = 5, 1500  # bars asked for at once
 _LONGEST_PAUSE = 30.0  # seconds between two reads of bars that cannot be had
 _SILENT_POLLS = 5  # a polled source on virtual time that has no news so often has ended
+_LOST_POLLS = 100  # one that fails all the time has ended after so many bars
 
 
 class PaperExchange(VenueDesk):
@@ -247,16 +248,16 @@ class PaperExchange(VenueDesk):
         clock = self._source_clock
         last = dict.fromkeys(symbols, clock.now_ns() // step * step - step)
         silent, up = 0, True
-        while silent < _SILENT_POLLS or self._virtual is None:
+        while self._virtual is None or silent < (_SILENT_POLLS if up else _LOST_POLLS):
             now = clock.now_ns()
             await clock.sleep((now // step * step + step + _SETTLE_NS - now) / 1e9)
             found = {symbol: await self._bars_after(symbol, interval, last[symbol]) for symbol in symbols}
             if (None not in found.values()) is not up:
-                up, now = not up, clock.now_ns()
+                up, now, silent = not up, clock.now_ns(), 0
                 yield LinkChanged(ts_event=now, ts_seen=now, link="market", up=up)
             fresh = [candle for candles in found.values() for candle in candles or ()]
             last.update({candle.symbol: candle.open_ns for candle in fresh})
-            silent = 0 if fresh or not up else silent + 1
+            silent = 0 if fresh else silent + 1
             for candle in sorted(fresh, key=lambda c: c.close_ns):
                 yield CandleClosed(ts_event=candle.close_ns, ts_seen=clock.now_ns(), candle=candle)
 

@@ -353,6 +353,20 @@ async def test_a_polled_source_that_fails_for_a_while_ends_nothing_and_hides_no_
     assert links == ([False, True] if hours > 1 else [])
 
 
+async def test_on_virtual_time_a_source_that_never_answers_again_has_ended() -> None:
+    source = Polled()
+    asked: list[int] = []
+
+    async def gone(*given: Any, **named: Any) -> pd.DataFrame:
+        asked.append(source.clock.now_ns())
+        raise DataError("html") if len(asked) < 3_000 else InvalidInput("time goes on for ever")
+
+    source.inner.get_klines = gone  # type: ignore[method-assign]
+    paper = PaperExchange(source, config=CONFIG)  # type: ignore[arg-type]
+    assert not [e async for e in paper.stream_market(["ETHUSDT"], "1m") if isinstance(e, CandleClosed)]
+    assert asked[-1] - asked[0] >= 50 * 60 * 10**9, "a source that comes back after a while has not ended"
+
+
 @pytest.mark.parametrize("error", [InvalidInput("no such symbol"), NotAuthorized("key")])
 async def test_what_asking_again_does_not_mend_ends_a_polled_market(error: AresError) -> None:
     source = Polled()
