@@ -141,7 +141,7 @@ class Link:
 
     async def _open(self) -> Socket:
         now = self._clock.now_ns()
-        self._recent = [t for t in self._recent if now - t < _STORM[1]]
+        self._recent = [t for t in self._recent if abs(now - t) < _STORM[1]]  # later ones: the clock was set back
         if len(self._recent) >= _STORM[0]:
             raise Retryable(f"{self.name}: {_STORM[0]} connects in five minutes", after=_SLOWEST)
         self._recent.append(now)

@@ -11,7 +11,7 @@ pytest.importorskip("starlette")
 
 from ares.clock import SystemClock
 from ares.exchange.link import Link, Socket
-from tests.virtual_time import at_once, stand_still
+from tests.virtual_time import LoopClock, at_once, stand_still
 
 
 class Sock:
@@ -58,6 +58,36 @@ async def test_a_connector_that_raises_anything_ends_no_link(fails: tuple[int, i
         await link.close()
     assert len(opened) == 5 and heard == [b"here"] * 3
     assert changes == [True, False] * 2 + [True]
+
+
+async def test_a_clock_that_is_set_back_keeps_no_link_from_being_made_anew() -> None:
+    """Connects that lie in the future by it are none of the last five minutes."""
+
+    class Clock(LoopClock):
+        back = 0
+
+        def now_ns(self) -> int:
+            return super().now_ns() - self.back
+
+    opened: list[float] = []
+    loop, clock = asyncio.get_running_loop(), Clock()
+
+    async def connect(url: str) -> Socket:
+        opened.append(loop.time())
+        return Sock(lasts=False)
+
+    async def url() -> str:
+        return "ws://somewhere"
+
+    link = Link("x", url, lambda data: None, connect=connect, clock=clock, changed=lambda up: None, stall=None)
+    with at_once():
+        link.start()
+        while len(opened) < 10:
+            await asyncio.sleep(0.01)
+        clock.back = 3600 * 10**9
+        await asyncio.sleep(120.0)
+        await link.close()
+    assert len(opened) > 10
 
 
 async def test_a_fresh_connection_that_cannot_be_made_leaves_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
