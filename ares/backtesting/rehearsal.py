@@ -25,7 +25,6 @@ from ares.models.warm import warm as warm_models
 from ares.protocols import FeatureStage, FeatureStream
 from ares.simulation.tape import Tape
 from ares.simulation.warm import warm as warm_venue
-from ares.training.warm import warm as warm_training
 from ares.values import FeatureRow
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ _BARS = 900  # enough for features to be warm and a few trades
 
 
 def rehearse(*, beside: bool = False) -> None:
-    """Compile every kernel for this machine, or load it from the compile cache; two seconds once it is there.
+    """Compile every kernel that a bot calls, or load it from the compile cache; two seconds once it is there.
 
     Do it before streams are opened: a kernel that compiles later holds up the event loop, and streams go stale.
     beside: compile what trades in a second process when there is a core for it; only for a program whose main module
@@ -100,7 +99,6 @@ def _around_the_features() -> None:
     warm_sources()
     warm_models()
     warm_analyst()
-    warm_training()
     warm_venue()
 
 

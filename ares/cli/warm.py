@@ -1,4 +1,4 @@
-"""`ares warm`: compile everything once, ahead of time, so that no trade waits for a compiler."""
+"""`ares warm`: compile all that a bot calls once, ahead of time, so that no trade waits for a compiler."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["warm"]
 
 @ends_with_exit_code
 def warm(json: options.JsonOut = False, progress: options.Progress = None) -> None:
-    """Compile every kernel for this machine and keep the result; later starts load it from disk.
+    """Compile every kernel that a bot calls for this machine and keep the result; later starts load it from disk.
 
-    The exit code is 74 when the result could not be kept.
+    Training compiles its own few kernels at its first use, in some seconds. The exit code is 74 when the result could not be kept.
     """
     from ares.backtesting.rehearsal import rehearse
     from ares.cli.screen import note, print_json, progress_bar
@@ -32,4 +32,4 @@ def warm(json: options.JsonOut = False, progress: options.Progress = None) -> No
     if json:
         print_json({"seconds": seconds})
     else:
-        note(f"everything is compiled: {seconds:.1f} s")
+        note(f"everything that trades is compiled: {seconds:.1f} s")

@@ -17,12 +17,10 @@ _TWO = ModelSpec(columns=("x",), classes=(0, 1))
 
 
 def warm() -> None:
-    """Compile what models of every kind are evaluated with, or load it from the compile cache."""
+    """Compile what models of every kind are asked by, bar by bar, or load it from the compile cache."""
     none, no = np.zeros(1, np.int64), np.zeros(1, np.bool_)
     leaf = Tree(left=none, right=none, leaf=~no, feature=none, threshold=_X[0], missing_left=no, value=_X)
-    trees = pack([leaf], spec=_TWO, base=np.zeros(1), link="expit")
-    trees.predict_proba(_X)
-    trees.raw(_X)
+    pack([leaf], spec=_TWO, base=np.zeros(1), link="expit").predict_proba(_X)
     layer = np.ones(2, np.int64)
     line = DenseModel(
         spec=_TWO, shift=_X[0], scale=np.ones(1), sizes=layer, weights=np.zeros(2), activation="identity", link="expit"
@@ -40,5 +38,4 @@ def warm() -> None:
         log_start=np.zeros(1), log_move=np.zeros((1, 1)), mean=np.zeros((1, 1)), whiten=cell.reshape(1, 1, 1),
         log_det=np.zeros(1),
     )  # fmt: skip
-    regimes.filter([0], _X, 1)
     RegimeFilter(regimes, 1).update(0, _X[0])

@@ -43,14 +43,23 @@ def test_the_other_process_calls_every_kernel_but_that_of_the_features() -> None
     assert set(everything) - set(rules) == {"advance"}
 
 
-TRADE = """
-import json, pkgutil, importlib, sys
-import ares
+MARKET = """
 from ares import Analyst, Backtester, FeatureOrchestrator, train
-from ares.backtesting.rehearsal import rehearse
 from ares.data.synthetic import SyntheticConfig, synthetic_market
 from ares.features.config import FeatureConfig
 from ares.training import TrainConfig
+
+market = synthetic_market(4, 4000, config=SyntheticConfig(predictability=0.5))
+features = FeatureOrchestrator(FeatureConfig(groups=("returns", "volatility", "trend")))
+"""
+TRAIN = """
+import sys
+train(market.klines.iloc[:3000], features=features, config=TrainConfig(folds=3, resamples=20)).save(sys.argv[1])
+"""
+TRADE = """
+import importlib, json, pkgutil, sys
+import ares
+from ares.backtesting.rehearsal import rehearse
 
 def compiled():
     found = set()
@@ -63,20 +72,21 @@ def compiled():
 
 rehearse()
 known = compiled()
-market = synthetic_market(4, 4000, config=SyntheticConfig(predictability=0.5))
-features = FeatureOrchestrator(FeatureConfig(groups=("returns", "volatility", "trend")))
-train(market.klines.iloc[:3000], features=features, config=TrainConfig(folds=3, resamples=20)).save(sys.argv[1])
 bot = Backtester(features=features, analyst=Analyst(model=sys.argv[1]))
 trades = bot.run(market.klines, start=int(market.klines.index[3000].value)).trades
 print(json.dumps([len(trades), sorted(compiled() - known)]))
 """
 
 
-def test_nothing_is_left_to_compile_in_training_and_in_trading_a_model(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", TRADE, str(tmp_path / "model")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=800)
-    assert done.returncode == 0, done.stderr
-    trades, late = json.loads(done.stdout)
+def test_nothing_is_left_to_compile_when_a_model_is_traded(tmp_path: Path) -> None:
+    def run(program: str) -> str:
+        command = [sys.executable, "-c", MARKET + program, str(tmp_path / "model")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=800)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run(TRAIN)
+    trades, late = json.loads(run(TRADE))
     assert trades > 0
     assert late == []
 
