@@ -14,7 +14,8 @@ __all__ = ["warm"]
 def warm(json: options.JsonOut = False, progress: options.Progress = None) -> None:
     """Compile every kernel that a bot calls for this machine and keep the result; later starts load it from disk.
 
-    Training compiles its own few kernels at its first use, in some seconds. The exit code is 74 when the result could not be kept.
+    Training compiles its own few kernels at its first use, in some seconds. The exit code is 74 when the result could
+    not be kept.
     """
     from ares.backtesting.rehearsal import rehearse
     from ares.cli.screen import note, print_json, progress_bar
