@@ -245,9 +245,9 @@ class BinanceExchange:
             client_order_id=client_id,
         )
         async with within(self.config.order_patience, f"{symbol}: not sent, mark price and margin mode not read"):
-            check(request, instrument, None if reduce_only else await self._account.mark(symbol))
             if not reduce_only:
-                await self.modes.prepare(symbol)
+                await self.modes.prepare(symbol)  # first: it is done once, so that a slow venue is ready the next time
+            check(request, instrument, None if reduce_only else await self._account.mark(symbol))
         self._symbols.add(symbol)
         self._ours.add(client_id)
         self._sent.add(symbol, client_id)

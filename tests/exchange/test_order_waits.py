@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,26 @@ async def test_an_entry_that_cannot_be_prepared_is_given_up_as_soon_as_one_witho
             await exchange.create_order(S, "BUY", "MARKET", "0.5")
         assert loop.time() - began <= 2.6
     assert venue.orders_taken == 0
+
+
+async def test_entries_go_out_though_every_read_takes_more_than_half_of_the_patience(
+    make_venue: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was prepared once need not be again: then there is time enough for the price."""
+    venue = make_venue()
+    async with in_process(venue, **PATIENT) as exchange:
+        call = exchange._rest.call
+
+        async def slow(request: Any, kind: Any) -> Any:
+            await asyncio.sleep(1.5 if request.method == "GET" else 0.0)
+            return await call(request, kind)
+
+        monkeypatch.setattr(exchange._rest, "call", slow)
+        with pytest.raises(Retryable, match="not sent"):
+            await exchange.create_order(S, "BUY", "MARKET", "0.5")
+        await asyncio.sleep(3600.0)  # a bar later
+        await exchange.create_order(S, "BUY", "MARKET", "0.5")
+    assert venue.orders_taken == 1
 
 
 async def test_a_stop_is_sent_and_cancelled_while_reads_hang(make_venue: Make) -> None:
