@@ -30,7 +30,7 @@ from ares.values import FeatureRow
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["rehearse"]
+__all__ = ["compile_all", "rehearse"]
 
 _BARS = 900  # enough for features to be warm and a few trades
 
@@ -49,18 +49,31 @@ def rehearse(*, beside: bool = False) -> None:
         _trade_briefly()
 
 
+def compile_all() -> None:
+    """Fill the compile cache with what `rehearse` would compile, for other processes: this one loads no more of it.
+
+    It works beside itself as `rehearse` does. Raises Retryable.
+    """
+    with _no_collection():
+        with _trading_rules_beside(True) as shared:
+            warm_engine()
+        if not shared:
+            _around_the_features()
+            _trade_briefly()
+
+
 @contextmanager
-def _trading_rules_beside(wanted: bool) -> Iterator[None]:
-    """While this process compiles the features, another one compiles what trades.
+def _trading_rules_beside(wanted: bool) -> Iterator[bool]:
+    """While this process compiles the features, another one compiles what trades; gives whether it does.
 
     A compiler holds the interpreter, so a thread would not do. What was compiled lies in the cache that both share.
     """
     if not wanted or is_warm() or _cores() < 2:
-        yield
+        yield False
         return
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         rules = pool.submit(_compile_trading_rules)
-        yield
+        yield True
         try:
             rules.result()
         except BrokenProcessPool as error:

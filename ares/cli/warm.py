@@ -17,7 +17,7 @@ def warm(json: options.JsonOut = False, progress: options.Progress = None) -> No
     Training compiles its own few kernels at its first use, in some seconds. The exit code is 74 when the result could
     not be kept.
     """
-    from ares.backtesting.rehearsal import rehearse
+    from ares.backtesting.rehearsal import compile_all
     from ares.cli.screen import note, print_json, progress_bar
     from ares.clock import SystemClock
     from ares.kernels.jit import unkept
@@ -25,7 +25,7 @@ def warm(json: options.JsonOut = False, progress: options.Progress = None) -> No
     clock = SystemClock()
     began = clock.now_ns()
     with progress_bar("compiling", 1, progress) as advance:
-        rehearse(beside=True)
+        compile_all()
         advance(1)
     if unkept() is not None:  # a warning has said why
         raise typer.Exit(UNWRITABLE)

@@ -35,10 +35,17 @@ print(json.dumps([sorted(rules), sorted(called())]))
 """
 
 
-def test_the_other_process_calls_every_kernel_but_that_of_the_features() -> None:
-    done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=False, timeout=600)
+def run(program: str, *arguments: str) -> str:
+    """What another interpreter prints."""
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=800)
     assert done.returncode == 0, done.stderr
-    rules, everything = json.loads(done.stdout)
+    return done.stdout
+
+
+def test_the_other_process_calls_every_kernel_but_that_of_the_features() -> None:
+    run("from ares.backtesting.rehearsal import rehearse; rehearse()")  # a compiler names also what it compiles inside
+    rules, everything = json.loads(run(ASK))
     assert {"ledger_step", "appraise", "size_caps"} <= set(rules)
     assert set(everything) - set(rules) == {"advance"}
 
@@ -79,14 +86,9 @@ print(json.dumps([len(trades), sorted(compiled() - known)]))
 
 
 def test_nothing_is_left_to_compile_when_a_model_is_traded(tmp_path: Path) -> None:
-    def run(program: str) -> str:
-        command = [sys.executable, "-c", MARKET + program, str(tmp_path / "model")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=800)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    run(TRAIN)
-    trades, late = json.loads(run(TRADE))
+    model = str(tmp_path / "model")
+    run(MARKET + TRAIN, model)
+    trades, late = json.loads(run(MARKET + TRADE, model))
     assert trades > 0
     assert late == []
 
@@ -118,7 +120,7 @@ def test_a_process_that_dies_is_told(cold: pytest.MonkeyPatch) -> None:
 
 
 def test_what_could_not_be_kept_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "rehearse", lambda beside: None)
+    monkeypatch.setattr(rehearsal, "compile_all", lambda: None)
     monkeypatch.setattr(jit, "_unkept", ["compiled kernels cannot be kept"])
     done = CliRunner().invoke(program, ["warm", "--json"])
     assert (done.exit_code, done.stdout) == (74, "")
