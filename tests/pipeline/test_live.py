@@ -18,6 +18,7 @@ from ares.events import Alert, Command, Event, OperatorOrder, OrderUpdate, Purpo
 from ares.orders import Order, OrderStatus
 from ares.pipeline.journal import MemoryJournal, SqliteJournal
 from ares.pipeline.live import LiveTradingPipeline
+from ares.pipeline.trade import Trade
 from ares.protocols import Capabilities, FeatureRow
 from ares.simulation.paper import PaperExchange
 from ares.simulation.simulated_exchange import SimulatedExchange
@@ -169,24 +170,34 @@ def test_without_stop_orders_it_does_not_start(tape: Tape) -> None:
         play(Bare(tape))
 
 
-def test_stopping_ends_entries_and_leaves_the_stop_at_the_venue(tape: Tape) -> None:
-    exchange = Moody(tape)
+def stopped(
+    exchange: Moody, when: Callable[[Trade], bool], *, flatten: bool, halt: bool = False
+) -> LiveTradingPipeline:
+    """A session that is told to stop at the first event after which the trade is so; then `run` once more."""
 
     async def run() -> LiveTradingPipeline:
         async with build(exchange=exchange, symbols=["ETHUSDT"], interval="1h", parts=bot()) as pipeline:
-
             asked: list[asyncio.Task[None]] = []
 
             def watch(event: Event, commands: list[Command]) -> None:
                 trade = pipeline.desk.custody.trades.get("ETHUSDT")
-                if trade is not None and trade.stop_price is not None and not asked:
-                    asked.append(asyncio.ensure_future(pipeline.stop()))
+                if trade is not None and when(trade) and not asked:
+                    if halt:
+                        order = OperatorOrder(ts_event=event.ts_seen, ts_seen=event.ts_seen, action="halt")
+                        pipeline._merger.put(order)
+                    asked.append(asyncio.ensure_future(pipeline.stop(flatten=flatten)))
 
             pipeline.observers.append(watch)
             await pipeline.run()
+            await pipeline.run()
         return pipeline
 
-    pipeline = asyncio.run(run())
+    return asyncio.run(run())
+
+
+def test_stopping_ends_entries_and_leaves_the_stop_at_the_venue(tape: Tape) -> None:
+    exchange = Moody(tape)
+    pipeline = stopped(exchange, lambda trade: trade.stop_price is not None, flatten=False)
     assert "stopped" in pipeline.desk.guard.latches
     assert pipeline.desk.now_ns < tape.end_ns
     assert len(exchange.session.venue.open_orders("ETHUSDT")) == 1
@@ -194,44 +205,14 @@ def test_stopping_ends_entries_and_leaves_the_stop_at_the_venue(tape: Tape) -> N
 
 def test_stopping_flat_closes_first(tape: Tape) -> None:
     exchange = Moody(tape)
-
-    async def run() -> LiveTradingPipeline:
-        async with build(exchange=exchange, symbols=["ETHUSDT"], interval="1h", parts=bot()) as pipeline:
-            asked: list[asyncio.Task[None]] = []
-
-            def watch(event: Event, commands: list[Command]) -> None:
-                if pipeline.desk.custody.trades.get("ETHUSDT") is not None and not asked:
-                    asked.append(asyncio.ensure_future(pipeline.stop(flatten=True)))
-
-            pipeline.observers.append(watch)
-            await pipeline.run()
-        return pipeline
-
-    pipeline = asyncio.run(run())
+    pipeline = stopped(exchange, lambda trade: True, flatten=True)
     assert pipeline.desk.custody.trades == {}
     assert exchange.session.venue.account().positions == () and exchange.session.venue.open_orders("ETHUSDT") == ()
 
 
 def test_stopping_flat_in_a_halt_ends_with_what_is_held_under_its_stop(tape: Tape) -> None:
     exchange = Moody(tape)
-
-    async def run() -> LiveTradingPipeline:
-        async with build(exchange=exchange, symbols=["ETHUSDT"], interval="1h", parts=bot()) as pipeline:
-            asked: list[asyncio.Task[None]] = []
-
-            def watch(event: Event, commands: list[Command]) -> None:
-                trade = pipeline.desk.custody.trades.get("ETHUSDT")
-                if trade is not None and trade.held > 0 and trade.stop_price is not None and not asked:
-                    halt = OperatorOrder(ts_event=event.ts_seen, ts_seen=event.ts_seen, action="halt")
-                    pipeline._merger.put(halt)
-                    asked.append(asyncio.ensure_future(pipeline.stop(flatten=True)))
-
-            pipeline.observers.append(watch)
-            await pipeline.run()
-            await pipeline.run()
-        return pipeline
-
-    pipeline = asyncio.run(run())
+    pipeline = stopped(exchange, lambda t: t.held > 0 and t.stop_price is not None, flatten=True, halt=True)
     assert pipeline.desk.now_ns < tape.end_ns
     (position,) = exchange.session.venue.account().positions
     (alert,) = [a for a in pipeline.alerts if a.code == "flatten.withheld"]
