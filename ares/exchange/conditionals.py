@@ -14,6 +14,7 @@ __all__ = ["Conditionals"]
 
 _REMEMBERED = 4_000  # when there are more, the oldest that have ended are forgotten
 
+
 @define
 class Conditionals:
     """Conditional orders by client id, and by the engine's order id once they have triggered."""

@@ -153,7 +153,10 @@ class NodeTail:
         out[0] = self._number(self.node.step(x, state), open_ns)
 
     def _number(self, given: float | None, open_ns: int) -> float:
-        """What a step returned: without this a forgotten `return` would be a column of NaN."""
+        """What a step returned for a bar, checked: a forgotten `return` would become a column of NaN.
+
+        Raises: InvalidInput for nothing, DataError for an infinite number.
+        """
         if given is None:
             raise InvalidInput(f"the step of {self.node.name!r} returned nothing: a number, or NaN where there is none")
         if isinf(given):

@@ -107,7 +107,7 @@ class Stream:
         columns: the bar's values from other sources, as `ares.features.LiveSources` gathers them; None: what was
         observed. What a stream's schema has and this lacks is NaN. Raises: DataError when the bar is not newer than the
         last one or holds prices that cannot be; InvalidInput when it belongs to another symbol or interval. A refused
-        bar changes nothing.
+        bar changes nothing. Whatever a node of the user's own raises: that bar was taken and has no row.
         """
         begun = _now_ns()
         open_ns = candle.open_ns
@@ -126,13 +126,13 @@ class Stream:
             candle.quote_volume, candle.taker_buy_volume, candle.taker_buy_quote_volume, trades,
             float(open_ns // 1_000_000_000),
         )  # fmt: skip
+        before, self.rows = self.rows, self.rows + 1  # the table has taken it, whatever a node may raise
+        self._last_ns = open_ns
         for tail, state in zip(self._schema.tails, self._tail_state, strict=True):
             part = self._out[tail.first : tail.first + len(tail.tail.names)]
             tail.tail.step(tail.gather(self._out, self._inputs), open_ns, state, part)
-            if self.rows < tail.warmup:
+            if before < tail.warmup:
                 part[:] = _NAN
-        self.rows += 1
-        self._last_ns = open_ns
         values = self._out.copy()
         values.setflags(write=False)
         row = FeatureRow(

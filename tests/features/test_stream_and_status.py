@@ -113,6 +113,11 @@ def test_a_node_that_gives_an_infinite_number_is_named(bars: pd.DataFrame, compi
         stream.update(candle)
     with pytest.raises(DataError, match=r"mine\.inverse' returned inf"):
         stream.update(candles[60])
+    with pytest.raises(DataError, match="not newer"):
+        stream.update(candles[60])
+    rows = [stream.update(candle).values[:-1] for candle in candles[61:]]
+    plain = FeatureOrchestrator(FeatureConfig(groups=("momentum",))).compute(some)
+    assert differences(pd.DataFrame(rows, some.index[61:], plain.columns), plain.iloc[61:]) == []
 
 
 def test_a_node_may_be_given_by_position() -> None:
